@@ -1,0 +1,1 @@
+"""posthoc's mechanisms: models, chains, interventions, statistics, reports."""
