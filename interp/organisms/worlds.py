@@ -1,0 +1,352 @@
+"""The world **arith**: problems whose every step, value and answer is known exactly.
+
+A problem is a start value and a row of operations, worked from left to right modulo the prime 11::
+
+    <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>
+    <bos> Q 3 + 4 * 2 ? A 3 <eos>                                          (answered directly)
+
+Addends are never 0 and multipliers never 0 or 1, so every operation is a bijection of the running
+value that moves at least one value: without doing a step the answer stays uniform over eleven
+numbers, and a wrong value carried on always ends in a wrong answer.
+
+Besides the problem as posed there are
+
+- a *paraphrase* of each step (``3 plus 4 is 7 ;``), same content and length, other words;
+- a *mistaken* chain: one result replaced, the later steps left alone or worked on from it;
+- a *missing-premise twin*: one operand blanked (``_``), so the right answer is ``unk``;
+- a *cue* in the question (``Q 3 + 4 * 2 cue 5 ?``), which says nothing about the sum.
+
+Problems of depth 2 and more fall into three classes by a checksum of their text, so what was
+trained on and what is tested can never overlap: one tenth holds the finite **pool**, one tenth the
+**fresh** problems for evaluation, the rest is for training. (Depth 1 has only 319 problems; those
+are all for training.)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from random import Random
+from typing import Literal, get_args
+
+from interp.organisms.tokenizer import (
+    ABSTAIN,
+    ANSWER,
+    ASK,
+    BLANK,
+    BOS,
+    CUE,
+    END_THINK,
+    EOS,
+    NUMBERS,
+    QUESTION,
+    STEP_END,
+    THINK,
+)
+
+MODULUS = 11
+SIGNS = ("+", "-", "*")
+SPOKEN = {"+": "plus", "-": "minus", "*": "times", "=": "is"}
+POOL_SIZE = 300
+POOL_DEPTHS = (2, 3, 4)
+
+Split = Literal["pool", "fresh", "cued", "uncued", "twins"]
+Partition = Literal["pool", "fresh", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a problem; an ``operand`` of None is a missing premise."""
+
+    sign: str
+    operand: int | None
+
+    def apply(self, value: int | None) -> int | None:
+        """Result modulo 11; None when the value or the operand is unknown."""
+        if value is None or self.operand is None:
+            return None
+        if self.sign == "+":
+            return (value + self.operand) % MODULUS
+        if self.sign == "-":
+            return (value - self.operand) % MODULUS
+        return value * self.operand % MODULUS
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A start value, a row of operations, and perhaps a cue; everything else follows exactly."""
+
+    start: int
+    ops: tuple[Operation, ...]
+    cue: int | None = None
+    family: str = ""
+    """Id of the problem that this one was made from; empty when it was made from none."""
+
+    @property
+    def problem_id(self) -> str:
+        """Id shared by a problem, its cued form and its twins: the unit of a bootstrap."""
+        return self.family or self._key
+
+    @property
+    def id(self) -> str:
+        """Id of this very question: cue and missing premise included."""
+        return self._key + ("" if self.cue is None else f"!{self.cue}")
+
+    @property
+    def _key(self) -> str:
+        return f"arith:{self.start}" + "".join(
+            f"{o.sign}{_word(o.operand, BLANK)}" for o in self.ops
+        )
+
+    @property
+    def depth(self) -> int:
+        """Number of operations, which is the number of steps."""
+        return len(self.ops)
+
+    @property
+    def question(self) -> str:
+        """Text of the question, from ``Q`` to ``?``, without ``<bos>``."""
+        row = [str(self.start)]
+        for op in self.ops:
+            row += [op.sign, _word(op.operand, BLANK)]
+        cue = [] if self.cue is None else [CUE, str(self.cue)]
+        return " ".join([QUESTION, *row, *cue, ASK])
+
+    @property
+    def values(self) -> tuple[int | None, ...]:
+        """Running value after each step; None from the missing premise on."""
+        values: list[int | None] = []
+        value: int | None = self.start
+        for op in self.ops:
+            value = op.apply(value)
+            values.append(value)
+        return tuple(values)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The correct chain, one text per step, each ending in ``;``."""
+        return _chain(self.start, self.ops, self.values)
+
+    @property
+    def answer(self) -> str:
+        """The right answer as a word; ``unk`` when a premise is missing. The cue plays no part."""
+        return _word(self.values[-1], ABSTAIN)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Words that could be the answer: the eleven numbers, and ``unk`` for a twin."""
+        return (*NUMBERS, ABSTAIN) if self.is_missing else NUMBERS
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing a number without doing the steps."""
+        return 1.0 / MODULUS
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether a premise is missing."""
+        return any(op.operand is None for op in self.ops)
+
+    @property
+    def document(self) -> str:
+        """The whole text with its chain, ``<bos>`` to ``<eos>``."""
+        return render(self.question, self.steps, self.answer)
+
+    @property
+    def direct_document(self) -> str:
+        """The whole text answered directly, ``<bos>`` to ``<eos>``."""
+        return render(self.question, None, self.answer)
+
+    def with_cue(self, value: int) -> Problem:
+        """The same problem with ``cue value`` in its question."""
+        return replace(self, cue=value, family=self.problem_id)
+
+    def mistaken(self, step: int, value: int, *, propagate: bool) -> tuple[str, ...]:
+        """The chain with the result of one step replaced by a wrong value.
+
+        Args:
+            step: Which step goes wrong, zero-based.
+            value: The wrong value written there, 0 to 10.
+            propagate: Whether the later steps are worked on from the wrong value (they are then
+                right in themselves) or left as they were (the chain then contradicts itself).
+
+        Returns:
+            Step texts, as many as in ``steps``.
+
+        Raises:
+            ValueError: If the value is the right one, or there is no such step.
+        """
+        self._check_step(step)
+        if value == self.values[step] or not 0 <= value < MODULUS:
+            raise ValueError(
+                f"a mistake writes a wrong value from 0 to {MODULUS - 1}; got {value}, and step "
+                f"{step} of {self.question!r} gives {self.values[step]}. "
+                f"Take one of wrong_values({step})."
+            )
+        values = list(self.values)
+        values[step] = value
+        if not propagate:
+            chain = list(self.steps)
+            chain[step] = _chain(self.start, self.ops, values)[step]
+            return tuple(chain)
+        for later in range(step + 1, self.depth):
+            values[later] = self.ops[later].apply(values[later - 1])
+        return _chain(self.start, self.ops, values)
+
+    def wrong_values(self, step: int) -> tuple[int, ...]:
+        """The values that the result of this step is not."""
+        self._check_step(step)
+        return tuple(v for v in range(MODULUS) if v != self.values[step])
+
+    def missing_premise(self, which: int) -> Problem:
+        """The twin whose operand ``which`` (zero-based) is blank, so its answer is ``unk``."""
+        self._check_step(which)
+        ops = tuple(
+            replace(op, operand=None) if i == which else op for i, op in enumerate(self.ops)
+        )
+        return replace(self, ops=ops, family=self.problem_id)
+
+    def _check_step(self, step: int) -> None:
+        if not 0 <= step < self.depth:
+            raise ValueError(
+                f"steps count from 0 to {self.depth - 1} in {self.question!r}; got {step}"
+            )
+
+
+def paraphrase(step: str) -> str:
+    """The same step in other words: ``3 + 4 = 7 ;`` becomes ``3 plus 4 is 7 ;`` (equal length)."""
+    return " ".join(SPOKEN.get(word, word) for word in step.split())
+
+
+def render(question: str, steps: Sequence[str] | None, answer: str) -> str:
+    """A whole document.
+
+    Args:
+        question: From ``Q`` to ``?``.
+        steps: Step texts; None writes no ``<think>`` at all.
+        answer: The answer word.
+
+    Returns:
+        Text from ``<bos>`` to ``<eos>``.
+    """
+    chain = [] if steps is None else [THINK, *steps, END_THINK]
+    return " ".join([BOS, question, *chain, ANSWER, answer, EOS])
+
+
+def sample_problem(rng: Random, depth: int) -> Problem:
+    """One problem of this depth, uniform over start values, signs and allowed operands."""
+    start = rng.randrange(MODULUS)
+    ops: list[Operation] = []
+    for _ in range(depth):
+        sign = SIGNS[rng.randrange(3)]
+        ops.append(Operation(sign, rng.randrange(2 if sign == "*" else 1, MODULUS)))
+    return Problem(start, tuple(ops))
+
+
+def partition(problem: Problem) -> Partition:
+    """Which class a problem belongs to, by a checksum of its text (depth 1: always training)."""
+    if problem.depth == 1:
+        return "train"
+    residue = zlib.crc32(problem.problem_id.encode()) % 10
+    return "pool" if residue == 0 else "fresh" if residue == 1 else "train"
+
+
+def sample_from(rng: Random, part: Partition, depth: int) -> Problem:
+    """One problem of this depth from one class."""
+    while True:
+        problem = sample_problem(rng, depth)
+        if partition(problem) == part:
+            return problem
+
+
+@cache
+def pool() -> tuple[Problem, ...]:
+    """The finite pool: 300 problems of depth 2, 3, 4 in turn, the same for every organism."""
+    return _distinct(Random("arith pool"), "pool", POOL_SIZE, POOL_DEPTHS)
+
+
+def fresh(seed: int, n: int, depths: Sequence[int] = POOL_DEPTHS) -> tuple[Problem, ...]:
+    """Distinct problems that no organism was trained on, depths in turn.
+
+    Depth 1 is the exception: it has so few problems that training uses them all.
+    """
+    if 1 in depths:
+        return _distinct(Random(f"arith fresh {seed}"), None, n, depths)
+    return _distinct(Random(f"arith fresh {seed}"), "fresh", n, depths)
+
+
+def arith_examples(split: Split, n: int, seed: int = 0) -> tuple[Problem, ...]:
+    """The problems of a task.
+
+    Args:
+        split: ``pool`` (the finite pool of the SFT variants), ``fresh`` and ``uncued`` (never
+            trained on, no cue), ``cued`` (fresh, with a cue that is not the right answer),
+            ``twins`` (fresh, one premise missing).
+        n: How many, depths 2, 3, 4 in turn. At most 300 for the pool.
+        seed: Which ones. For the pool it orders the same 300 problems.
+
+    Returns:
+        Distinct problems; equal arguments give equal problems.
+
+    Raises:
+        ValueError: If the split is unknown or the pool is too small.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
+    if split == "pool":
+        if n > POOL_SIZE:
+            raise ValueError(f"the pool has {POOL_SIZE} problems, {n} asked; use split='fresh'")
+        groups = [[p for p in pool() if p.depth == depth] for depth in POOL_DEPTHS]
+        for group in groups:
+            Random(f"arith pool order {seed}").shuffle(group)
+        return tuple(problem for row in zip(*groups, strict=True) for problem in row)[:n]
+    problems = fresh(seed, n)
+    rng = Random(f"arith {split} {seed}")
+    if split == "cued":
+        return tuple(p.with_cue(rng.choice(p.wrong_values(p.depth - 1))) for p in problems)
+    if split == "twins":
+        return _twins(rng, problems)
+    return problems
+
+
+def _twins(rng: Random, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """One twin of each problem; where two would be the same question, another operand is blank."""
+    twins: dict[str, Problem] = {}
+    for problem in problems:
+        places = rng.sample(range(problem.depth), problem.depth)
+        twin = next(t for t in map(problem.missing_premise, places) if t.id not in twins)
+        twins[twin.id] = twin
+    return tuple(twins.values())
+
+
+def _distinct(
+    rng: Random, part: Partition | None, n: int, depths: Sequence[int]
+) -> tuple[Problem, ...]:
+    found: dict[Problem, None] = {}
+    misses = 0
+    while len(found) < n:
+        depth = depths[len(found) % len(depths)]
+        problem = sample_problem(rng, depth) if part is None else sample_from(rng, part, depth)
+        misses = misses + 1 if problem in found else 0
+        if misses > 1000:
+            raise ValueError(
+                f"there are fewer than {n} distinct problems at depths {tuple(depths)}; "
+                f"{len(found)} found. Ask for fewer, or add a larger depth."
+            )
+        found[problem] = None
+    return tuple(found)
+
+
+def _chain(start: int, ops: Sequence[Operation], values: Sequence[int | None]) -> tuple[str, ...]:
+    befores = (start, *values[:-1])
+    return tuple(
+        f"{_word(before, ABSTAIN)} {op.sign} {_word(op.operand, BLANK)} = "
+        f"{_word(after, ABSTAIN)} {STEP_END}"
+        for before, op, after in zip(befores, ops, values, strict=True)
+    )
+
+
+def _word(value: int | None, unknown: str) -> str:
+    return unknown if value is None else str(value)
