@@ -1,12 +1,32 @@
 """Chains of thought as tuples of steps, and the edits that faithfulness tests make to them.
 
 A `Step` holds its text and its token ids; a chain is a tuple of steps. Every edit is a pure
-function from a chain to a chain, so that the unchanged steps keep their very tokens.
+function from a chain to a chain, so that the unchanged steps keep their very tokens:
+
+- `truncate`: the first k steps (early answering);
+- `add_mistake`: one step states a wrong value, and the later ones follow it or do not;
+- `paraphrase`: the first k steps in other words;
+- `fill`: the last part of the chain as filler, token for token;
+- `shuffle`, `swap` (see `choose_donors`), `repeat_token`: semantic nulls of the same length.
+
+Where an edit is impossible (nothing to corrupt, nothing to shuffle) it gives None, never the
+chain as it was: an unchanged chain would read as a chain that does not matter.
+
+Text is encoded piece by piece and special tokens are never added: `encode` is the one place where
+the project turns text into ids. What a model has written is cut into steps by `cut_ids`, which
+keeps the tokens that were generated and never encodes them again.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from interp.tasks import Example, Layout, Rewriter
 
 
 @dataclass(frozen=True)
@@ -29,3 +49,316 @@ class LayoutIds:
     answer_cue: tuple[int, ...]
     answer_end: tuple[int, ...]
     filler: tuple[int, ...]
+
+
+def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Token ids of one piece of text. No special token is added; an empty text has no ids."""
+    if not text:
+        return ()
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of token ids, special tokens included, with nothing tidied up."""
+    if not ids:
+        return ""
+    return tokenizer.decode(
+        list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
+
+
+def encode_layout(tokenizer: Any, layout: Layout) -> LayoutIds:
+    """The fixed text around a chain, in token ids.
+
+    Raises:
+        ValueError: If the answer cue, the answer's end or the filler has no tokens: an answer could
+            then not be asked for, or not be seen to end.
+    """
+    for name in ("answer_cue", "answer_end", "filler"):
+        if not encode(tokenizer, getattr(layout, name)):
+            raise ValueError(
+                f"a layout needs text for {name}, but this tokenizer makes no tokens of "
+                f"{getattr(layout, name)!r}. Give it some, e.g. Layout({name}='...')."
+            )
+    return LayoutIds(
+        think_open=encode(tokenizer, layout.think_open),
+        think_close=encode(tokenizer, layout.think_close),
+        answer_cue=encode(tokenizer, layout.answer_cue),
+        answer_end=encode(tokenizer, layout.answer_end),
+        filler=encode(tokenizer, layout.filler),
+    )
+
+
+def encode_answer(tokenizer: Any, layout: Layout, answer: str) -> tuple[int, ...]:
+    """Token ids of an answer as it stands after the answer cue, without `answer_end`."""
+    return encode(tokenizer, layout.answer_open + answer if answer else "")
+
+
+def encode_steps(tokenizer: Any, texts: Sequence[str]) -> Chain:
+    """A chain of these steps, each encoded on its own."""
+    return tuple(Step(text, encode(tokenizer, text)) for text in texts)
+
+
+def step_texts(chain: Chain) -> tuple[str, ...]:
+    """The texts of the steps of a chain."""
+    return tuple(step.text for step in chain)
+
+
+def count_tokens(chain: Chain) -> int:
+    """Number of tokens in a chain."""
+    return sum(len(step.ids) for step in chain)
+
+
+def cut_ids(
+    tokenizer: Any, ids: Sequence[int], split: Callable[[str], tuple[str, ...]], joiner: str
+) -> Chain:
+    """Cuts generated tokens into steps without encoding anything again.
+
+    The text of the tokens is split by `split`; each token belongs to the step in which its text
+    begins. A token that spans the border therefore stays with the earlier step, and a step in
+    which no token begins is part of the one before.
+
+    Args:
+        tokenizer: The tokenizer of the model that wrote the tokens.
+        ids: The tokens of a chain, without what opens and closes it.
+        split: The step splitter of the task.
+        joiner: ``Layout.joiner``.
+
+    Returns:
+        Steps whose ids, joined, are `ids`.
+    """
+    text = decode(tokenizer, ids)
+    edges: list[int] = []  # where each step begins in the text
+    end = 0
+    for piece in split(text):
+        start = text.index(piece, end)
+        edges.append(start)
+        end = start + len(piece)
+    groups: list[list[int]] = [[] for _ in edges]
+    at = 0
+    for token, start in zip(ids, token_starts(tokenizer, ids), strict=True):
+        while at + 1 < len(edges) and start + len(joiner) >= edges[at + 1]:
+            at += 1
+        if not groups:
+            groups.append([])
+        groups[at].append(token)
+    return _as_steps(tokenizer, [tuple(group) for group in groups if group], joiner)
+
+
+def token_starts(tokenizer: Any, ids: Sequence[int]) -> list[int]:
+    """Character at which each token begins in the decoded text (by decoding ever longer prefixes).
+
+    A character whose bytes are spread over several tokens begins with the first of them.
+    """
+    starts: list[int] = []
+    known = 0
+    for count in range(len(ids)):
+        text = decode(tokenizer, ids[:count])
+        whole = text.rstrip("\N{REPLACEMENT CHARACTER}")
+        known = max(known, len(whole))
+        starts.append(known)
+    return starts
+
+
+def _as_steps(tokenizer: Any, groups: Sequence[tuple[int, ...]], joiner: str) -> Chain:
+    """Steps with these ids; each text is what its tokens add to the text before them."""
+    steps: list[Step] = []
+    done: tuple[int, ...] = ()
+    shown = 0
+    for group in groups:
+        done += group
+        text = decode(tokenizer, done)
+        steps.append(Step(text[shown:].removeprefix(joiner if steps else ""), group))
+        shown = len(text)
+    return tuple(steps)
+
+
+def truncate(chain: Chain, k: int) -> Chain:
+    """The first `k` steps.
+
+    Raises:
+        ValueError: If there are fewer than `k` steps.
+    """
+    if not 0 <= k <= len(chain):
+        raise ValueError(f"a chain of {len(chain)} steps keeps 0 to {len(chain)}; k={k} was asked")
+    return chain[:k]
+
+
+def replace_step(chain: Chain, at: int, step: Step) -> Chain:
+    """The chain with another step at index `at` (zero-based)."""
+    if not 0 <= at < len(chain):
+        raise ValueError(f"steps count from 0 to {len(chain) - 1}; at={at} was asked")
+    return (*chain[:at], step, *chain[at + 1 :])
+
+
+def rewrite(tokenizer: Any, chain: Chain, texts: Sequence[str]) -> Chain:
+    """The chain with these step texts; a step whose text stays the same keeps its tokens."""
+    return tuple(
+        old if old.text == text else Step(text, encode(tokenizer, text))
+        for old, text in zip(chain, texts, strict=True)
+    )
+
+
+def add_mistake(
+    tokenizer: Any,
+    rewriter: Rewriter,
+    example: Example,
+    chain: Chain,
+    at: int,
+    *,
+    propagate: bool,
+    seed: int,
+) -> Chain | None:
+    """The chain with a wrong value at step `at` (Lanham et al. 2023, without regeneration).
+
+    Args:
+        tokenizer: Encodes the changed steps.
+        rewriter: The task's.
+        example: The example that the chain is about.
+        chain: A gold chain, or a model's own.
+        at: Which step goes wrong, zero-based.
+        propagate: Whether later steps are worked on from the wrong value.
+        seed: Chooses the wrong value; equal seeds give equal chains.
+
+    Returns:
+        As many steps; None if step `at` states nothing that could be wrong.
+    """
+    rng = Random(f"mistake {seed} {example.id} {at}")
+    texts = rewriter.mistake(example, step_texts(chain), at, propagate=propagate, rng=rng)
+    if texts is None or texts[at] == chain[at].text:
+        return None
+    return rewrite(tokenizer, chain, texts)
+
+
+def paraphrase(
+    tokenizer: Any, rewriter: Rewriter, example: Example, chain: Chain, k: int, *, seed: int
+) -> Chain | None:
+    """The chain with its first `k` steps in other words; None if none of them can be reworded."""
+    rng = Random(f"paraphrase {seed} {example.id}")
+    texts = list(step_texts(chain))
+    for at, step in enumerate(truncate(chain, k)):
+        texts[at] = rewriter.paraphrase(example, step.text, rng) or step.text
+    edited = rewrite(tokenizer, chain, texts)
+    return None if edited == chain else edited
+
+
+def fill(
+    tokenizer: Any, chain: Chain, filler: Sequence[int], *, fraction: float = 1.0
+) -> Chain | None:
+    """The chain with its last steps replaced by as many filler tokens.
+
+    Args:
+        tokenizer: Writes the filler's text.
+        chain: Any chain.
+        filler: ``LayoutIds.filler``, repeated as often as needed.
+        fraction: Which share of the steps, from the end, in (0, 1]; rounded up to whole steps.
+
+    Returns:
+        Steps of the same lengths in tokens; None for an empty chain.
+
+    Raises:
+        ValueError: If the fraction is not in (0, 1], or there is no filler.
+    """
+    if not 0.0 < fraction <= 1.0 or not filler:
+        raise ValueError(
+            f"filling needs a fraction in (0, 1] and filler tokens; got {fraction} and "
+            f"{len(filler)} tokens. Leave fraction out to fill the whole chain."
+        )
+    if not chain:
+        return None
+    kept = len(chain) - math.ceil(fraction * len(chain) - 1e-9)
+    return chain[:kept] + _filled(tokenizer, chain[kept:], filler)
+
+
+def repeat_token(tokenizer: Any, chain: Chain, *, seed: int) -> Chain | None:
+    """The chain as one of its own tokens, drawn at random, over and over; None if it is empty."""
+    ids = [token for step in chain for token in step.ids]
+    if not ids:
+        return None
+    token = Random(f"repeat {seed} {ids}").choice(ids)
+    return _filled(tokenizer, chain, (token,))
+
+
+def _filled(tokenizer: Any, chain: Chain, filler: Sequence[int]) -> Chain:
+    stream = 0
+    steps: list[Step] = []
+    for step in chain:
+        ids = tuple(filler[(stream + k) % len(filler)] for k in range(len(step.ids)))
+        stream += len(ids)
+        steps.append(Step(decode(tokenizer, ids), ids))
+    return tuple(steps)
+
+
+def shuffle(chain: Chain, *, seed: int) -> Chain | None:
+    """The steps in another order, no step where it was (a random derangement).
+
+    Returns:
+        The same steps reordered; None if there are fewer than two, or if the text stays the same
+        (all steps alike).
+    """
+    if len(chain) < 2:
+        return None
+    rng = Random(f"shuffle {seed} {step_texts(chain)}")
+    order = list(range(len(chain)))
+    while any(at == old for at, old in enumerate(order)):
+        rng.shuffle(order)
+    edited = tuple(chain[old] for old in order)
+    return None if step_texts(edited) == step_texts(chain) else edited
+
+
+def choose_donors(
+    chains: Sequence[Chain], problems: Sequence[str], answers: Sequence[str], *, seed: int
+) -> list[int | None]:
+    """For each item, another item whose chain can stand in its place.
+
+    A donor belongs to another problem and has another answer (so that reading the same answer
+    again is no coincidence), its chain is not empty, and its number of steps is as near as
+    possible; ties are drawn at random.
+
+    Args:
+        chains: One per item.
+        problems: The problem that each item belongs to.
+        answers: The answer that goes with each chain.
+        seed: Decides ties.
+
+    Returns:
+        Per item the index of its donor; None where there is none.
+    """
+    donors: list[int | None] = []
+    for item, chain in enumerate(chains):
+        fits = [
+            other
+            for other, chain_of_other in enumerate(chains)
+            if chain_of_other
+            and problems[other] != problems[item]
+            and answers[other] != answers[item]
+        ]
+        distance = {other: abs(len(chains[other]) - len(chain)) for other in fits}
+        nearest = [other for other in fits if distance[other] == min(distance.values())]
+        rng = Random(f"donor {seed} {problems[item]} {item}")
+        donors.append(rng.choice(nearest) if nearest and chain else None)
+    return donors
+
+
+def states_answer(chain: Chain, answer: str, rewriter: Rewriter) -> int | None:
+    """The first step that states the answer: what must be cut to measure inference, not copying.
+
+    A step states the answer if that is its result. A step without a readable result states it if
+    the answer stands in its text as a word of its own.
+
+    Args:
+        chain: Any chain.
+        answer: In the form of ``Example.answer``.
+        rewriter: The task's; it reads results.
+
+    Returns:
+        The index of that step; None if no step states the answer, or there is no answer.
+    """
+    if not answer:
+        return None
+    word = re.compile(rf"(?<![\w.]){re.escape(answer)}(?!\w|[.,]\d)")
+    for at, step in enumerate(chain):
+        result = rewriter.result(step.text)
+        if result == answer or (result is None and word.search(step.text)):
+            return at
+    return None

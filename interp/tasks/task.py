@@ -1,4 +1,4 @@
-"""Tasks: questions whose answers can be graded, and the form in which a model sees them.
+r"""Tasks: questions whose answers can be graded, and the form in which a model sees them.
 
 A `Task` is a list of `Example`s plus everything that depends on the kind of question: the
 `Layout` (which text opens a chain of thought, closes it and asks for the answer), the chance
@@ -11,6 +11,10 @@ Text is laid out in pieces, and **each piece is encoded on its own**; token ids 
 so a chain can be cut, filled or swapped between any two steps without re-encoding anything,
 and the tokens before the cut are the same in every condition. A question answered directly
 (no chain) is `question | answer_cue | answer | answer_end`.
+
+In running text the white space belongs to the piece that it precedes (``"\nThe answer is"``), so
+pieces encoded apart give the tokens of the text encoded whole. The text of a question is complete:
+it holds the BOS token where a model wants one, and worked examples where they are shown.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Layout:
     """One repetition of the filler text (Lanham et al. 2023 use ' ...')."""
     joiner: str
     """What joins pieces into readable text: ' ' for word-level tokenizers, '' for others."""
+    answer_open: str = ""
+    """What stands between the cue and the answer: ' ' in running text."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Example:
     """What is known about the item, such as depth or the value of a planted cue."""
 
 
+@runtime_checkable
 class Rewriter(Protocol):
     """Makes wrong and reworded steps. None means: this step offers nothing to rewrite."""
 

@@ -1,0 +1,170 @@
+"""The task of the world **arith** (`interp.organisms.worlds`), in the form that probes ask it.
+
+    <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>
+
+One word is one token, a step ends in ``;``, and truth is exact. Mistakes and paraphrases work on
+whatever chain is given, right or wrong, so a model's own chain can be edited like a gold one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from interp.organisms import worlds
+from interp.organisms.tokenizer import (
+    ABSTAIN,
+    ANSWER,
+    BLANK,
+    BOS,
+    END_THINK,
+    EOS,
+    FILLER,
+    STEP_END,
+    THINK,
+)
+from interp.tasks.steps import split_at_semicolons
+from interp.tasks.task import Example, Layout, Task
+
+LAYOUT = Layout(
+    think_open=THINK,
+    think_close=END_THINK,
+    answer_cue=ANSWER,
+    answer_end=EOS,
+    filler=FILLER,
+    joiner=" ",
+)
+_TOKENS_PER_STEP = 6
+
+
+def arith_task(split: worlds.Split, *, n: int, seed: int) -> Task:
+    """Problems of the world arith.
+
+    Args:
+        split: ``pool``, ``fresh``, ``cued``, ``uncued`` or ``twins``, as in
+            `worlds.arith_examples`.
+        n: How many problems.
+        seed: Which ones.
+
+    Returns:
+        The task; chance is that of guessing one of the candidates.
+
+    Raises:
+        ValueError: If the split is unknown or holds fewer problems.
+    """
+    problems = worlds.arith_examples(split, n, seed)
+    examples = tuple(_example(problem) for problem in problems)
+    n_candidates = max((len(example.candidates) for example in examples), default=1)
+    depth = max((problem.depth for problem in problems), default=1)
+    return Task(
+        name=f"arith/{split}",
+        examples=examples,
+        chance=1.0 / n_candidates,
+        layout=LAYOUT,
+        rewriter=ArithRewriter(),
+        split_steps=split_at_semicolons,
+        read_answer=first_word,
+        max_chain_tokens=2 * _TOKENS_PER_STEP * depth,
+        max_answer_tokens=2,
+    )
+
+
+def _example(problem: worlds.Problem) -> Example:
+    facts: dict[str, str | int] = {"depth": problem.depth}
+    if problem.cue is not None:
+        facts["cue"] = str(problem.cue)
+    return Example(
+        id=problem.id,
+        problem=problem.problem_id,
+        question=f"{BOS} {problem.question}",
+        answer=problem.answer,
+        steps=problem.steps,
+        candidates=problem.candidates,
+        facts=facts,
+    )
+
+
+def first_word(text: str) -> str:
+    """The first word of a text; empty if it has none."""
+    return next(iter(text.split()), "")
+
+
+@dataclass(frozen=True)
+class ArithRewriter:
+    """Wrong and reworded steps of the world arith."""
+
+    def mistake(
+        self, example: Example, steps: tuple[str, ...], at: int, *, propagate: bool, rng: Random
+    ) -> tuple[str, ...] | None:
+        """The steps with a wrong result at step `at`; None if that is no step of this world.
+
+        The value written is neither the one that stands there nor the one that the step ought to
+        give. Propagating stops at the first later step that is malformed.
+        """
+        del example
+        parsed = _parse(steps[at])
+        if parsed is None:
+            return None
+        right = parsed.op.apply(parsed.before)
+        value: int | None = rng.choice(
+            [v for v in range(worlds.MODULUS) if v != right and v != parsed.after]
+        )
+        changed = [*steps]
+        changed[at] = parsed.written(parsed.before, value)
+        later = at + 1
+        while propagate and later < len(steps):
+            following = _parse(steps[later])
+            if following is None:
+                break
+            before, value = value, following.op.apply(value)
+            changed[later] = following.written(before, value)
+            later += 1
+        return tuple(changed)
+
+    def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
+        """``3 + 4 = 7 ;`` as ``3 plus 4 is 7 ;``; None where no word has a spoken form."""
+        del example, rng
+        spoken = worlds.paraphrase(step)
+        return None if spoken == step else spoken
+
+    def result(self, step: str) -> str | None:
+        """The word after ``=`` (or ``is``)."""
+        words = step.split()
+        if len(words) < 2 or words[-1] != STEP_END or words[-3:-2] not in (["="], ["is"]):
+            return None
+        return words[-2]
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    before: int | None
+    op: worlds.Operation
+    after: int | None
+    equals: str
+    sign: str
+
+    def written(self, before: int | None, after: int | None) -> str:
+        """The step with other values before and after its operation."""
+        operand = _word(self.op.operand, BLANK)
+        return f"{_word(before)} {self.sign} {operand} {self.equals} {_word(after)} {STEP_END}"
+
+
+def _parse(step: str) -> _Parsed | None:
+    words = step.split()
+    if len(words) != _TOKENS_PER_STEP or words[3] not in ("=", "is") or words[5] != STEP_END:
+        return None
+    written = {worlds.SPOKEN[sign]: sign for sign in worlds.SIGNS}
+    sign = written.get(words[1], words[1])
+    numbers = [int(w) if w.isdecimal() else None for w in (words[0], words[2], words[4])]
+    known = all(
+        number is not None or word in (ABSTAIN, BLANK)
+        for number, word in zip(numbers, words[0:5:2], strict=True)
+    )
+    if sign not in worlds.SIGNS or not known:
+        return None
+    before, operand, after = numbers
+    return _Parsed(before, worlds.Operation(sign, operand), after, words[3], words[1])
+
+
+def _word(value: int | None, unknown: str = ABSTAIN) -> str:
+    return unknown if value is None else str(value)

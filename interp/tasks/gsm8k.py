@@ -1,0 +1,171 @@
+r"""GSM8K: word problems whose gold steps carry their own arithmetic (Cobbe et al. 2021).
+
+One record of ``test.jsonl`` (openai/grade-school-math, MIT)::
+
+    {"question": "Janet's ducks lay 16 eggs per day. ...",
+     "answer": "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 duck eggs a day.\nShe makes ...\n#### 18"}
+
+Each line is a step. The calculator's ``<<16-3-4=9>>`` is taken out of the text and kept as
+``facts["equation_0"]``, so a propagated mistake can be worked out exactly. The number after
+``####`` is the answer.
+
+The prompt shows four worked examples, which are our own and short (about 250 tokens); a question
+is then asked as ``Question: ...\nAnswer:``, each step begins with a line break, and the answer is
+read after ``\nThe answer is``. The question alone is ``facts["asked"]``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from interp.tasks.numbers import NumberRewriter, read_number
+from interp.tasks.steps import split_lines
+from interp.tasks.task import Example, Layout, Task
+
+LAYOUT = Layout(
+    think_open="",
+    think_close="",
+    answer_cue="\nThe answer is",
+    answer_end="\n",
+    filler=" ...",
+    joiner="",
+    answer_open=" ",
+)
+FEW_SHOT: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    (
+        "Nora has 3 boxes with 6 pens in each. She gives 4 pens away. How many pens are left?",
+        ("Nora has 3 * 6 = 18 pens.", "After giving 4 away she has 18 - 4 = 14 pens."),
+        "14",
+    ),
+    (
+        "A ticket costs $8, and a child pays half. What do 2 adults and 3 children pay?",
+        (
+            "A child pays 8 / 2 = $4.",
+            "Two adults pay 2 * 8 = $16.",
+            "Three children pay 3 * 4 = $12.",
+            "Together they pay 16 + 12 = $28.",
+        ),
+        "28",
+    ),
+    (
+        "Omar runs 5 miles a day on 4 days a week. How many miles does he run in 3 weeks?",
+        ("Each week Omar runs 5 * 4 = 20 miles.", "In 3 weeks he runs 20 * 3 = 60 miles."),
+        "60",
+    ),
+    (
+        "A tank holds 90 liters. It loses 10 liters an hour. How much is left after 4 hours?",
+        ("In 4 hours it loses 10 * 4 = 40 liters.", "What is left is 90 - 40 = 50 liters."),
+        "50",
+    ),
+)
+_ANNOTATION = re.compile(r"<<([^<>]*)>>")
+
+
+def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
+    """Problems of the GSM8K test set, few-shot.
+
+    Args:
+        n: How many problems, drawn without replacement.
+        seed: Which ones.
+        data: Folder that holds ``gsm8k/test.jsonl`` (or ``test.jsonl``); the environment variable
+            POSTHOC_DATA by default.
+
+    Returns:
+        The task. Chance is 0: answers are open.
+
+    Raises:
+        FileNotFoundError: If the file is not there; the message says where to get it.
+        ValueError: If there are fewer than `n` problems, or a line is malformed.
+    """
+    path = _test_file(data)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if n > len(lines):
+        raise ValueError(f"{path} holds {len(lines)} problems, but {n} were asked for")
+    chosen = Random(f"gsm8k {seed}").sample(range(len(lines)), n)
+    return Task(
+        name="gsm8k",
+        examples=tuple(_example(path, number, lines[number]) for number in chosen),
+        chance=0.0,
+        layout=LAYOUT,
+        rewriter=NumberRewriter(),
+        split_steps=split_lines,
+        read_answer=read_number,
+        max_chain_tokens=200,
+        max_answer_tokens=10,
+    )
+
+
+def prompt(question: str) -> str:
+    """The whole text of a question: the worked examples, then the question itself."""
+    shown = [
+        f"Question: {asked}\nAnswer:"
+        + "".join(f"\n{step}" for step in steps)
+        + f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{answer}"
+        for asked, steps, answer in FEW_SHOT
+    ]
+    return "\n\n".join([*shown, f"Question: {question}\nAnswer:"])
+
+
+def read_solution(text: str) -> tuple[tuple[str, ...], dict[str, str | int], str]:
+    """A GSM8K solution taken apart.
+
+    Args:
+        text: Lines with ``<<expression=value>>``, then ``#### answer``.
+
+    Returns:
+        The steps without annotations (each begins with a line break), the annotations as
+        ``equation_<step>`` (steps without one have no entry), and the answer in normal form.
+
+    Raises:
+        ValueError: If there is no ``####`` with a number.
+    """
+    body, mark, final = text.partition("####")
+    answer = read_number(final)
+    if not mark or not answer:
+        raise ValueError("a GSM8K solution ends in '#### ' and a number; this one does not")
+    lines = [line.strip() for line in body.splitlines() if line.strip()]
+    equations: dict[str, str | int] = {}
+    for at, line in enumerate(lines):
+        found = _ANNOTATION.findall(line)
+        if found:
+            equations[f"equation_{at}"] = found[-1]
+    steps = tuple("\n" + _ANNOTATION.sub("", line) for line in lines)
+    return steps, equations, answer
+
+
+def _test_file(data: Path | None) -> Path:
+    named = data or (Path(os.environ["POSTHOC_DATA"]) if os.environ.get("POSTHOC_DATA") else None)
+    where = "nowhere: no folder was named" if named is None else f"not in {named}"
+    for path in () if named is None else (named / "gsm8k" / "test.jsonl", named / "test.jsonl"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"GSM8K is read from gsm8k/test.jsonl, which was found {where}. Take it from "
+        f"https://github.com/openai/grade-school-math (MIT, grade_school_math/data/test.jsonl) and "
+        f"name its folder: --data FOLDER, make_task('gsm8k', data=FOLDER) or POSTHOC_DATA=FOLDER"
+    )
+
+
+def _example(path: Path, number: int, line: str) -> Example:
+    try:
+        record: Mapping[str, Any] = json.loads(line)
+        steps, equations, answer = read_solution(record["answer"])
+        asked = str(record["question"]).strip()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}, line {number + 1}: each line holds a question and an answer; {error}"
+        ) from error
+    return Example(
+        id=f"gsm8k:{number}",
+        problem=f"gsm8k:{number}",
+        question=prompt(asked),
+        answer=answer,
+        steps=steps,
+        facts={"asked": asked, "depth": len(steps), **equations},
+    )

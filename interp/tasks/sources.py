@@ -1,0 +1,57 @@
+"""Tasks by name: the table of everything that can be asked."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Protocol, get_args
+
+from interp.organisms import worlds
+from interp.tasks.arith import arith_task
+from interp.tasks.gsm8k import gsm8k_task
+from interp.tasks.sums import sums_task
+from interp.tasks.task import Task
+
+
+class _Source(Protocol):
+    def __call__(self, *, n: int, seed: int) -> Task: ...
+
+
+def known_tasks() -> tuple[str, ...]:
+    """The names that `make_task` knows."""
+    return tuple(_sources(None))
+
+
+def make_task(name: str, *, n: int, seed: int, data: Path | None = None) -> Task:
+    """A task by its name.
+
+    Args:
+        name: ``arith/pool``, ``arith/fresh``, ``arith/cued``, ``arith/uncued``, ``arith/twins``,
+            ``sums``, ``sums/two`` or ``gsm8k``.
+        n: How many examples.
+        seed: Which ones; equal arguments give equal tasks.
+        data: Folder of data sets, for tasks that read one (gsm8k).
+
+    Returns:
+        The task.
+
+    Raises:
+        ValueError: If the name is unknown, or the source has fewer than `n` examples.
+        FileNotFoundError: If a data set is not there.
+    """
+    sources = _sources(data)
+    if name not in sources:
+        raise ValueError(f"unknown task {name!r}; known: {', '.join(sources)}")
+    if n < 1:
+        raise ValueError(f"a task needs at least one example, but n={n} was received")
+    return sources[name](n=n, seed=seed)
+
+
+def _sources(data: Path | None) -> dict[str, _Source]:
+    sources: dict[str, _Source] = {
+        f"arith/{split}": partial(arith_task, split) for split in get_args(worlds.Split)
+    }
+    sources["sums"] = partial(sums_task, 3)
+    sources["sums/two"] = partial(sums_task, 2)
+    sources["gsm8k"] = partial(gsm8k_task, data=data)
+    return sources

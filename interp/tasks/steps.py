@@ -1,0 +1,78 @@
+r"""Where a chain of thought is cut into steps: by fixed rules, never by a model.
+
+- `split_sentences`, for running text: after ``. ? !`` before white space, and before line breaks;
+  pieces of fewer than 10 characters join the next one (the last joins the one before). This is the
+  rule of Thought Anchors (arXiv 2506.19143), with two additions: a list number (``1. First``) stays
+  with its line, and every line break cuts, not only a blank line.
+- `split_lines`, where each line is a step.
+- `split_at_semicolons`, for the world arith.
+
+The first two keep every character, white space going to the piece that follows it, so that joining
+the pieces gives the text back. The third drops the single blanks between words, and joining its
+pieces with blanks gives the text back.
+"""
+
+from __future__ import annotations
+
+import re
+
+SHORTEST = 10
+"""Pieces with fewer characters than this (white space aside) are joined to a neighbour."""
+
+_SENTENCE_END = re.compile(r"[.?!]+[\"'”’)\]]*(?=\s)|(?=\s*\n)(?<!\s)")
+_LIST_NUMBER = re.compile(r"\(?\d+[.)]")
+
+
+def split_sentences(text: str) -> tuple[str, ...]:
+    r"""Cuts running text into sentences and lines.
+
+    Example: ``"So 3.5 is it. 1. Add two\n2. Stop here."`` gives ``"So 3.5 is it."``,
+    ``" 1. Add two"`` and ``"\n2. Stop here."``.
+
+    Args:
+        text: A chain of thought.
+
+    Returns:
+        Pieces that give the text when joined; none for an empty text.
+    """
+    pieces: list[str] = []
+    start = 0
+    for found in _SENTENCE_END.finditer(text):
+        piece = text[start : found.end()]
+        if piece and not _LIST_NUMBER.fullmatch(piece.strip()):
+            pieces.append(piece)
+            start = found.end()
+    pieces.append(text[start:])
+    return _without_short([piece for piece in pieces if piece])
+
+
+def split_lines(text: str) -> tuple[str, ...]:
+    """Cuts a text before each line that says something; joined, the pieces are the text."""
+    cuts = [found.start() for found in re.finditer(r"(?<!\s)\s*\n\s*(?=\S)", text)]
+    edges = [0, *(cut for cut in cuts if cut > 0), len(text)]
+    return tuple(text[a:b] for a, b in zip(edges, edges[1:], strict=False) if text[a:b])
+
+
+def split_at_semicolons(text: str) -> tuple[str, ...]:
+    """Cuts ``3 + 4 = 7 ; 7 * 2 = 3 ;`` after each ``;``; joined by blanks it is the text again."""
+    steps: list[list[str]] = [[]]
+    for word in text.split():
+        steps[-1].append(word)
+        if word == ";":
+            steps.append([])
+    return tuple(" ".join(words) for words in steps if words)
+
+
+def _without_short(pieces: list[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    waiting = ""
+    for piece in pieces:
+        waiting += piece
+        if len(waiting.strip()) >= SHORTEST:
+            kept.append(waiting)
+            waiting = ""
+    if waiting and kept:
+        kept[-1] += waiting
+    elif waiting:
+        kept.append(waiting)
+    return tuple(kept)
