@@ -1,0 +1,206 @@
+"""Statistics against simulation, hand computation and scipy."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats as oracle
+
+from interp.stats import (
+    auroc,
+    benjamini_hochberg,
+    collect,
+    collect_pairs,
+    estimate_all,
+    estimate_mean,
+    midranks,
+    paired_contrast,
+    spearman,
+    wilson,
+)
+
+SIMULATIONS = 500
+COVERAGE = (0.925, 0.975)
+"""0.95 plus or minus 2.6 standard errors of a share of 500."""
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def covered(draw, truth: float, n_boot: int = 400) -> float:
+    hits = 0
+    for seed in range(SIMULATIONS):
+        values, problems = draw(rng(seed))
+        found = estimate_mean(values, problems, rng=rng(10_000 + seed), n_boot=n_boot)
+        hits += found.low <= truth <= found.high
+    return hits / SIMULATIONS
+
+
+def test_interval_of_few_normal_items_covers() -> None:
+    share = covered(lambda g: (g.normal(3.0, 1.0, 12), range(12)), 3.0)
+    assert COVERAGE[0] <= share <= COVERAGE[1]
+
+
+def test_clusters_are_the_unit_and_items_are_not() -> None:
+    def draw(g: np.random.Generator):
+        values = np.repeat(g.normal(0, 1, 20), 5) + g.normal(0, 0.2, 100)
+        return values, [i // 5 for i in range(100)]
+
+    by_problem = covered(draw, 0.0)
+    by_item = covered(lambda g: (draw(g)[0], range(100)), 0.0)
+    assert COVERAGE[0] <= by_problem <= COVERAGE[1]
+    assert by_item < 0.75
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.9, 0.99])
+def test_interval_of_shares_covers_at_least_nominally(rate: float) -> None:
+    share = covered(lambda g: ((g.random(60) < rate).astype(float), range(60)), rate)
+    assert share >= 0.92
+
+
+def test_mean_of_uneven_problems_is_the_mean_of_items() -> None:
+    values = np.array([1.0, 2.0, 3.0, 10.0])
+    found = estimate_mean(values, ["a", "a", "a", "b"], rng=rng())
+    assert found.value == 4.0
+    assert found.n == 2
+
+
+def test_resampling_equals_a_slow_loop() -> None:
+    """All 3**3 equally likely resamples of three problems, by hand, give the same quantiles."""
+    values = np.array([1.5, 2.5, 7.0, 11.0])
+    problems = ["a", "b", "b", "c"]
+    by_problem = {"a": [1.5], "b": [2.5, 7.0], "c": [11.0]}
+    means = []
+    for drawn in product("abc", repeat=3):
+        items = [v for p in drawn for v in by_problem[p]]
+        means.append(sum(items) / len(items))
+    found = estimate_mean(values, problems, rng=rng(), n_boot=40_000, level=0.4)
+    tail = oracle.norm.cdf(math.sqrt(3 / 2) * oracle.t.ppf(0.3, 2))
+    low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
+    assert found.low == pytest.approx(low) and found.high == pytest.approx(high)
+
+
+def test_few_problems_give_nan_intervals() -> None:
+    one = estimate_mean(np.array([1.0, 0.0]), ["a", "a"], rng=rng())
+    assert one.value == 0.5 and one.n == 1 and math.isnan(one.low) and math.isnan(one.high)
+    none = estimate_mean(np.array([]), [], rng=rng())
+    assert math.isnan(none.value) and none.n == 0
+
+
+def test_all_right_is_not_certainty() -> None:
+    found = estimate_mean(np.ones(100), range(100), rng=rng())
+    assert found.value == 1.0 and found.high == 1.0
+    assert found.low == pytest.approx(oracle.binomtest(100, 100).proportion_ci(method="wilson").low)
+    clustered = estimate_mean(np.ones(100), [i // 10 for i in range(100)], rng=rng())
+    assert clustered.low == pytest.approx(
+        oracle.binomtest(10, 10).proportion_ci(method="wilson").low
+    )
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 7), (3, 7), (7, 7), (41, 60)])
+def test_wilson_equals_scipy(successes: int, n: int) -> None:
+    expected = oracle.binomtest(successes, n).proportion_ci(method="wilson")
+    assert wilson(successes, n) == pytest.approx((expected.low, expected.high))
+
+
+def test_wilson_rejects_impossible_counts() -> None:
+    with pytest.raises(ValueError, match="got 8 of 7"):
+        wilson(8, 7)
+
+
+def test_identical_inputs_contrast_exactly_zero() -> None:
+    values = rng().normal(size=50)
+    found = paired_contrast(values, values, range(50), rng=rng())
+    assert (found.value, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+    shares = (values > 0).astype(float)
+    found = paired_contrast(shares, shares, range(50), rng=rng())
+    assert found.value == 0.0 and found.p == 1.0
+    assert found.low == -found.high and 0 < found.high < 0.08
+
+
+def test_total_flip_is_significant_and_not_certain() -> None:
+    found = paired_contrast(np.ones(40), np.zeros(40), range(40), rng=rng())
+    assert found.value == -1.0 and found.low == -1.0 and -1.0 < found.high < -0.8
+    assert found.p < 1e-6
+
+
+@pytest.mark.parametrize("flips", [1, 3, 4])
+def test_few_flips_are_judged_as_mcnemar_does(flips: int) -> None:
+    second = np.zeros(80)
+    second[:flips] = 1
+    found = paired_contrast(np.zeros(80), second, range(80), rng=rng())
+    exact = 2 * oracle.binom.cdf(0, flips, 0.5) - oracle.binom.pmf(0, flips, 0.5)
+    assert found.p == pytest.approx(exact)
+    assert found.low < 0 < found.high
+
+
+def test_p_agrees_with_interval_and_is_uniform_under_null() -> None:
+    ps = []
+    for seed in range(400):
+        g = rng(seed)
+        first = g.normal(size=15)
+        found = paired_contrast(first, first + g.normal(size=15), range(15), rng=g, n_boot=800)
+        ps.append(found.p)
+        if abs(found.p - 0.05) > 0.01:
+            assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+    assert np.mean(np.array(ps) < 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(np.array(ps) < 0.5) == pytest.approx(0.5, abs=0.07)
+
+
+def test_pairs_are_paired() -> None:
+    """Noise shared by both sides cancels."""
+    shared = rng(1).normal(0, 10, 40)
+    shift = rng(2).normal(0.5, 0.1, 40)
+    found = paired_contrast(shared, shared + shift, range(40), rng=rng())
+    assert 0.4 < found.low < found.high < 0.6
+
+
+def test_cells_do_not_depend_on_their_neighbours() -> None:
+    samples = [collect(rng(i).normal(size=30 + i % 3), range(30 + i % 3)) for i in range(7)]
+    together = estimate_all(samples, seed=5)
+    assert [e.n for e in together] == [30, 31, 32, 30, 31, 32, 30]
+    for sample, found in zip(samples, together, strict=True):
+        assert estimate_all([sample], seed=5)[0] == pytest.approx(found, rel=1e-12)
+    assert estimate_all(samples, seed=6) != together
+
+
+def test_inputs_are_checked() -> None:
+    with pytest.raises(ValueError, match="isfinite"):
+        collect(np.array([1.0, math.nan]), ["a", "b"])
+    with pytest.raises(ValueError, match="2 values and 1 problems"):
+        collect(np.array([1.0, 2.0]), ["a"])
+    with pytest.raises(ValueError, match="Drop items without a partner"):
+        collect_pairs(np.array([1.0]), np.array([1.0, 2.0]), ["a"])
+
+
+def test_benjamini_hochberg_equals_scipy_and_keeps_nan() -> None:
+    p = np.array([0.01, math.nan, 0.04, 0.03, 0.2, 0.9, 0.005])
+    known = ~np.isnan(p)
+    q = benjamini_hochberg(p)
+    assert q[known] == pytest.approx(oracle.false_discovery_control(p[known]))
+    assert np.isnan(q[1])
+    assert benjamini_hochberg(np.array([])).shape == (0,)
+
+
+def test_auroc_counts_pairs() -> None:
+    scores, labels = np.array([3, 1, 2, 2, 0, 3]), np.array([1, 0, 1, 0, 0, 0])
+    pairs = [
+        (s > t) + 0.5 * (s == t)
+        for s, a in zip(scores, labels, strict=True)
+        for t, b in zip(scores, labels, strict=True)
+        if a and not b
+    ]
+    assert auroc(scores, labels) == pytest.approx(np.mean(pairs))
+    assert auroc(scores, labels.astype(bool)) == pytest.approx(np.mean(pairs))
+    assert math.isnan(auroc(scores, np.ones(6)))
+
+
+def test_spearman_equals_scipy_with_ties() -> None:
+    a, b = rng(3).integers(0, 5, 40), rng(4).integers(0, 5, 40)
+    assert spearman(a, b) == pytest.approx(oracle.spearmanr(a, b).statistic)
+    assert math.isnan(spearman(a, np.ones(40)))
+    assert midranks(np.array([2.0, 1.0, 2.0])).tolist() == [2.5, 1.0, 2.5]
