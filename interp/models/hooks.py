@@ -1,0 +1,158 @@
+"""The hook door: the one place where PyTorch hooks are registered and removed.
+
+::
+
+    with hooked(model, [(Site(3, "resid_post"), look), (Site(5, "z"), edit)]):
+        model.hf(ids)
+
+A handler is a function of the activation, in the axes of its site (heads split off for q, k, v and
+z). It returns None to leave it alone or a new tensor of the same shape to replace it; it must not
+write into what it is given. Several handlers of one site run in the order given, each on what the
+one before returned.
+
+The door promises:
+
+- a site that the model lacks is an error before anything is registered;
+- a site that never fired while the door was open is an error when it closes, because an experiment
+  whose edit did not take place must not return numbers;
+- hooks are removed when the block ends, also after an exception.
+
+`resid_mid` is formed, not found: the input of the block is remembered, attention's output is added,
+and what a handler changes is folded back into attention's output. So an edit reaches both the MLP
+and the skip connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from interp.models.adapters import Place
+from interp.models.model import Model, check_site
+from interp.sites import STREAMS, Site
+
+Handler = Callable[[Tensor], Tensor | None]
+_Change = Callable[[Tensor], Tensor | None]
+_ORDER = {name: order for order, name in enumerate(STREAMS)}
+
+
+def _chain(site: Site, handlers: Sequence[Handler], fired: set[Site]) -> _Change:
+    """All handlers of a site as one function that returns None when none changed anything."""
+
+    def change(activation: Tensor) -> Tensor | None:
+        fired.add(site)
+        current = activation
+        for handler in handlers:
+            changed = handler(current)
+            if changed is None:
+                continue
+            if changed.shape != current.shape or changed.dtype != current.dtype:
+                raise ValueError(
+                    f"a handler must keep shape and dtype of the activation at {site}: it received "
+                    f"{tuple(current.shape)} {current.dtype} and returned "
+                    f"{tuple(changed.shape)} {changed.dtype}"
+                )
+            current = changed
+        return None if current is activation else current
+
+    return change
+
+
+def _in_heads(change: _Change, n_heads: int) -> _Change:
+    """The same change, for a module whose last axis holds all heads side by side."""
+
+    def flat_change(activation: Tensor) -> Tensor | None:
+        changed = change(activation.unflatten(-1, (n_heads, -1)))
+        return None if changed is None else changed.flatten(-2)
+
+    return flat_change
+
+
+def _on_input(module: Any, change: _Change) -> Any:
+    def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        changed = change(args[0] if args else kwargs["hidden_states"])
+        if changed is None:
+            return None
+        if args:
+            return (changed, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": changed}
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _on_output(module: Any, change: _Change) -> Any:
+    def hook(_module: Any, _args: Any, output: Any) -> Any:
+        whole = isinstance(output, Tensor)
+        changed = change(output if whole else output[0])
+        if changed is None:
+            return None
+        return changed if whole else (changed, *output[1:])
+
+    return module.register_forward_hook(hook)
+
+
+def _on_middle(block: Any, attention: Any, change: _Change) -> list[Any]:
+    """Hooks for resid_mid: remember what entered the block, add what attention returned."""
+    entered: list[Tensor] = []
+
+    def remember(activation: Tensor) -> None:
+        entered[:] = [activation]
+
+    def fold_back(attn_out: Tensor) -> Tensor | None:
+        middle = entered.pop() + attn_out
+        changed = change(middle)
+        return None if changed is None else attn_out + (changed - middle)
+
+    return [_on_input(block, remember), _on_output(attention, fold_back)]
+
+
+def _register(model: Model, site: Site, change: _Change) -> list[Any]:
+    adapter = model.adapter
+
+    def module(path: str) -> Any:
+        return model.hf.get_submodule(path.format(layer=site.layer))
+
+    if site.stream == "resid_mid" and adapter.attention is not None:
+        return _on_middle(module(adapter.block), module(adapter.attention), change)
+    place: Place = adapter.places[site.stream]
+    if place.heads is not None:
+        change = _in_heads(change, getattr(model, place.heads))
+    register = _on_input if place.side == "in" else _on_output
+    return [register(module(place.module), change)]
+
+
+@contextmanager
+def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[None]:
+    """Opens the door: handlers run whenever the model computes their sites.
+
+    Args:
+        model: The model to read or edit.
+        handlers: Pairs of a site and a function of the activation there.
+
+    Yields:
+        None; the hooks are active inside the `with` block.
+
+    Raises:
+        ValueError: If the model lacks a site, or a handler changes shape or dtype.
+        RuntimeError: On leaving the block, if a site was never computed.
+    """
+    by_site: dict[Site, list[Handler]] = {}
+    for site, handler in handlers:
+        check_site(model, site)
+        by_site.setdefault(site, []).append(handler)
+    fired: set[Site] = set()
+    with ExitStack() as handles:
+        # attn_out before resid_mid: both live on the output of attention, and in that order.
+        for site in sorted(by_site, key=lambda site: _ORDER[site.stream]):
+            for handle in _register(model, site, _chain(site, by_site[site], fired)):
+                handles.callback(handle.remove)
+        yield
+    silent = [str(site) for site in by_site if site not in fired]
+    if silent:
+        raise RuntimeError(
+            f"these sites were requested but never computed: {', '.join(silent)}. Either no "
+            f"forward pass ran inside the `with` block, or the model ran without these modules"
+        )

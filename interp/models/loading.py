@@ -1,0 +1,222 @@
+"""Loading a model from a folder or from the hub, and saying clearly what is wrong when it fails.
+
+In order: find the folder; read its configuration, which is small, and see whether the architecture
+is known; see whether the weight files are whole; load them; verify the model (`check_model`).
+
+Only safetensors are read, because other formats can run code when opened, and no code that comes
+with a model is executed. Nothing is fetched unless the text names no folder and has the form of a
+hub id (`owner/name`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from interp.models.adapters import Adapter, find_adapter
+from interp.models.checks import check_model
+from interp.models.model import Model
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
+
+
+def _find_folder(path_or_id: str) -> Path:
+    folder = Path(path_or_id).expanduser()
+    if folder.is_dir():
+        return folder
+    if not _HUB_ID.fullmatch(path_or_id) or folder.exists():
+        raise ValueError(
+            f"a model is a folder with config.json and safetensors, or a hub id 'owner/name'; "
+            f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it has not the form "
+            f"of a hub id"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(path_or_id, allow_patterns=list(_HUB_FILES)))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it could not be "
+            f"fetched from the hub as a model id: {error}"
+        ) from error
+
+
+def _read_adapter(folder: Path) -> Adapter:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no config.json, so it is no model in Hugging Face format. "
+            f"Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)"
+        )
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable as JSON: {error}. Copy it again") from error
+    architectures = config.get("architectures") or ["(none given)"]
+    return find_adapter(str(architectures[0]))
+
+
+def _check_weight_files(folder: Path) -> list[Path]:
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ValueError(
+            f"{folder} holds no *.safetensors, the only weight format that is read (others can run "
+            f"code when opened). Convert with model.save_pretrained(folder)"
+        )
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                tensors.keys()
+        except SafetensorError as error:
+            raise ValueError(
+                f"{file} is damaged ({file.stat().st_size} bytes; {error}). Likely an interrupted "
+                f"copy or download: fetch this file again"
+            ) from error
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(named - {file.name for file in files})
+        if missing:
+            raise ValueError(
+                f"{folder} lacks weight files that its index names: {', '.join(missing)}. "
+                f"Likely an interrupted copy or download: fetch them again"
+            )
+    return files
+
+
+def _hash_files(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _hash_tensors(hf: Any) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(hf.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _without_bars() -> Generator[None]:
+    """Silences the loading bars of transformers, and leaves the setting as it was."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with _without_bars():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    hf, report = loaded
+    missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
+    if missing:
+        raise ValueError(
+            f"the weight files in {folder} do not fill the model that its config.json describes; "
+            f"missing or of another shape: {', '.join(missing[:5])} ({len(missing)} in all). "
+            f"Likely config.json belongs to another checkpoint"
+        )
+    return hf
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{folder} holds no tokenizer that can be loaded ({error}). Save it next to the "
+            f"weights with tokenizer.save_pretrained(folder)"
+        ) from error
+
+
+def _check_tokenizer(model: Model) -> None:
+    largest = max(model.tokenizer.get_vocab().values(), default=-1)
+    if largest >= model.d_vocab:
+        raise ValueError(
+            f"the tokenizer of {model.name} has ids up to {largest}, but the model scores only ids "
+            f"0 to {model.d_vocab - 1}. Likely tokens were added without resizing the embedding: "
+            f"call hf.resize_token_embeddings(len(tokenizer)) before saving"
+        )
+
+
+def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
+    """Makes a `Model` of a Hugging Face module in memory, after the same checks as from disk.
+
+    Args:
+        hf: A causal language model; it is set to evaluation mode and otherwise left alone.
+        tokenizer: Its tokenizer.
+        name: How results call it.
+
+    Returns:
+        The model; its hash is over the names and bytes of its tensors.
+
+    Raises:
+        ValueError: If the architecture is unknown or a check of `check_model` fails.
+    """
+    adapter = find_adapter(type(hf).__name__)
+    model = Model(name, hf.eval(), tokenizer, adapter, _hash_tensors(hf))
+    _check_tokenizer(model)
+    check_model(model)
+    return model
+
+
+def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "float32") -> Model:
+    """Loads a model and verifies it.
+
+    Args:
+        path_or_id: A folder in Hugging Face format, or a hub id 'owner/name'.
+        device: Where to put it, for example 'cpu' or 'cuda:0'.
+        dtype: Number format: 'float32', 'bfloat16' or 'float16'. Weights stored otherwise are
+            converted.
+
+    Returns:
+        The model, in evaluation mode and without gradients on its weights.
+
+    Raises:
+        ValueError: If the folder, its files or the model itself are not usable; the message says
+            what was found, the likely cause and what to do.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}")
+    folder = _find_folder(str(path_or_id))
+    adapter = _read_adapter(folder)
+    files = _check_weight_files(folder)
+    hf = _load_weights(folder, DTYPES[dtype]).to(device).requires_grad_(False).eval()
+    name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
+    model = Model(name, hf, _load_tokenizer(folder), adapter, _hash_files(files))
+    _check_tokenizer(model)
+    check_model(model)
+    return model

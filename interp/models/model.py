@@ -1,0 +1,114 @@
+"""A model as the rest of the project sees it: a Hugging Face module, its tokenizer, its adapter.
+
+The module stays what it is; nothing is folded, renamed or wrapped. `Model` adds what an experiment
+must know and record: sizes, context length, dtype and the hash of the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from interp.models.adapters import Adapter
+from interp.sites import STREAMS, Site
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One loaded model. Two models are the same only if they are one object."""
+
+    name: str
+    """Folder name or hub id, as shown in results."""
+    hf: Any
+    """The Hugging Face causal language model, in evaluation mode."""
+    tokenizer: Any
+    """Its Hugging Face tokenizer."""
+    adapter: Adapter
+    weights_sha256: str
+    """Of the weight files in order of their names, or of the tensors if made in memory."""
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return int(self.hf.config.num_hidden_layers)
+
+    @property
+    def n_heads(self) -> int:
+        """Number of query heads."""
+        return int(self.hf.config.num_attention_heads)
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Number of key-value heads (smaller than n_heads under grouped-query attention)."""
+        grouped = getattr(self.hf.config, "num_key_value_heads", None)
+        return int(grouped or self.n_heads)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self.hf.config.hidden_size)
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head."""
+        return int(getattr(self.hf.config, "head_dim", None) or self.d_model // self.n_heads)
+
+    @property
+    def d_mlp(self) -> int:
+        """Width of the MLP's hidden layer."""
+        return int(self.hf.config.intermediate_size)
+
+    @property
+    def d_vocab(self) -> int:
+        """Number of tokens that the model scores (its tokenizer may know fewer)."""
+        return int(self.hf.config.vocab_size)
+
+    @property
+    def n_ctx(self) -> int:
+        """Longest sequence, in tokens."""
+        return int(self.hf.config.max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.hf.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        return next(self.hf.parameters()).dtype
+
+
+def site_shape(model: Model, site: Site) -> tuple[int, ...]:
+    """Shape of the activation of one position at a site.
+
+    Args:
+        model: The model that is asked.
+        site: Where.
+
+    Returns:
+        (d_model,), (d_mlp,) or (heads, d_head).
+    """
+    if STREAMS[site.stream].axes[2:] == ("n_heads", "d_head"):
+        return (model.n_kv_heads if site.stream in ("k", "v") else model.n_heads, model.d_head)
+    return (model.d_mlp,) if site.axes[-1] == "d_mlp" else (model.d_model,)
+
+
+def check_site(model: Model, site: Site) -> None:
+    """Makes sure that a model has a site.
+
+    Raises:
+        ValueError: If the family lacks the stream or the layer is out of range.
+    """
+    if site.stream not in model.adapter.streams:
+        raise ValueError(
+            f"{model.name} (family {model.adapter.family}) has no stream {site.stream!r}. "
+            f"It has: {', '.join(model.adapter.streams)}"
+        )
+    if site.layer is not None and site.layer >= model.n_layers:
+        raise ValueError(
+            f"{site} is out of range: layers are counted from 0, and {model.name} has "
+            f"{model.n_layers}, so its last is {model.n_layers - 1}"
+        )

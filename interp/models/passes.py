@@ -1,0 +1,181 @@
+"""Forward passes: the one place where models are called.
+
+Three habits keep a pass exact, whatever shares its batch:
+
+- rows are padded on the right, so that a causal pass needs no mask and may take the fast kernel:
+  real tokens come before the padding and never see it;
+- wherever a mask is needed it is the full table of which query sees which key, never a hint that
+  the model completes, and positions are always given with it;
+- the body (up to the final norm) and the unembedding are called apart, so that logits are formed
+  only where they are needed; with 50,000 tokens in the vocabulary they are what fills memory.
+
+`Cache` objects hold keys and values of what was already read; `read_on` continues from one without
+changing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.models.model import Model
+
+
+def attention_mask(
+    model: Model, visible: Bool[Tensor, "batch q_pos k_pos"]
+) -> Bool[Tensor, "batch 1 q_pos k_pos"] | Float[Tensor, "batch 1 q_pos k_pos"]:
+    """The mask in the form that the model's attention kernel reads rightly.
+
+    Fused attention (sdpa) takes True for "may look". The eager kernel adds the mask to the scores,
+    where True would silently count as 1, so it gets 0 and the most negative number instead.
+
+    Args:
+        model: The model that will read the mask.
+        visible: Which query position may look at which key position.
+
+    Returns:
+        The mask, the same for all heads.
+
+    Raises:
+        ValueError: If the model runs a kernel that takes no such mask.
+    """
+    kernel = model.hf.config._attn_implementation
+    if kernel == "sdpa":
+        return visible[:, None]
+    if kernel == "eager":
+        lowest = torch.finfo(model.dtype).min
+        mask = torch.zeros(visible.shape, dtype=model.dtype, device=visible.device)
+        return mask.masked_fill(~visible, lowest)[:, None]
+    raise ValueError(
+        f"{model.name} runs the attention kernel {kernel!r}, which takes no table of visible "
+        f"positions. Known: sdpa, eager. Call model.hf.set_attn_implementation('sdpa') first"
+    )
+
+
+def new_cache(model: Model) -> Any:
+    """An empty cache for keys and values."""
+    from transformers import DynamicCache
+
+    return DynamicCache(config=model.hf.config)
+
+
+def body(
+    model: Model,
+    ids: Int[Tensor, "batch pos"],
+    *,
+    positions: Int[Tensor, "batch pos"] | None = None,
+    visible: Bool[Tensor, "batch pos k_pos"] | None = None,
+    cache: Any = None,
+) -> Float[Tensor, "batch pos d_model"]:
+    """Runs the model up to its final norm.
+
+    Args:
+        model: The model.
+        ids: Token ids.
+        positions: Position of each token; None counts on from the cache.
+        visible: Which token may look at which (of those in the cache and these); None is causal.
+        cache: Keys and values so far; these tokens are added to it.
+
+    Returns:
+        The final hidden states, after the last norm.
+    """
+    run = model.hf.get_submodule(model.adapter.body)
+    return run(
+        input_ids=ids,
+        attention_mask=None if visible is None else attention_mask(model, visible),
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    ).last_hidden_state
+
+
+def unembed(
+    model: Model, hidden: Float[Tensor, "*batch d_model"]
+) -> Float[Tensor, "*batch d_vocab"]:
+    """Logits of final hidden states, in float32 whatever the weights are."""
+    return model.hf.get_submodule(model.adapter.unembed)(hidden).float()
+
+
+def read_on(
+    model: Model,
+    cache: Any,
+    ids: Int[Tensor, "batch pos"],
+    positions: Int[Tensor, "batch pos"],
+    visible: Bool[Tensor, "batch pos k_pos"],
+) -> Float[Tensor, "batch pos d_model"]:
+    """Reads tokens on top of a cache and leaves the cache as it was.
+
+    Args:
+        model: The model.
+        cache: Keys and values of T tokens per row.
+        ids: The new tokens.
+        positions: Their positions, which may branch off anywhere.
+        visible: Which new token may look at which key; the last axis is T plus the new tokens.
+
+    Returns:
+        The final hidden states of the new tokens.
+    """
+    hidden = body(model, ids, positions=positions, visible=visible, cache=cache)
+    cache.crop(-ids.shape[1])
+    return hidden
+
+
+def pad_right(
+    model: Model, rows: Sequence[Sequence[int]], *, fill: int = 0
+) -> Int[Tensor, "batch pos"]:
+    """Rows of token ids as one tensor, padded at the end."""
+    width = max(len(row) for row in rows)
+    padded = [[*row, *[fill] * (width - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.long, device=model.device)
+
+
+def check_rows(model: Model, rows: Sequence[Sequence[int]], what: str) -> None:
+    """Makes sure that rows can be read at all, before any forward pass.
+
+    Args:
+        model: The model that will read them.
+        rows: Token ids.
+        what: What a row is, for the message ('prompt', 'prefix').
+
+    Raises:
+        ValueError: If a row is empty, longer than the context, or holds an id out of range.
+    """
+    for number, row in enumerate(rows):
+        if not row:
+            raise ValueError(
+                f"{what} {number} is empty: the first token has nothing to be predicted from. "
+                f"Begin every row with at least one token, for example the beginning-of-text id"
+            )
+        check_length(model, len(row), f"{what} {number}")
+        if not 0 <= min(row) <= max(row) < model.d_vocab:
+            raise ValueError(
+                f"{what} {number} holds the id {max(row) if min(row) >= 0 else min(row)}, but "
+                f"{model.name} knows ids 0 to {model.d_vocab - 1}. Was it encoded with the "
+                f"tokenizer of another model?"
+            )
+
+
+def check_length(model: Model, length: int, what: str) -> None:
+    """Makes sure that a sequence fits into the context.
+
+    Raises:
+        ValueError: If it is longer than `model.n_ctx`.
+    """
+    if length > model.n_ctx:
+        raise ValueError(
+            f"{what} is {length} tokens long and {model.name} reads at most {model.n_ctx}. "
+            f"Shorten the text or the number of new tokens by {length - model.n_ctx}"
+        )
+
+
+def nan_error(model: Model, what: str) -> ValueError:
+    """The error for logits that are not numbers."""
+    return ValueError(
+        f"{model.name} returned logits that are not finite for {what}. Likely causes: broken "
+        f"weights, half precision out of range, or an intervention with too large a dose. Load "
+        f"with dtype='float32' and run without interventions to tell which"
+    )
