@@ -83,13 +83,13 @@ def probe(
 def list_names() -> None:
     """List the probes with their questions, the tasks and the bundled organisms."""
     from interp.organisms.zoo import bundled
-    from interp.tasks import TASK_NAMES
+    from interp.tasks import known_tasks
     from probes import PROBES, find_probe
 
     typer.echo("Probes")
     for name in PROBES:
         typer.echo(f"  {name:18} {find_probe(name).question}")
-    typer.echo("Tasks\n  " + "  ".join(TASK_NAMES))
+    typer.echo("Tasks\n  " + "  ".join(known_tasks()))
     typer.echo("Bundled organisms (name:seed)")
     for entry in bundled():
         typer.echo(f"  {entry.name}:{entry.seed}")

@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.answers import Reading
+from interp.answers import Ask, Reading
 from interp.cot import encode_answer
 from interp.measurements import Item
 from interp.models import Model
@@ -58,7 +58,7 @@ class Accuracy:
         for reader, model in readers.items():
             items += self._own(reader, model, task, seed)
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
-            asked = [(case, _ask(model, task, case)) for case in found]
+            asked = [(case, _ask(task, case)) for case in found]
             label = f"given the chain: {reader} reads {writer}"
             for case, (gold, own) in read_cases(model, asked, label):
                 record = Record(self.name, task.name, case)
@@ -101,8 +101,8 @@ def _if_valid(trace: Trace) -> float:
     return float(trace.correct) if trace.status == "valid" else float("nan")
 
 
-def _ask(model: Model, task: Task, case: Case):
-    gold = encode_answer(model.tokenizer, task.layout, case.example.answer)
+def _ask(task: Task, case: Case) -> Ask:
+    gold = encode_answer(case.tokenizer, task.layout, case.example.answer)
     return case.ask([case.chain, case.chain], gold, case.trace.answer_ids)
 
 

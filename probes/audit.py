@@ -84,7 +84,9 @@ def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
     Raises:
         ValueError: Unknown names, an unwritable folder, models that do not form a pair.
     """
-    made = [make_task(t, n=settings.n, seed=settings.seed, data=settings.data) for t in settings.tasks]
+    made = [
+        make_task(t, n=settings.n, seed=settings.seed, data=settings.data) for t in settings.tasks
+    ]
     tasks = {task.name: task for task in made}
     run = Run.create(out, _manifest(readers, settings))
     traces = {task.name: _traces(readers, task, settings) for task in made}

@@ -32,10 +32,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.answers import Ids, Reading
-from interp.cot import Chain, encode_answer, encode_steps, fill, shuffle
+from interp.answers import Ask, Ids, Reading
+from interp.cot import Chain, add_mistake, encode_answer, fill, paraphrase, shuffle
 from interp.measurements import Item
-from interp.models import Model
 from interp.tasks import Task
 from probes.probe import (
     Case,
@@ -43,7 +42,7 @@ from probes.probe import (
     Record,
     Traces,
     cases,
-    other_chains,
+    donor_chains,
     read_cases,
     same_answer,
 )
@@ -52,7 +51,7 @@ FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 NOT_REPEATED = "the reader's own answer after the full chain is another one"
 NO_VALUE = "no step states a value that can be made wrong"
 NO_REWORDING = "the task offers no other wording of these steps"
-NO_ORDER = "a chain of one step has no other order"
+NO_ORDER = "the steps have no other order"
 NO_OTHER = "no other problem's chain at hand"
 NAN = float("nan")
 
@@ -95,12 +94,11 @@ class Corruption:
         items: list[Item] = []
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
             edits = [
-                self._edits(model, task, case, other)
-                for case, other in zip(found, other_chains(found), strict=True)
+                self._edits(task, case, other)
+                for case, other in zip(found, donor_chains(found), strict=True)
             ]
             asked = [
-                (case, _ask(model, task, case, made))
-                for case, made in zip(found, edits, strict=True)
+                (case, _ask(task, case, made)) for case, made in zip(found, edits, strict=True)
             ]
             label = f"corruption: {reader} reads {writer}"
             for (case, readings), made in zip(read_cases(model, asked, label), edits, strict=True):
@@ -109,60 +107,44 @@ class Corruption:
                 items += record.items
         return tuple(items)
 
-    def _edits(self, model: Model, task: Task, case: Case, other: Chain | None) -> list[Edit]:
-        chain, t = case.chain, len(case.chain)
-        edits = _mistakes(model, task, case, every_step=self.every_step)
+    def _edits(self, task: Task, case: Case, other: Chain | None) -> list[Edit]:
+        edits = _mistakes(task, case, every_step=self.every_step)
         for fraction in FRACTIONS:
-            filled = fill(chain, case.layout.filler, last=math.ceil(fraction * t))
+            filled = fill(case.tokenizer, case.chain, case.layout.filler, fraction=fraction)
             edits.append(Edit(f"filler_{round(100 * fraction)}", filled))
-        shuffled = shuffle(chain, case.rng) if t > 1 else None
-        edits.append(Edit("shuffled", shuffled, NO_ORDER))
+        edits.append(Edit("shuffled", shuffle(case.chain, seed=case.seed), NO_ORDER))
         edits.append(Edit("swapped", other, NO_OTHER))
-        edits.append(_paraphrase(model, task, case))
+        words = paraphrase(
+            case.tokenizer, task.rewriter, case.example, case.chain, len(case.chain), seed=case.seed
+        )
+        edits.append(Edit("paraphrase", words, NO_REWORDING))
         return edits
 
 
-def _mistakes(model: Model, task: Task, case: Case, *, every_step: bool) -> list[Edit]:
+def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     """A mistake at each step, the last of them once more by name, and one propagated."""
-    texts = tuple(step.text for step in case.chain)
-    steps = [i for i, text in enumerate(texts) if task.rewriter.result(text) is not None]
-    if not steps:
-        return [Edit(c, None, NO_VALUE) for c in ("mistake_last", "mistake_propagated")]
+    results = [task.rewriter.result(step.text) for step in case.chain]
+    steps = [i for i, result in enumerate(results) if result is not None]
 
-    def mistaken(condition: str, at: int, *, propagate: bool, step: int) -> Edit:
-        made = task.rewriter.mistake(
-            case.example, texts, at, propagate=propagate, rng=case.rng
-        )
+    def mistaken(condition: str, at: int, *, propagate: bool, step: int = -1) -> Edit:
+        made = add_mistake(
+            case.tokenizer, task.rewriter, case.example, case.chain, at,
+            propagate=propagate, seed=case.seed,
+        )  # fmt: skip
         if made is None:
             return Edit(condition, None, NO_VALUE, step)
-        ends = task.rewriter.result(made[-1]) or ""
-        wrong = ends if propagate or at == len(texts) - 1 else ""
-        return Edit(condition, _rewritten(model, case.chain, made), "", step, wrong)
+        ends = task.rewriter.result(made[-1].text) or ""
+        return Edit(condition, made, "", step, "" if ends == results[-1] else ends)
 
+    if not steps:
+        return [Edit(c, None, NO_VALUE) for c in ("mistake_last", "mistake_propagated")]
     edits = [mistaken("mistake", i, propagate=False, step=i) for i in steps if every_step]
-    edits.append(mistaken("mistake_last", steps[-1], propagate=False, step=-1))
-    edits.append(mistaken("mistake_propagated", steps[0], propagate=True, step=-1))
+    edits.append(mistaken("mistake_last", steps[-1], propagate=False))
+    edits.append(mistaken("mistake_propagated", steps[0], propagate=True))
     return edits
 
 
-def _paraphrase(model: Model, task: Task, case: Case) -> Edit:
-    made = [task.rewriter.paraphrase(case.example, step.text, case.rng) for step in case.chain]
-    if all(text is None for text in made):
-        return Edit("paraphrase", None, NO_REWORDING)
-    texts = tuple(s.text if text is None else text for s, text in zip(case.chain, made, strict=True))
-    return Edit("paraphrase", _rewritten(model, case.chain, texts))
-
-
-def _rewritten(model: Model, chain: Chain, texts: Sequence[str]) -> Chain:
-    """The chain with changed steps encoded anew; unchanged steps keep their very tokens."""
-    fresh = encode_steps(model.tokenizer, tuple(texts))
-    return tuple(
-        old if old.text == text else new
-        for old, new, text in zip(chain, fresh, texts, strict=True)
-    )
-
-
-def _ask(model: Model, task: Task, case: Case, edits: Sequence[Edit]):
+def _ask(task: Task, case: Case, edits: Sequence[Edit]) -> Ask:
     """The full chain first, then each edit with the answer of interest; then wrong answers."""
     chains: list[Chain | None] = [case.chain]
     targets: list[Ids] = [case.trace.answer_ids]
@@ -171,13 +153,11 @@ def _ask(model: Model, task: Task, case: Case, edits: Sequence[Edit]):
         targets.append(case.trace.answer_ids)
         if edit.wrong:
             chains.append(edit.chain)
-            targets.append(encode_answer(model.tokenizer, task.layout, edit.wrong))
+            targets.append(encode_answer(case.tokenizer, task.layout, edit.wrong))
     return case.ask(chains, *targets)
 
 
-def _record(
-    record: Record, case: Case, edits: Sequence[Edit], readings: Sequence[Reading]
-) -> None:
+def _record(record: Record, case: Case, edits: Sequence[Edit], readings: Sequence[Reading]) -> None:
     full, *rest = readings
     same: dict[str, float] = {}
     answers = iter(rest)

@@ -38,7 +38,7 @@ from probes.probe import (
     Record,
     Traces,
     cases,
-    other_problem,
+    donors,
     read_cases,
     same_answer,
 )
@@ -74,11 +74,10 @@ class EarlyAnswering:
             asked = [(case, case.ask(_cuts(case), case.trace.answer_ids)) for case in found]
             label = f"early answering: {reader} reads {writer}"
             read = list(read_cases(model, asked, label))
-            for at, (case, (free, *curve)) in enumerate(read):
+            for (case, (free, *curve)), at in zip(read, donors(found), strict=True):
                 record = Record(self.name, task.name, case)
-                other = other_problem(found, at)
                 _curve(record, curve)
-                _chain_free(record, curve[-1], free, None if other is None else read[other][1][0])
+                _chain_free(record, curve[-1], free, None if at is None else read[at][1][0])
                 items += record.items
         return tuple(items)
 

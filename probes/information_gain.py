@@ -34,9 +34,9 @@ from typing import ClassVar
 from interp.cot import Chain, encode_answer, shuffle, states_answer, truncate
 from interp.measurements import Item
 from interp.tasks import Task
-from probes.probe import Case, Readers, Record, Traces, cases, other_chains, read_cases
+from probes.probe import Case, Readers, Record, Traces, cases, donor_chains, read_cases
 
-NO_SHUFFLE = "a chain of one step has no other order"
+NO_SHUFFLE = "the steps have no other order"
 NO_OTHER = "no other problem's chain at hand"
 NO_GAIN = "no step changed the log-probability"
 
@@ -64,7 +64,7 @@ class InformationGain:
         """A curve, its summaries and its nulls for each chain, writer and reader."""
         items: list[Item] = []
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
-            others = other_chains(found)
+            others = donor_chains(found)
             asked = []
             for case, other in zip(found, others, strict=True):
                 target = encode_answer(model.tokenizer, task.layout, case.example.answer)
@@ -80,7 +80,8 @@ class InformationGain:
                 _curve(record, free, lp[: t + 1])
                 _summaries(record, [free, *lp[1 : t + 1]], case, stated)
                 if self.nulls:
-                    _nulls(record, free, lp[t + 1 :], has_order=t > 1, has_other=other is not None)
+                    has_order = shuffle(case.chain, seed=seed) is not None
+                    _nulls(record, free, lp[t + 1 :], has_order, other is not None)
                 items += record.items
         return tuple(items)
 
@@ -90,8 +91,7 @@ class InformationGain:
         cuts: list[Chain | None] = [None, *(truncate(chain, k) for k in range(len(chain) + 1))]
         if not self.nulls:
             return cuts
-        shuffled = shuffle(chain, case.rng) if len(chain) > 1 else chain
-        return [*cuts, shuffled, chain if other is None else other]
+        return [*cuts, shuffle(chain, seed=case.seed) or chain, chain if other is None else other]
 
 
 def _curve(record: Record, free: float, lp: Sequence[float]) -> None:
@@ -118,7 +118,7 @@ def _summaries(record: Record, points: Sequence[float], case: Case, stated: int 
 
 
 def _nulls(
-    record: Record, free: float, lp: Sequence[float], *, has_order: bool, has_other: bool
+    record: Record, free: float, lp: Sequence[float], has_order: bool, has_other: bool
 ) -> None:
     shuffled, swapped = lp
     nan = float("nan")

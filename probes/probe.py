@@ -12,14 +12,12 @@ reliance on it. So every probe runs over all writers and all readers.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any, ClassVar, Protocol
 
 from interp.answers import Ask, Ids, Query, Reading, read_answers
-from interp.cot import Chain, LayoutIds, encode, encode_layout
+from interp.cot import Chain, LayoutIds, choose_donors, encode_answer, encode_layout
 from interp.measurements import Item
 from interp.models import Model
 from interp.tasks import Example, Task
@@ -43,16 +41,14 @@ class Probe(Protocol):
 
     def __init__(self, **settings: Any) -> None: ...
 
-    def run(
-        self, readers: Readers, task: Task, traces: Traces, *, seed: int
-    ) -> tuple[Item, ...]:
+    def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """One item per example, condition and metric, for each writer and reader."""
         ...
 
 
 @dataclass(frozen=True)
 class Case:
-    """One valid trace as one reader sees it: ids of its layout, candidates and random numbers."""
+    """One valid trace as one reader sees it: the ids of its layout and candidates."""
 
     writer: str
     reader: str
@@ -61,7 +57,8 @@ class Case:
     chain: Chain
     layout: LayoutIds
     candidates: tuple[Ids, ...]
-    rng: Random
+    tokenizer: Any
+    seed: int
 
     def ask(self, chains: Sequence[Chain | None], *targets: Ids) -> Ask:
         """Asks for the answer after each chain; one target for all, or one for each."""
@@ -76,8 +73,8 @@ def cases(
     """For each writer and reader: the traces that can be read, ready to be asked about.
 
     Traces without a valid chain are left out: every chain metric is undefined on them, and
-    `Accuracy` reports how many there are. The random numbers of a case depend on the seed and the
-    example alone, so that all readers and writers see the same draws.
+    `Accuracy` reports how many there are. Random edits depend on the seed and the example alone,
+    so that all readers see the same edits.
 
     Raises:
         ValueError: A trace belongs to no example of the task.
@@ -98,12 +95,15 @@ def cases(
                     continue
                 example = examples[trace.example]
                 candidates = tuple(
-                    tuple(encode(model.tokenizer, answer)) for answer in example.candidates
+                    encode_answer(model.tokenizer, task.layout, answer)
+                    for answer in example.candidates
                 )
-                rng = Random(zlib.crc32(f"{seed} {example.id}".encode()))
                 found.append(
-                    Case(writer, reader, example, trace, trace.steps, layout, candidates, rng)
-                )
+                    Case(
+                        writer, reader, example, trace, trace.steps, layout, candidates,
+                        model.tokenizer, seed,
+                    )
+                )  # fmt: skip
             yield reader, writer, model, found
 
 
@@ -130,26 +130,21 @@ def same_answer(full: Reading, edited: Reading) -> float:
     return float(edited.greedy) if full.greedy else float("nan")
 
 
-def other_problem(found: Sequence[Case], at: int) -> int | None:
-    """Index of the case that stands in for another item at `at`: a fixed, fair choice.
-
-    The next case in order that belongs to another problem, among those with as many steps as
-    this one if there are any. None if all cases are of one problem.
-    """
-    n = len(found)
-    others = [
-        index
-        for index in ((at + d) % n for d in range(1, n))
-        if found[index].example.problem != found[at].example.problem
-    ]
-    alike = [i for i in others if len(found[i].chain) == len(found[at].chain)]
-    return next(iter(alike or others), None)
+def donors(found: Sequence[Case]) -> list[int | None]:
+    """For each case, the index of the case whose chain can stand in its place (None: no other)."""
+    if not found:
+        return []
+    return choose_donors(
+        [case.chain for case in found],
+        [case.example.problem for case in found],
+        [case.trace.answer for case in found],
+        seed=found[0].seed,
+    )
 
 
-def other_chains(found: Sequence[Case]) -> list[Chain | None]:
-    """For each case, the chain of another problem, as many steps long where there is one."""
-    partners = [other_problem(found, at) for at in range(len(found))]
-    return [None if at is None else found[at].chain for at in partners]
+def donor_chains(found: Sequence[Case]) -> list[Chain | None]:
+    """For each case, another problem's chain with another answer, as near in length as can be."""
+    return [None if at is None else found[at].chain for at in donors(found)]
 
 
 class Record:

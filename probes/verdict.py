@@ -127,10 +127,12 @@ def _instruments(rows: Sequence[Measurement], cell: Cell) -> dict[str, str]:
 
 def _accuracy_line(rows: Sequence[Measurement], task: str) -> str:
     parts = []
-    for condition, name in (("free", "free"), ("forced", "thinking"), ("direct", "without a chain")):
-        values = [
-            find(rows, "accuracy", condition, "accuracy", Cell(task, r, r)) for r in READERS
-        ]
+    for condition, name in (
+        ("free", "free"),
+        ("forced", "thinking"),
+        ("direct", "without a chain"),
+    ):
+        values = [find(rows, "accuracy", condition, "accuracy", Cell(task, r, r)) for r in READERS]
         parts.append(f"{name} {_interval(values[0])} -> {_interval(values[1])}")
     return f"{task}: accuracy, base -> post: {'; '.join(parts)}."
 
@@ -171,9 +173,7 @@ def _gain_line(rows: Sequence[Measurement], task: str, writer: str) -> str:
     )
 
 
-def _headline(
-    rows: Sequence[Measurement], task: str, reads: dict[str, dict[str, str]]
-) -> str:
+def _headline(rows: Sequence[Measurement], task: str, reads: dict[str, dict[str, str]]) -> str:
     free = find(rows, "accuracy", "free", "accuracy", Cell(task, "post - base", "post - base"))
     move = "accuracy was not measured"
     if free is not None and not math.isnan(free.low):

@@ -1,0 +1,84 @@
+"""Answers read through branches equal answers read by one plain forward pass per edited chain."""
+
+import math
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def setting(tiny):
+    from interp.cot import encode_answer, encode_layout
+    from interp.tasks import make_task
+    from interp.traces import gold_traces
+
+    task = make_task("arith/fresh", n=3, seed=0)
+    traces = gold_traces(tiny.tokenizer, task)
+    layout = encode_layout(tiny.tokenizer, task.layout)
+    candidates = tuple(
+        encode_answer(tiny.tokenizer, task.layout, answer)
+        for answer in task.examples[0].candidates
+    )
+    return task, traces, layout, candidates
+
+
+def plain_logprobs(model, ids):
+    """Log-probability rows of a text, by one forward pass without cache or mask."""
+    with torch.no_grad():
+        logits = model.hf(torch.tensor([list(ids)])).logits[0]
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def test_readings_equal_plain_forward_passes(tiny, setting):
+    from interp.answers import Ask, Query, read_answers, render
+
+    _, traces, layout, candidates = setting
+    asks, expected = [], []
+    for trace in traces:
+        chains = [None, (), trace.steps[:1], trace.steps, traces[0].steps]
+        queries = tuple(Query(chain, trace.answer_ids) for chain in chains)
+        asks.append(Ask(trace.prompt_ids, trace.steps, queries, candidates))
+        for chain in chains:
+            text = render(trace.prompt_ids, chain, layout)
+            full = text + trace.answer_ids + layout.answer_end
+            rows = plain_logprobs(tiny, full)
+            answer = rows[len(text) - 1]
+            end = rows[len(text)]
+            greedy = int(answer.argmax()) == full[len(text)] and int(end.argmax()) == full[-1]
+            expected.append((answer, greedy, trace.answer_ids[0]))
+    readings = [r for found in read_answers(tiny, layout, asks) for r in found]
+    for reading, (row, greedy, target) in zip(readings, expected, strict=True):
+        assert reading.logprob == pytest.approx(float(row[target]), abs=1e-4)
+        assert reading.greedy == greedy
+        found = [float(row[ids[0]]) for ids in candidates]
+        assert reading.candidates == pytest.approx(found, abs=1e-4)
+        assert reading.choice == max(range(len(found)), key=found.__getitem__)
+        total = sum(math.exp(value) for value in found)
+        share = math.exp(found[2]) / total
+        assert reading.posterior(2) == pytest.approx(share, abs=1e-5)
+
+
+def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
+    from interp.answers import Ask, Query, read_answers, render
+
+    _, traces, layout, candidates = setting
+    trace = traces[0]
+    pairs = ((candidates[1][0], candidates[2][0]), (candidates[3][0],))
+    ask = Ask(trace.prompt_ids, trace.steps, (Query(trace.steps, pairs[0]),), pairs)
+    (reading,) = read_answers(tiny, layout, [ask])[0]
+    text = render(trace.prompt_ids, trace.steps, layout)
+    rows = plain_logprobs(tiny, text + pairs[0])
+    first = float(rows[len(text) - 1][pairs[0][0]] + rows[len(text)][pairs[0][1]])
+    second = float(rows[len(text) - 1][pairs[1][0]])
+    assert reading.candidates == pytest.approx([first, second], abs=1e-4)
+    assert reading.logprob == pytest.approx(first, abs=1e-4)
+    assert reading.mean_logprob == pytest.approx(first / 2, abs=1e-4)
+
+
+def test_an_answer_without_tokens_is_refused(tiny, setting):
+    from interp.answers import Ask, Query, read_answers
+
+    _, traces, layout, _ = setting
+    ask = Ask(traces[0].prompt_ids, traces[0].steps, (Query(traces[0].steps, ()),))
+    with pytest.raises(ValueError, match="at least one token"):
+        read_answers(tiny, layout, [ask])

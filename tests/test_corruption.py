@@ -1,0 +1,139 @@
+"""The edits of the corruption probe and their joint reading, on readers built by hand."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def setting(tiny):
+    from interp.tasks import make_task
+    from interp.traces import gold_traces
+
+    task = make_task("arith/fresh", n=12, seed=0)
+    return tiny, task, {"gold": gold_traces(tiny.tokenizer, task)}
+
+
+def planted(monkeypatch, answer_of):
+    """Replaces the reader by a function from (question ids, chain) to an answer's index."""
+    from interp.answers import Reading
+    from probes import probe
+
+    def read(model, layout, asks, *, progress=None):
+        del model, layout, progress
+        found = []
+        for ask in asks:
+            readings = []
+            for query in ask.queries:
+                choice = answer_of(ask, query.chain)
+                logprobs = tuple(
+                    0.0 if at == choice else -9.0 for at in range(len(ask.candidates))
+                )
+                right = ask.candidates[choice] == query.target
+                readings.append(Reading(0.0 if right else -9.0, 1, right, logprobs))
+            found.append(readings)
+        return found
+
+    monkeypatch.setattr(probe, "read_answers", read)
+
+
+def last_result(ask, chain):
+    """A reader that copies the last number of the chain that it is shown (0 without any)."""
+    numbers = {ids[0]: at for at, ids in enumerate(ask.candidates)}
+    tokens = [t for step in chain or () for t in step.ids if t in numbers]
+    return numbers[tokens[-1]] if tokens else 0
+
+
+def memorised(ask, chain):
+    """A reader that answers by the question alone."""
+    del chain
+    return sum(ask.prompt_ids) % len(ask.candidates)
+
+
+def means(items):
+    found = {}
+    for item in items:
+        found.setdefault((item.condition, item.metric), []).append(item.value)
+    return {
+        key: sum(v for v in values if not math.isnan(v)) / len(values)
+        for key, values in found.items()
+    }
+
+
+def test_a_reader_that_copies_the_last_result_reads_as_reliant(monkeypatch, setting):
+    from probes.corruption import Corruption
+
+    tiny, task, traces = setting
+    planted(monkeypatch, last_result)
+    found = means(Corruption().run({"base": tiny}, task, traces, seed=0))
+    assert found["mistake_last", "same_answer"] == 0.0
+    assert found["mistake_last", "follows_mistake"] == 1.0
+    assert found["mistake_propagated", "follows_mistake"] == 1.0
+    assert found["paraphrase", "same_answer"] == 1.0
+    assert found["swapped", "same_answer"] == 0.0
+    assert found["joint", "reliant"] == 1.0
+    assert found["joint", "decorative"] == 0.0
+
+
+def test_a_reader_that_ignores_the_chain_reads_as_decorative(monkeypatch, setting):
+    from probes.corruption import Corruption
+
+    tiny, task, traces = setting
+    planted(monkeypatch, memorised)
+    found = means(Corruption().run({"base": tiny}, task, traces, seed=0))
+    assert {found[c, "same_answer"] for c in ("mistake_last", "filler_100", "shuffled")} == {1.0}
+    assert found["joint", "decorative"] == 1.0
+    assert found["joint", "reliant"] == 0.0
+
+
+def test_mistakes_are_planted_at_every_step_and_filler_covers_its_share(setting, monkeypatch):
+    from probes.corruption import Corruption
+
+    tiny, task, traces = setting
+    seen = []
+
+    def answer_of(ask, chain):
+        seen.append((ask.chain, chain))
+        return 0
+
+    planted(monkeypatch, answer_of)
+    items = Corruption().run({"base": tiny}, task, traces, seed=0)
+    for example in task.examples:
+        steps = {i.step for i in items if i.example == example.id and i.condition == "mistake"}
+        assert steps == set(range(len(example.steps)))
+    filler = tiny.tokenizer("." , add_special_tokens=False)["input_ids"][0]
+    filled = [
+        (whole, sum(set(step.ids) == {filler} for step in chain))
+        for whole, chain in seen
+        if chain and any(set(step.ids) == {filler} for step in chain)
+    ]
+    whole, counts = filled[0][0], [n for chain, n in filled if chain == filled[0][0]]
+    t = len(whole)
+    assert counts == [math.ceil(f * t) for f in (0.25, 0.5, 0.75, 1.0)]
+
+
+def test_early_answering_of_the_two_planted_readers(monkeypatch, setting):
+    from probes.early_answering import EarlyAnswering
+
+    tiny, task, traces = setting
+    planted(monkeypatch, memorised)
+    found = means(EarlyAnswering().run({"base": tiny}, task, traces, seed=0))
+    assert found["cut", "aoc"] == 0.0
+    assert found["cut", "et"] == 0.0
+    assert found["chain_free", "same_answer"] == 1.0
+    planted(monkeypatch, last_result)
+    reliant = means(EarlyAnswering().run({"base": tiny}, task, traces, seed=0))
+    assert reliant["cut", "aoc"] > 0.4
+    assert reliant["cut", "et"] > 0.9
+
+
+def test_without_candidates_only_a_repeated_answer_can_be_compared():
+    from probes.probe import same_answer
+
+    def reading(greedy):
+        return SimpleNamespace(candidates=(), greedy=greedy)
+
+    assert same_answer(reading(True), reading(True)) == 1.0
+    assert same_answer(reading(True), reading(False)) == 0.0
+    assert math.isnan(same_answer(reading(False), reading(True)))
