@@ -1,13 +1,36 @@
-"""Measurements: per-example items, the rows made of them, and the run folder that keeps both.
+"""Measurements: per-example items and the rows made of them.
 
 Probes produce `Item`s, one number per example and condition. `summarise` turns items into
-`Measurement` rows: means with intervals from a bootstrap that resamples problems, and paired
-contrasts between readers and between writers. Nothing else is saved as a result.
+`Measurement` rows, and nothing else is saved as a result:
+
+- a **mean** for each probe, task, condition, metric, step, writer and reader;
+- a **reader contrast** 'post - base' at each fixed writer: the same text read by both models, so
+  that what differs is how much the reader relies on it;
+- a **writer contrast** 'post - base' at each fixed reader: what differs is the text.
+
+Contrasts are paired by example and step and use only examples that both sides could measure.
+An item that is NaN was not measurable. It is counted and its reason is kept; a cell without any
+measurable item has the value NaN and says why in its note. Intervals resample problems (`stats`).
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from interp.stats import Estimate, Sample, benjamini_hochberg, collect, collect_pairs, estimate_all
+
+CONTRAST = "post - base"
+"""Stands in the writer or reader column of a contrast."""
+ORDER = ("gold", "base", "post", CONTRAST)
+"""Order of writers and readers in every table."""
+REASONS_SHOWN = 3
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -56,3 +79,206 @@ class Measurement:
     q: float = float("nan")
     """p after Benjamini-Hochberg over the contrasts of one probe and metric."""
     note: str = ""
+
+
+class Cell(NamedTuple):
+    """What one row is about; every field but the step is a name."""
+
+    probe: str
+    task: str
+    condition: str
+    metric: str
+    step: int
+    writer: str
+    reader: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A row before its interval is known."""
+
+    cell: Cell
+    sample: Sample
+    n_missing: int
+    note: str
+
+
+def summarise(
+    items: Iterable[Item],
+    *,
+    pair: str,
+    chance: Mapping[str, float],
+    seed: int,
+    n_boot: int = 2000,
+) -> list[Measurement]:
+    """Means and paired contrasts of items, with intervals, in a fixed order.
+
+    The rows depend on the items and the seed only, not on the order of the items; adding other
+    probes changes no row beyond rounding.
+
+    Args:
+        items: one number per example and condition; NaN where not measurable.
+        pair: name of the pair, kept in every row.
+        chance: accuracy of guessing in each task, kept in every row that is a mean.
+        seed: of the bootstrap, kept in every row.
+        n_boot: resamples.
+
+    Raises:
+        ValueError: two items for one example in one cell; an infinite value; a task without a
+            chance level.
+    """
+    cells = _group(items)
+    unknown = sorted({cell.task for cell in cells} - set(chance))
+    if unknown:
+        raise ValueError(
+            f"Every task needs its chance level, got none for {unknown} "
+            f"(known: {sorted(chance)}). Pass chance={{{unknown[0]!r}: task.chance, ...}}."
+        )
+    drafts = [_mean_draft(cell, members) for cell, members in cells.items()]
+    drafts += _contrast_drafts(cells)
+    drafts.sort(key=lambda draft: _sort_key(draft.cell))
+    estimates = estimate_all([draft.sample for draft in drafts], seed=seed, n_boot=n_boot)
+    q = _adjusted(drafts, estimates)
+    rows: list[Measurement] = []
+    for draft, found, adjusted in zip(drafts, estimates, q, strict=True):
+        cell, is_contrast = draft.cell, is_contrast_cell(draft.cell)
+        rows.append(
+            Measurement(
+                probe=cell.probe,
+                pair=pair,
+                writer=cell.writer,
+                reader=cell.reader,
+                task=cell.task,
+                condition=cell.condition,
+                metric=cell.metric,
+                step=cell.step,
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                n=found.n,
+                n_missing=draft.n_missing,
+                chance=NAN if is_contrast else chance[cell.task],
+                seed=seed,
+                p=found.p if is_contrast else NAN,
+                q=adjusted,
+                note=_note(draft, found),
+            )
+        )
+    return rows
+
+
+def is_contrast_cell(row: Cell | Measurement) -> bool:
+    """Whether a row is a contrast 'post - base' of readers or of writers."""
+    return CONTRAST in (row.writer, row.reader)
+
+
+def rank(name: str) -> tuple[int, str]:
+    """Sort key of a writer or reader: gold, base, post, contrast, then others by name."""
+    return (ORDER.index(name) if name in ORDER else len(ORDER), name)
+
+
+def _group(items: Iterable[Item]) -> dict[Cell, dict[str, Item]]:
+    cells: dict[Cell, dict[str, Item]] = {}
+    for item in items:
+        cell = Cell(
+            item.probe,
+            item.task,
+            item.condition,
+            item.metric,
+            item.step,
+            item.writer,
+            item.reader,
+        )
+        members = cells.setdefault(cell, {})
+        if item.example in members:
+            raise ValueError(
+                f"One example has one value in a cell, got two for example {item.example!r} in "
+                f"{cell}. Give the values different conditions or steps, or average them first."
+            )
+        if math.isinf(item.value):
+            raise ValueError(
+                f"An item is a finite number, or NaN with a note that says why it could not be "
+                f"measured; got {item.value} for example {item.example!r} in {cell}."
+            )
+        members[item.example] = item
+    return {cell: dict(sorted(cells[cell].items())) for cell in sorted(cells, key=_sort_key)}
+
+
+def _sort_key(cell: Cell) -> tuple[object, ...]:
+    return (*cell[:5], rank(cell.writer), rank(cell.reader))
+
+
+def _mean_draft(cell: Cell, members: Mapping[str, Item]) -> Draft:
+    known = [item for item in members.values() if not math.isnan(item.value)]
+    missing = [item for item in members.values() if math.isnan(item.value)]
+    values = np.array([item.value for item in known], dtype=np.float64)
+    sample = collect(values, [item.problem for item in known])
+    return Draft(cell, sample, len(missing), _reasons(missing, len(members)))
+
+
+def _contrast_drafts(cells: Mapping[Cell, Mapping[str, Item]]) -> list[Draft]:
+    drafts: list[Draft] = []
+    for cell, members in cells.items():
+        if cell.reader == "base" and (other := cells.get(cell._replace(reader="post"))):
+            drafts.append(_contrast_draft(cell._replace(reader=CONTRAST), members, other))
+        if cell.writer == "base" and (other := cells.get(cell._replace(writer="post"))):
+            drafts.append(_contrast_draft(cell._replace(writer=CONTRAST), members, other))
+    return drafts
+
+
+def _contrast_draft(cell: Cell, base: Mapping[str, Item], post: Mapping[str, Item]) -> Draft:
+    first: list[float] = []
+    second: list[float] = []
+    problems: list[str] = []
+    missing: list[Item] = []
+    n_alone = len(base.keys() ^ post.keys())
+    for example in (example for example in base if example in post):
+        a, b = base[example], post[example]
+        if math.isnan(a.value) or math.isnan(b.value):
+            missing.append(a if math.isnan(a.value) else b)
+        else:
+            first.append(a.value)
+            second.append(b.value)
+            problems.append(a.problem)
+    sample = collect_pairs(np.array(first), np.array(second), problems)
+    n_pairs = len(first) + len(missing) + n_alone
+    note = _reasons(missing, n_pairs, no_partner=n_alone)
+    return Draft(cell, sample, len(missing) + n_alone, note)
+
+
+def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str:
+    counts = Counter(item.note or "no reason given" for item in missing)
+    if no_partner:
+        counts["no value on one side"] += no_partner
+    if not counts:
+        return ""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = [f"{reason} ({count})" for reason, count in ordered[:REASONS_SHOWN]]
+    if len(ordered) > REASONS_SHOWN:
+        shown.append(f"{len(ordered) - REASONS_SHOWN} other reasons")
+    total = sum(counts.values())
+    how_many = "" if total == n_all else f" in {total} of {n_all}"
+    return f"not measurable{how_many}: {'; '.join(shown)}"
+
+
+def _note(draft: Draft, found: Estimate) -> str:
+    notes = [draft.note] if draft.note else []
+    if found.n == 1:
+        notes.append("one problem: no interval")
+    if found.n > 1 and found.low == found.high:
+        notes.append("all problems have the same value: the interval has no width")
+    return ". ".join(notes)
+
+
+def _adjusted(drafts: Sequence[Draft], estimates: Sequence[Estimate]) -> list[float]:
+    """Benjamini-Hochberg q over the contrasts of each probe and metric."""
+    q = [NAN] * len(drafts)
+    families: dict[tuple[str, str], list[int]] = {}
+    for index, draft in enumerate(drafts):
+        if is_contrast_cell(draft.cell):
+            families.setdefault((draft.cell.probe, draft.cell.metric), []).append(index)
+    for members in families.values():
+        adjusted = benjamini_hochberg(np.array([estimates[i].p for i in members], dtype=np.float64))
+        for index, value in zip(members, adjusted, strict=True):
+            q[index] = float(value)
+    return q

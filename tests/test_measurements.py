@@ -1,0 +1,182 @@
+"""Rows against a slow loop over the items."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from interp.measurements import CONTRAST, Item, Measurement, summarise
+from interp.stats import benjamini_hochberg, estimate_mean, paired_contrast
+
+CHANCE = {"pool": 0.1, "fresh": 0.1}
+
+
+def make_item(**fields) -> Item:
+    known = {
+        "probe": "early_answering",
+        "writer": "gold",
+        "reader": "base",
+        "task": "pool",
+        "example": "e0",
+        "problem": "p0",
+        "condition": "cut",
+        "metric": "same_answer",
+        "value": 1.0,
+    }
+    return Item(**{**known, **fields})
+
+
+def make_items(n: int = 24, seed: int = 0) -> list[Item]:
+    g = random.Random(seed)
+    return [
+        make_item(
+            writer=writer,
+            reader=reader,
+            task=task,
+            example=f"e{i}",
+            problem=f"p{i // 2}",
+            step=step,
+            value=g.random() + (reader == "post") * 0.3,
+        )
+        for writer in ("gold", "base", "post")
+        for reader in ("base", "post")
+        for task in CHANCE
+        for step in (0, 1)
+        for i in range(n)
+    ]
+
+
+def rows_of(items, **changes) -> list[Measurement]:
+    return summarise(items, **{"pair": "a->b", "chance": CHANCE, "seed": 3, **changes})
+
+
+def find(rows, **fields) -> Measurement:
+    found = [row for row in rows if all(getattr(row, k) == v for k, v in fields.items())]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_every_row_equals_the_slow_way() -> None:
+    items = make_items()
+    rows = rows_of(items, n_boot=500)
+    # 2 tasks x 2 steps x (3 x 2 means + 3 reader contrasts + 2 writer contrasts)
+    assert len(rows) == 4 * 11
+    for row in rows:
+        cell = [i for i in items if i.task == row.task and i.step == row.step]
+        cell = sorted(cell, key=lambda i: i.example)
+
+        def side(writer: str, reader: str, cell=cell):
+            return [i for i in cell if i.writer == writer and i.reader == reader]
+
+        rng = np.random.default_rng((3, 12))
+        if CONTRAST in (row.writer, row.reader):
+            by_writer = row.writer == CONTRAST
+            first = side("base", row.reader) if by_writer else side(row.writer, "base")
+            second = side("post", row.reader) if by_writer else side(row.writer, "post")
+            a, b = (np.array([i.value for i in s]) for s in (first, second))
+            expected = paired_contrast(a, b, [i.problem for i in first], rng=rng, n_boot=500)
+            assert row.p == pytest.approx(expected.p)
+            assert math.isnan(row.chance)
+        else:
+            members = side(row.writer, row.reader)
+            values = np.array([i.value for i in members])
+            expected = estimate_mean(values, [i.problem for i in members], rng=rng, n_boot=500)
+            assert math.isnan(row.p) and math.isnan(row.q) and row.chance == 0.1
+        assert (row.value, row.low, row.high) == pytest.approx(expected[:3])
+        assert row.n == 12 and row.n_missing == 0 and row.pair == "a->b" and row.seed == 3
+    contrasts = [row for row in rows if CONTRAST in (row.writer, row.reader)]
+    q = benjamini_hochberg(np.array([row.p for row in contrasts]))
+    assert [row.q for row in contrasts] == pytest.approx(q.tolist())
+
+
+def test_order_of_items_does_not_matter() -> None:
+    items = make_items()
+    shuffled = items[:]
+    random.Random(1).shuffle(shuffled)
+    # repr, for NaN is not equal to itself
+    assert repr(rows_of(items)) == repr(rows_of(shuffled))
+
+
+def test_families_are_separate() -> None:
+    items = make_items()
+    more = [replace(item, probe="other", value=item.value**2) for item in items]
+    alone, together = rows_of(items), rows_of(items + more)
+    kept = [row for row in together if row.probe == "early_answering"]
+    assert [row.q for row in kept] == pytest.approx([row.q for row in alone], nan_ok=True)
+    assert [row.low for row in kept] == pytest.approx([row.low for row in alone])
+
+
+def test_missing_items_are_counted_with_their_reasons() -> None:
+    items = [make_item(example=f"e{i}", problem=f"p{i}", value=float(i % 2)) for i in range(10)]
+    items[3] = replace(items[3], value=math.nan, note="chain is empty")
+    items[4] = replace(items[4], value=math.nan, note="chain is empty")
+    items[5] = replace(items[5], value=math.nan)
+    (row,) = rows_of(items)
+    assert row.n == 7 and row.n_missing == 3
+    assert row.value == pytest.approx(3 / 7)
+    assert row.note == "not measurable in 3 of 10: chain is empty (2); no reason given (1)"
+
+
+def test_nothing_measurable_is_nan_and_says_why() -> None:
+    items = [
+        make_item(example=f"e{i}", reader=reader, value=math.nan, note="accuracy at chance")
+        for i in range(4)
+        for reader in ("base", "post")
+    ]
+    for row in rows_of(items):
+        assert math.isnan(row.value) and math.isnan(row.low) and row.n == 0
+        assert row.n_missing == 4
+        assert row.note == "not measurable: accuracy at chance (4)"
+
+
+def test_contrast_uses_only_examples_measurable_on_both_sides() -> None:
+    base = [make_item(example=f"e{i}", problem=f"p{i}", value=float(i)) for i in range(6)]
+    post = [replace(item, reader="post", value=item.value + 1) for item in base]
+    base[0] = replace(base[0], value=math.nan, note="cut too long")
+    row = find(rows_of(base + post[:-1]), reader=CONTRAST)
+    assert row.value == 1.0 and row.n == 4 and row.n_missing == 2
+    assert row.note.startswith(
+        "not measurable in 2 of 6: cut too long (1); no value on one side (1)"
+    )
+
+
+def test_a_model_against_itself_shows_exactly_nothing() -> None:
+    items = [item for item in make_items() if item.reader == "base"]
+    items += [replace(item, reader="post") for item in items]
+    contrasts = [row for row in rows_of(items) if row.reader == CONTRAST]
+    assert len(contrasts) == 12
+    for row in contrasts:
+        assert (row.value, row.low, row.high, row.p, row.q) == (0.0, 0.0, 0.0, 1.0, 1.0)
+        assert "no width" in row.note
+
+
+def test_bad_items_are_refused() -> None:
+    with pytest.raises(ValueError, match="two for example 'e0'"):
+        rows_of([make_item(), make_item(value=0.0)])
+    with pytest.raises(ValueError, match="NaN with a note"):
+        rows_of([make_item(value=-math.inf)])
+    with pytest.raises(ValueError, match=r"none for \['pond'\] \(known: \['fresh', 'pool'\]\)"):
+        rows_of([make_item(task="pond")])
+
+
+def test_one_problem_has_no_interval() -> None:
+    (row,) = rows_of([make_item(value=0.5)])
+    assert row.value == 0.5 and math.isnan(row.low) and row.note == "one problem: no interval"
+
+
+def test_an_audit_of_items_takes_seconds() -> None:
+    items = [
+        make_item(condition=f"c{c}", reader=reader, example=f"e{i}", problem=f"p{i}", value=c * i)
+        for c in range(100)
+        for reader in ("base", "post")
+        for i in map(float, range(100))
+    ]
+    start = time.process_time()
+    rows = rows_of(items)
+    assert len(rows) == 300
+    assert time.process_time() - start < 10
