@@ -6,7 +6,9 @@ Probes produce `Item`s, one number per example and condition. `summarise` turns 
 - a **mean** for each probe, task, condition, metric, step, writer and reader;
 - a **reader contrast** 'post - base' at each fixed writer: the same text read by both models, so
   that what differs is how much the reader relies on it;
-- a **writer contrast** 'post - base' at each fixed reader: what differs is the text.
+- a **writer contrast** 'post - base' at each fixed reader: what differs is the text;
+- a **total contrast** (writer and reader both 'post - base'): each model on its own chains, which
+  is the sum of a writer and a reader contrast and cannot tell the two apart.
 
 Contrasts are paired by example and step and use only examples that both sides could measure.
 An item that is NaN was not measurable. It is counted and its reason is kept; a cell without any
@@ -55,7 +57,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of results: a mean, or a paired contrast (writer or reader 'post - base')."""
+    """One row of results: a mean, or a paired contrast (writer, reader or both 'post - base')."""
 
     probe: str
     pair: str
@@ -223,6 +225,10 @@ def _contrast_drafts(cells: Mapping[Cell, Mapping[str, Item]]) -> list[Draft]:
             drafts.append(_contrast_draft(cell._replace(reader=CONTRAST), members, other))
         if cell.writer == "base" and (other := cells.get(cell._replace(writer="post"))):
             drafts.append(_contrast_draft(cell._replace(writer=CONTRAST), members, other))
+        both = cell._replace(writer="post", reader="post")
+        if cell.writer == cell.reader == "base" and (other := cells.get(both)):
+            total = cell._replace(writer=CONTRAST, reader=CONTRAST)
+            drafts.append(_contrast_draft(total, members, other))
     return drafts
 
 

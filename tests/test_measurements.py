@@ -64,8 +64,8 @@ def find(rows, **fields) -> Measurement:
 def test_every_row_equals_the_slow_way() -> None:
     items = make_items()
     rows = rows_of(items, n_boot=500)
-    # 2 tasks x 2 steps x (3 x 2 means + 3 reader contrasts + 2 writer contrasts)
-    assert len(rows) == 4 * 11
+    # 2 tasks x 2 steps x (3 x 2 means + 3 reader, 2 writer, 1 total contrasts)
+    assert len(rows) == 4 * 12
     for row in rows:
         cell = [i for i in items if i.task == row.task and i.step == row.step]
         cell = sorted(cell, key=lambda i: i.example)
@@ -75,9 +75,10 @@ def test_every_row_equals_the_slow_way() -> None:
 
         rng = np.random.default_rng((3, 12))
         if CONTRAST in (row.writer, row.reader):
-            by_writer = row.writer == CONTRAST
-            first = side("base", row.reader) if by_writer else side(row.writer, "base")
-            second = side("post", row.reader) if by_writer else side(row.writer, "post")
+            first = side(row.writer.replace(CONTRAST, "base"), row.reader.replace(CONTRAST, "base"))
+            second = side(
+                row.writer.replace(CONTRAST, "post"), row.reader.replace(CONTRAST, "post")
+            )
             a, b = (np.array([i.value for i in s]) for s in (first, second))
             expected = paired_contrast(a, b, [i.problem for i in first], rng=rng, n_boot=500)
             assert row.p == pytest.approx(expected.p)
@@ -100,6 +101,23 @@ def test_order_of_items_does_not_matter() -> None:
     random.Random(1).shuffle(shuffled)
     # repr, for NaN is not equal to itself
     assert repr(rows_of(items)) == repr(rows_of(shuffled))
+
+
+def test_total_contrast_compares_each_model_on_its_own_chains() -> None:
+    items = [
+        make_item(example=f"e{i}", problem=f"p{i}", writer=w, reader=r, value=2.0 * a + 5.0 * b + i)
+        for i in range(5)
+        for a, w in enumerate(("base", "post"))
+        for b, r in enumerate(("base", "post"))
+    ]
+    rows = rows_of(items)
+    total = find(rows, writer=CONTRAST, reader=CONTRAST)
+    by_reader = find(rows, writer="base", reader=CONTRAST)
+    by_writer = find(rows, writer=CONTRAST, reader="post")
+    assert total.value == pytest.approx(7.0) == by_reader.value + by_writer.value
+    # Diagonal cells alone, as where every reader writes its own chains, have it too.
+    own = rows_of([item for item in items if item.writer == item.reader])
+    assert [row.value for row in own if row.reader == CONTRAST] == pytest.approx([7.0])
 
 
 def test_families_are_separate() -> None:
@@ -148,7 +166,8 @@ def test_contrast_uses_only_examples_measurable_on_both_sides() -> None:
 def test_a_model_against_itself_shows_exactly_nothing() -> None:
     items = [item for item in make_items() if item.reader == "base"]
     items += [replace(item, reader="post") for item in items]
-    contrasts = [row for row in rows_of(items) if row.reader == CONTRAST]
+    rows = rows_of(items)
+    contrasts = [row for row in rows if row.reader == CONTRAST and row.writer != CONTRAST]
     assert len(contrasts) == 12
     for row in contrasts:
         assert (row.value, row.low, row.high, row.p, row.q) == (0.0, 0.0, 0.0, 1.0, 1.0)
