@@ -133,30 +133,29 @@ def pad_right(
     return torch.tensor(padded, dtype=torch.long, device=model.device)
 
 
-def check_rows(model: Model, rows: Sequence[Sequence[int]], what: str) -> None:
-    """Makes sure that rows can be read at all, before any forward pass.
+def check_row(model: Model, row: Sequence[int], what: str) -> None:
+    """Makes sure that a row can be read at all, before any forward pass.
 
     Args:
-        model: The model that will read them.
-        rows: Token ids.
-        what: What a row is, for the message ('prompt', 'prefix').
+        model: The model that will read it.
+        row: Token ids.
+        what: What it is, for the message, for example 'prompt 3'.
 
     Raises:
-        ValueError: If a row is empty, longer than the context, or holds an id out of range.
+        ValueError: If it is empty, longer than the context, or holds an id out of range.
     """
-    for number, row in enumerate(rows):
-        if not row:
-            raise ValueError(
-                f"{what} {number} is empty: the first token has nothing to be predicted from. "
-                f"Begin every row with at least one token, for example the beginning-of-text id"
-            )
-        check_length(model, len(row), f"{what} {number}")
-        if not 0 <= min(row) <= max(row) < model.d_vocab:
-            raise ValueError(
-                f"{what} {number} holds the id {max(row) if min(row) >= 0 else min(row)}, but "
-                f"{model.name} knows ids 0 to {model.d_vocab - 1}. Was it encoded with the "
-                f"tokenizer of another model?"
-            )
+    if not row:
+        raise ValueError(
+            f"{what} is empty, and nothing can be read or predicted from no tokens. Give it at "
+            f"least one token, for example the beginning-of-text id"
+        )
+    check_length(model, len(row), what)
+    if not 0 <= min(row) <= max(row) < model.d_vocab:
+        raise ValueError(
+            f"{what} holds the id {max(row) if min(row) >= 0 else min(row)}, but {model.name} "
+            f"knows ids 0 to {model.d_vocab - 1}. Was it encoded with the tokenizer of another "
+            f"model?"
+        )
 
 
 def check_length(model: Model, length: int, what: str) -> None:
