@@ -1,0 +1,214 @@
+"""From a recipe to a finished organism: train, store in half precision, load back, measure, card.
+
+`train` makes one organism; `train_all` makes all of them, parents before children, in as many
+processes as asked. The stored weights are float16, and every figure on the card is measured on the
+stored weights. A folder appears under its name only when it is complete.
+
+Example, everything that is bundled::
+
+    train_all(Path("artifacts/organisms"), seeds=(0, 1, 2), workers=2)
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from interp.organisms.documents import mixture_document
+from interp.organisms.recipes import (
+    RECIPES,
+    SEEDS,
+    FineTuning,
+    Pretraining,
+    Recipe,
+    Reinforcement,
+    failed_conditions,
+    find_recipe,
+)
+from interp.organisms.tokenizer import build_tokenizer
+from interp.organisms.zoo import CARD_FILE, Card, folder_name, read_card, weights_sha256
+from interp.training.acceptance import acceptance
+from interp.training.grpo import reinforce
+from interp.training.pretrain import Course, Schedule, Shape, new_model, pretrain
+from interp.training.sft import fine_tune
+
+log = logging.getLogger(__name__)
+
+SHAPE = Shape()
+STORED_DTYPE = torch.float16
+LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One organism to make."""
+
+    name: str
+    seed: int
+
+
+def train(recipe: Recipe, seed: int, out: Path) -> Card:
+    """Make one organism.
+
+    Args:
+        recipe: What to train; its parent must already be in ``out``.
+        seed: Decides weights and documents; the parent is the one of the same seed.
+        out: Folder of organisms; ``<name>-s<seed>`` is written into it, replacing what was there.
+
+    Returns:
+        The card, with the figures and the conditions that failed.
+
+    Raises:
+        FileNotFoundError: If the parent has not been trained yet.
+    """
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    model = _starting_model(recipe, seed, out)
+    began = time.perf_counter()
+    course = _run(model, tokenizer, recipe, seed)
+    seconds = time.perf_counter() - began
+    folder = out / folder_name(recipe.name, seed)
+    scratch = out / f".{folder.name}.part"
+    shutil.rmtree(scratch, ignore_errors=True)
+    model.to(STORED_DTYPE).save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    card = _card(recipe, seed, scratch, course, seconds)
+    card.write(scratch)
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch.rename(folder)
+    log.info("%s done in %.0f s; failed: %s", folder.name, seconds, list(card.failed))
+    return card
+
+
+def load_organism(folder: Path) -> Any:
+    """The stored weights of a folder as a float32 ``LlamaForCausalLM``."""
+    from transformers import LlamaForCausalLM
+
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def _starting_model(recipe: Recipe, seed: int, out: Path) -> Any:
+    if recipe.parent is None:
+        return new_model(SHAPE, seed)
+    parent = out / folder_name(recipe.parent, seed)
+    if not (parent / CARD_FILE).is_file():
+        raise FileNotFoundError(
+            f"{recipe.name!r} is trained from {recipe.parent!r}, which is not at {parent}; "
+            f"train {recipe.parent!r} with seed {seed} first"
+        )
+    return load_organism(parent)
+
+
+def _run(model: Any, tokenizer: Any, recipe: Recipe, seed: int) -> Course:
+    method = recipe.method
+    if isinstance(method, Pretraining):
+        mixture = method.mixture
+        return pretrain(
+            model,
+            lambda rng, progress: mixture_document(mixture, rng, progress),
+            Schedule(method.steps, method.lr, method.batch),
+            seed=seed,
+        )
+    if isinstance(method, Reinforcement):
+        return reinforce(model, tokenizer, method, seed=seed)
+    return fine_tune(model, tokenizer, method, _pretraining_of(recipe), seed=seed)
+
+
+def _pretraining_of(recipe: Recipe) -> Pretraining:
+    """The pretraining at the root of a recipe's line of parents."""
+    while not isinstance(recipe.method, Pretraining):
+        recipe = find_recipe(str(recipe.parent))
+    return recipe.method
+
+
+def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: float) -> Card:
+    figures = acceptance(load_organism(folder))
+    return Card(
+        name=recipe.name,
+        seed=seed,
+        purpose=recipe.purpose,
+        parent=recipe.parent,
+        recipe={"method": type(recipe.method).__name__, **asdict(recipe.method)},
+        shape=asdict(SHAPE),
+        steps=course.steps,
+        tokens=course.tokens,
+        seconds=round(seconds, 1),
+        device=f"cpu, {torch.get_num_threads()} thread, {platform.machine()}",
+        dtype=str(STORED_DTYPE).removeprefix("torch."),
+        versions={name: version(name) for name in LIBRARIES},
+        losses=tuple(round(float(loss), 4) for loss in course.losses),
+        extra=course.extra,
+        figures=figures,
+        failed=failed_conditions(recipe, figures),
+        weights_sha256=weights_sha256(folder),
+    )
+
+
+def train_all(
+    out: Path,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    names: Sequence[str] = tuple(RECIPES),
+    workers: int = 1,
+    keep: bool = False,
+    report: Callable[[Card], None] = lambda card: None,
+) -> tuple[Card, ...]:
+    """Make every organism of every seed, each as soon as its parent is there.
+
+    Args:
+        out: Folder of organisms.
+        seeds: Which seeds.
+        names: Which recipes; parents that are not named must already be in ``out``.
+        workers: Processes, one thread each.
+        keep: Whether an organism that already has a card is left as it is.
+        report: Called with each card as it is finished.
+
+    Returns:
+        The cards in the order in which they were finished.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    waiting = [Job(find_recipe(name).name, seed) for seed in seeds for name in names]
+    if keep:
+        waiting = [j for j in waiting if not _card_file(out, j).is_file()]
+    cards: list[Card] = []
+    running: dict[Future[Card], Job] = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes:
+        while waiting or running:
+            unfinished = {*waiting, *running.values()}
+            for job in [j for j in waiting if _parent(j) not in unfinished]:
+                if len(running) < workers:
+                    waiting.remove(job)
+                    running[processes.submit(_work, job, out)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
+                cards.append(future.result())
+                report(cards[-1])
+    return tuple(cards)
+
+
+def _parent(job: Job) -> Job | None:
+    parent = find_recipe(job.name).parent
+    return None if parent is None else Job(parent, job.seed)
+
+
+def _card_file(out: Path, job: Job) -> Path:
+    return out / folder_name(job.name, job.seed) / CARD_FILE
+
+
+def _work(job: Job, out: Path) -> Card:
+    torch.set_num_threads(1)
+    return train(find_recipe(job.name), job.seed, out)
+
+
+__all__ = ["Job", "FineTuning", "load_organism", "read_card", "train", "train_all"]

@@ -1,0 +1,153 @@
+"""Pretraining of an organism from random weights: a plain loop.
+
+AdamW (0.9, 0.98), a learning rate that falls linearly to 5 %, weight decay 0.05, gradients clipped
+at norm 1, batches of near-equal length padded on the right. Loss only on the tokens that a document
+marks as learned, every such token of the whole training weighing the same: a batch's loss is a sum
+over its learned tokens, not their mean. (With a mean, a token of a short document outweighs one of
+a chain, and the share of thinking that is learned falls below the share in the documents.)
+
+The weights start wide (standard deviation 0.12, near 1 / sqrt(d_model)): with the 0.02 that suits
+large models the multiplication table is learned ten times later. Everything follows from the seed: same machine, same threads, same weights.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.organisms.documents import Document, Draw, sorted_batches
+from interp.organisms.tokenizer import BOS, EOS, PAD, VOCABULARY, WORD_IDS
+
+log = logging.getLogger(__name__)
+
+IGNORED = -100
+BETAS = (0.9, 0.98)
+WEIGHT_DECAY = 0.05
+CLIP = 1.0
+FINAL_LR = 0.05
+LOG_EVERY = 100
+INIT_STD = 0.12
+TYPICAL_LEARNED = 10
+"""Learned tokens of a typical document; scales the summed loss, which AdamW hardly notices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Size of an organism: a Llama with grouped-query attention."""
+
+    n_layers: int = 3
+    d_model: int = 128
+    n_heads: int = 4
+    n_kv_heads: int = 2
+    d_mlp: int = 384
+    n_ctx: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast."""
+
+    steps: int
+    lr: float
+    batch: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a training run reports about itself."""
+
+    steps: int
+    tokens: int
+    losses: tuple[float, ...]
+    """Mean loss (nats per learned token) over each hundred steps."""
+    extra: dict[str, Any]
+    """Figures that only this kind of training has."""
+
+
+def new_model(shape: Shape, seed: int) -> Any:
+    """A randomly initialised ``LlamaForCausalLM`` with the ids of pad, bos and eos set."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(VOCABULARY),
+            hidden_size=shape.d_model,
+            intermediate_size=shape.d_mlp,
+            num_hidden_layers=shape.n_layers,
+            num_attention_heads=shape.n_heads,
+            num_key_value_heads=shape.n_kv_heads,
+            max_position_embeddings=shape.n_ctx,
+            pad_token_id=WORD_IDS[PAD],
+            bos_token_id=WORD_IDS[BOS],
+            eos_token_id=WORD_IDS[EOS],
+            tie_word_embeddings=False,
+            initializer_range=INIT_STD,
+        )
+    )
+
+
+def collate(
+    documents: Sequence[Document],
+) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]:
+    """Right-padded ids and labels; a label is ``IGNORED`` where nothing is learned."""
+    width = max(len(document.ids) for document in documents)
+    ids = torch.full((len(documents), width), WORD_IDS[PAD])
+    labels = torch.full((len(documents), width), IGNORED)
+    for row, document in enumerate(documents):
+        text = torch.tensor(document.ids)
+        ids[row, : len(text)] = text
+        labels[row, : len(text)] = text.where(torch.tensor(document.learned), IGNORED)
+    return ids, labels
+
+
+def pretrain(model: Any, draw: Draw, schedule: Schedule, *, seed: int) -> Course:
+    """Train a model in place.
+
+    Args:
+        model: A causal language model in Hugging Face form, float32.
+        draw: Makes a document from a random generator and the progress of the training.
+        schedule: Steps, learning rate and batch size.
+        seed: Decides the documents.
+
+    Returns:
+        The course of the loss, with steps and tokens (padding not counted).
+    """
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=schedule.lr, betas=BETAS, weight_decay=WEIGHT_DECAY
+    )
+    decay = torch.optim.lr_scheduler.LinearLR(
+        optimiser, start_factor=1.0, end_factor=FINAL_LR, total_iters=schedule.steps
+    )
+    batches = sorted_batches(draw, steps=schedule.steps, batch=schedule.batch, seed=seed)
+    tokens, recent, losses = 0, [], []
+    model.train()
+    for step, documents in enumerate(batches, start=1):
+        ids, labels = collate(documents)
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        total = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1),
+            labels[:, 1:].flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+        loss = total / (schedule.batch * TYPICAL_LEARNED)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimiser.step()
+        decay.step()
+        tokens += sum(len(document.ids) for document in documents)
+        recent.append(float(total.detach()) / int((labels[:, 1:] != IGNORED).sum()))
+        if step % LOG_EVERY == 0 or step == schedule.steps:
+            losses.append(sum(recent) / len(recent))
+            log.info("step %d of %d, loss %.4f", step, schedule.steps, losses[-1])
+            recent = []
+    model.eval()
+    return Course(schedule.steps, tokens, tuple(losses), {})
