@@ -19,10 +19,10 @@ keeps the tokens that were generated and never encodes them again.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from random import Random
 from typing import Any
 
@@ -38,6 +38,9 @@ class Step:
 
 
 Chain = tuple[Step, ...]
+
+FILLER_MARK = "\N{HORIZONTAL ELLIPSIS}"
+"""Text of a step that was replaced by filler tokens."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def add_mistake(
     at: int,
     *,
     propagate: bool,
-    seed: int,
+    rng: Random,
 ) -> Chain | None:
     """The chain with a wrong value at step `at` (Lanham et al. 2023, without regeneration).
 
@@ -218,12 +221,11 @@ def add_mistake(
         chain: A gold chain, or a model's own.
         at: Which step goes wrong, zero-based.
         propagate: Whether later steps are worked on from the wrong value.
-        seed: Chooses the wrong value; equal seeds give equal chains.
+        rng: Chooses the wrong value.
 
     Returns:
         As many steps; None if step `at` states nothing that could be wrong.
     """
-    rng = Random(f"mistake {seed} {example.id} {at}")
     texts = rewriter.mistake(example, step_texts(chain), at, propagate=propagate, rng=rng)
     if texts is None or texts[at] == chain[at].text:
         return None
@@ -231,10 +233,9 @@ def add_mistake(
 
 
 def paraphrase(
-    tokenizer: Any, rewriter: Rewriter, example: Example, chain: Chain, k: int, *, seed: int
+    tokenizer: Any, rewriter: Rewriter, example: Example, chain: Chain, k: int, rng: Random
 ) -> Chain | None:
     """The chain with its first `k` steps in other words; None if none of them can be reworded."""
-    rng = Random(f"paraphrase {seed} {example.id}")
     texts = list(step_texts(chain))
     for at, step in enumerate(truncate(chain, k)):
         texts[at] = rewriter.paraphrase(example, step.text, rng) or step.text
@@ -242,54 +243,48 @@ def paraphrase(
     return None if edited == chain else edited
 
 
-def fill(
-    tokenizer: Any, chain: Chain, filler: Sequence[int], *, fraction: float = 1.0
-) -> Chain | None:
+def fill(chain: Chain, filler: Sequence[int], *, last: int | None = None) -> Chain | None:
     """The chain with its last steps replaced by as many filler tokens.
 
     Args:
-        tokenizer: Writes the filler's text.
         chain: Any chain.
         filler: ``LayoutIds.filler``, repeated as often as needed.
-        fraction: Which share of the steps, from the end, in (0, 1]; rounded up to whole steps.
+        last: How many steps, from the end; all of them by default.
 
     Returns:
-        Steps of the same lengths in tokens; None for an empty chain.
+        Steps of the same lengths in tokens (their text only marks the place); None if the chain
+        is empty.
 
     Raises:
-        ValueError: If the fraction is not in (0, 1], or there is no filler.
+        ValueError: If the chain has fewer steps, `last` is below 1, or there is no filler.
     """
-    if not 0.0 < fraction <= 1.0 or not filler:
-        raise ValueError(
-            f"filling needs a fraction in (0, 1] and filler tokens; got {fraction} and "
-            f"{len(filler)} tokens. Leave fraction out to fill the whole chain."
-        )
     if not chain:
         return None
-    kept = len(chain) - math.ceil(fraction * len(chain) - 1e-9)
-    return chain[:kept] + _filled(tokenizer, chain[kept:], filler)
+    n_filled = len(chain) if last is None else last
+    if not 1 <= n_filled <= len(chain) or not filler:
+        raise ValueError(
+            f"filling replaces 1 to {len(chain)} steps of this chain by filler tokens; got "
+            f"last={last} and {len(filler)} filler tokens. Leave last out to fill the whole chain."
+        )
+    kept = len(chain) - n_filled
+    return chain[:kept] + _filled(chain[kept:], filler, FILLER_MARK)
 
 
-def repeat_token(tokenizer: Any, chain: Chain, *, seed: int) -> Chain | None:
+def repeat_token(tokenizer: Any, chain: Chain, rng: Random) -> Chain | None:
     """The chain as one of its own tokens, drawn at random, over and over; None if it is empty."""
     ids = [token for step in chain for token in step.ids]
     if not ids:
         return None
-    token = Random(f"repeat {seed} {ids}").choice(ids)
-    return _filled(tokenizer, chain, (token,))
+    token = (rng.choice(ids),)
+    return _filled(chain, token, decode(tokenizer, token))
 
 
-def _filled(tokenizer: Any, chain: Chain, filler: Sequence[int]) -> Chain:
-    stream = 0
-    steps: list[Step] = []
-    for step in chain:
-        ids = tuple(filler[(stream + k) % len(filler)] for k in range(len(step.ids)))
-        stream += len(ids)
-        steps.append(Step(decode(tokenizer, ids), ids))
-    return tuple(steps)
+def _filled(chain: Chain, filler: Sequence[int], text: str) -> Chain:
+    supply = cycle(filler)
+    return tuple(Step(text, tuple(islice(supply, len(step.ids)))) for step in chain)
 
 
-def shuffle(chain: Chain, *, seed: int) -> Chain | None:
+def shuffle(chain: Chain, rng: Random) -> Chain | None:
     """The steps in another order, no step where it was (a random derangement).
 
     Returns:
@@ -298,7 +293,6 @@ def shuffle(chain: Chain, *, seed: int) -> Chain | None:
     """
     if len(chain) < 2:
         return None
-    rng = Random(f"shuffle {seed} {step_texts(chain)}")
     order = list(range(len(chain)))
     while any(at == old for at, old in enumerate(order)):
         rng.shuffle(order)
@@ -307,7 +301,7 @@ def shuffle(chain: Chain, *, seed: int) -> Chain | None:
 
 
 def choose_donors(
-    chains: Sequence[Chain], problems: Sequence[str], answers: Sequence[str], *, seed: int
+    chains: Sequence[Chain], problems: Sequence[str], answers: Sequence[str], rng: Random
 ) -> list[int | None]:
     """For each item, another item whose chain can stand in its place.
 
@@ -319,7 +313,7 @@ def choose_donors(
         chains: One per item.
         problems: The problem that each item belongs to.
         answers: The answer that goes with each chain.
-        seed: Decides ties.
+        rng: Decides ties.
 
     Returns:
         Per item the index of its donor; None where there is none.
@@ -335,7 +329,6 @@ def choose_donors(
         ]
         distance = {other: abs(len(chains[other]) - len(chain)) for other in fits}
         nearest = [other for other in fits if distance[other] == min(distance.values())]
-        rng = Random(f"donor {seed} {problems[item]} {item}")
         donors.append(rng.choice(nearest) if nearest and chain else None)
     return donors
 

@@ -1,17 +1,17 @@
 """Tasks: questions with exact answers, where they come from, and how they are rewritten."""
 
 from interp.tasks.numbers import NumberRewriter, read_number
-from interp.tasks.sources import known_tasks, make_task
+from interp.tasks.sources import TASK_NAMES, make_task
 from interp.tasks.steps import split_at_semicolons, split_lines, split_sentences
 from interp.tasks.task import Example, Layout, Rewriter, Task
 
 __all__ = [
     "Example",
     "Layout",
+    "TASK_NAMES",
     "NumberRewriter",
     "Rewriter",
     "Task",
-    "known_tasks",
     "make_task",
     "read_number",
     "split_at_semicolons",

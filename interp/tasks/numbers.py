@@ -220,8 +220,9 @@ def _carried_on(
 
 
 def _replaced(text: str, known: Mapping[Fraction, Fraction]) -> str:
-    def other(found: re.Match[str]) -> str:
-        value = Fraction(found[0].replace(",", ""))
-        return _like(found[0], known[value]) if value in known else found[0]
+    return _NUMBERS.sub(lambda found: _other(found[0], known), text)
 
-    return _NUMBERS.sub(other, text)
+
+def _other(number: str, known: Mapping[Fraction, Fraction]) -> str:
+    new = known.get(Fraction(number.replace(",", "")))
+    return number if new is None else _like(number, new)

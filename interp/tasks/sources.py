@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
 from interp.organisms import worlds
 from interp.tasks.arith import arith_task
@@ -13,16 +14,7 @@ from interp.tasks.sums import sums_task
 from interp.tasks.task import Task
 
 
-class _Source(Protocol):
-    def __call__(self, *, n: int, seed: int) -> Task: ...
-
-
-def known_tasks() -> tuple[str, ...]:
-    """The names that `make_task` knows."""
-    return tuple(_sources(None))
-
-
-def make_task(name: str, *, n: int, seed: int, data: Path | None = None) -> Task:
+def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -> Task:
     """A task by its name.
 
     Args:
@@ -39,7 +31,7 @@ def make_task(name: str, *, n: int, seed: int, data: Path | None = None) -> Task
         ValueError: If the name is unknown, or the source has fewer than `n` examples.
         FileNotFoundError: If a data set is not there.
     """
-    sources = _sources(data)
+    sources = _sources(None if data is None else Path(data))
     if name not in sources:
         raise ValueError(f"unknown task {name!r}; known: {', '.join(sources)}")
     if n < 1:
@@ -47,11 +39,15 @@ def make_task(name: str, *, n: int, seed: int, data: Path | None = None) -> Task
     return sources[name](n=n, seed=seed)
 
 
-def _sources(data: Path | None) -> dict[str, _Source]:
-    sources: dict[str, _Source] = {
+def _sources(data: Path | None) -> dict[str, Callable[..., Task]]:
+    sources: dict[str, Callable[..., Task]] = {
         f"arith/{split}": partial(arith_task, split) for split in get_args(worlds.Split)
     }
     sources["sums"] = partial(sums_task, 3)
     sources["sums/two"] = partial(sums_task, 2)
     sources["gsm8k"] = partial(gsm8k_task, data=data)
     return sources
+
+
+TASK_NAMES = tuple(_sources(None))
+"""The names that `make_task` knows."""

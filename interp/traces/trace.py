@@ -1,4 +1,4 @@
-"""Traces: what a model (or a person) wrote for an example, kept token by token."""
+"""A trace: what a model (or a person) wrote for an example, kept token by token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Trace:
 
     `status` has the four classes of trace-structure validity (arXiv 2605.21127): *valid*;
     *empty* (opened and closed at once); *missing* (never opened); *truncated* (never closed
-    within the token limit).
+    within the token limit, or no answer follows).
     """
 
     example: str
@@ -31,7 +31,8 @@ class Trace:
     steps: Chain
     answer: str
     answer_ids: tuple[int, ...]
+    """The answer as written, without answer_end."""
     correct: bool
     logprobs: tuple[float, ...] = ()
-    """The writer's own log-probability (nats) of each token that it generated."""
+    """The writer's own log-probability (nats) of each token of the steps, then of the answer."""
     seed: int = 0
