@@ -17,7 +17,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from interp.cot import (
     LayoutIds,
@@ -35,6 +35,9 @@ from interp.traces.trace import Trace, TraceMode, TraceStatus
 
 Ids = tuple[int, ...]
 
+MODES: dict[str, TraceMode] = {"free": "free", "forced": "forced", "direct": "direct"}
+"""The ways in which a model can be asked."""
+
 
 @dataclass(frozen=True)
 class _Draft:
@@ -51,7 +54,7 @@ def write_traces(
     model: Model,
     task: Task,
     *,
-    mode: Literal["free", "forced", "direct"] = "free",
+    mode: str = "free",
     writer: str | None = None,
     temperature: float = 0.0,
     seed: int = 0,
@@ -76,14 +79,14 @@ def write_traces(
     Raises:
         ValueError: If the mode is unknown, or a prompt and its answer exceed the context.
     """
-    if mode not in ("free", "forced", "direct"):
-        raise ValueError(f"unknown mode {mode!r}; known: free, forced, direct")
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
     tokenizer = model.tokenizer
     desk = _Desk(
         model,
         task,
         encode_layout(tokenizer, task.layout),
-        mode,
+        MODES[mode],
         writer or model.name,
         temperature,
         seed,
