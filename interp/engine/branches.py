@@ -7,10 +7,10 @@ each. Done one by one this reads the prefix again for every branch.
 
 Here the prefix is read once. The first token of a suffix is scored by the prefix itself, at its
 position `cut - 1`. The other tokens of all branches are laid side by side behind the prefix and
-read in one pass, under a table of what each may see: the prefix up to its cut, and its own branch before it.
-Their positions count on from the cut, so every branch is read as if it stood alone. Branches that
-begin alike share the tokens they have in common (they form a tree), so eleven candidate answers
-after one cue cost one cue.
+read in one pass, under a table of what each may see: the prefix up to its cut, and its own branch
+before it. Their positions count on from the cut, so every branch is read as if it stood alone.
+Branches that begin alike share the tokens they have in common (they form a tree), so eleven
+candidate answers after one cue cost one cue.
 
 Example: prefix `Q 3 + 4 ? <think> 3 + 4 = 7 ; </think>`, branches `(6, "</think> A 7")` and
 `(12, "</think> A 7")` ask for the answer without and with the step.

@@ -1,0 +1,325 @@
+"""Editing: the interventions of a batch, applied together and accounted for.
+
+An `Editor` knows which positions of which row each intervention asks for. Before every pass it is
+told which row and position each column of the tensors holds (padding, caches and rows that have
+finished make these differ from pass to pass). At a site it gathers all edits of one kind from all
+rows, applies the operator once, and puts the results back into a new tensor.
+
+Interventions at one site act in the order given: those that share an operator and touch different
+places form one group; any other begins a new one.
+
+What was edited is written down where it happens, and compared at the end with what was asked for,
+which is worked out from the specification alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from interp.interventions import Intervention, Operator, Receipt
+from interp.models.hooks import Handler
+from interp.models.model import Model, check_site, site_shape
+from interp.sites import Site
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one intervention asks of one row."""
+
+    prompt: tuple[int, ...]
+    """Positions in the prompt, from 0 up, in the order of the intervention."""
+    generated: bool
+    n_prompt: int
+
+    def positions(self, n_generated: int) -> list[int]:
+        """All positions in order, when so many generated tokens were read."""
+        end = self.n_prompt + n_generated if self.generated else self.n_prompt
+        return sorted(self.prompt) + list(range(self.n_prompt, end))
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Edits of one operator at one site that are applied in one go."""
+
+    operator: Operator
+    place: tuple[Tensor, ...]
+    """Index tensors: batch, column, and the head where only one is edited."""
+    vectors: Tensor
+    doses: Tensor
+    in_norms: Tensor
+    owners: list[tuple[int, int, int]]
+    """(intervention, batch, column) of each edit."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """What a group did in one pass."""
+
+    group: _Group
+    rows: tuple[int, ...]
+    first: tuple[int, ...]
+    edit_norm: Tensor
+    share: Tensor
+
+
+def _listed_positions(
+    number: int, positions: tuple[int, ...], row: int, length: int
+) -> tuple[int, ...]:
+    found = tuple(position + length if position < 0 else position for position in positions)
+    if not all(0 <= position < length for position in found):
+        raise ValueError(
+            f"intervention {number} asks for positions {positions}, but row {row} has {length} "
+            f"tokens (padding not counted): use 0 to {length - 1}, or -{length} to -1"
+        )
+    if len(set(found)) < len(found):
+        raise ValueError(
+            f"intervention {number} asks twice for one position of row {row}: {positions} of "
+            f"{length} tokens"
+        )
+    return found
+
+
+def _plan(number: int, intervention: Intervention, row: int, length: int, writes: bool) -> _Plan:
+    positions = intervention.positions
+    if positions == "generated" and not writes:
+        raise ValueError(
+            f"intervention {number} edits generated tokens, but nothing is generated here. Use "
+            f"positions='all', or `generate`"
+        )
+    if isinstance(positions, tuple):
+        return _Plan(_listed_positions(number, positions, row, length), False, length)
+    prompt = () if positions == "generated" else tuple(range(length))
+    return _Plan(prompt, writes and positions != "prompt", length)
+
+
+def _vector_table(model: Model, number: int, intervention: Intervention) -> Tensor:
+    """The vector of an intervention as rows: one, or one per listed position."""
+    shape = site_shape(model, intervention.site)
+    if intervention.head is not None:
+        if not 0 <= intervention.head < shape[0]:
+            raise ValueError(
+                f"intervention {number}: {intervention.site} has heads 0 to {shape[0] - 1}, "
+                f"received {intervention.head}"
+            )
+        shape = shape[1:]
+    if intervention.vector is None:
+        return torch.zeros(1, int(torch.Size(shape).numel()), device=model.device)
+    vector = intervention.vector.to(model.device)
+    listed = intervention.positions
+    per_position = isinstance(listed, tuple) and tuple(vector.shape) == (len(listed), *shape)
+    if not per_position and tuple(vector.shape) != shape:
+        also = f", or {(len(listed), *shape)}" if isinstance(listed, tuple) else ""
+        raise ValueError(
+            f"intervention {number}: a vector for {intervention.site} of {model.name} has shape "
+            f"{shape}{also}; received {tuple(vector.shape)}"
+        )
+    return vector.reshape(-1, int(torch.Size(shape).numel())).float()
+
+
+def check_rows_exist(interventions: Sequence[Intervention], n_rows: int) -> None:
+    """Raises ValueError if an intervention names a row that is not there."""
+    for number, intervention in enumerate(interventions):
+        wrong = [row for row in intervention.rows or () if not 0 <= row < n_rows]
+        if wrong:
+            raise ValueError(
+                f"intervention {number} names rows {wrong}, but there are {n_rows} rows, "
+                f"0 to {n_rows - 1}"
+            )
+
+
+class Editor:
+    """Applies interventions to the rows of one batch and keeps the books."""
+
+    def __init__(
+        self,
+        model: Model,
+        interventions: Sequence[Intervention],
+        lengths: Mapping[int, int],
+        *,
+        writes: bool,
+    ) -> None:
+        """Works out what is asked of each row.
+
+        Args:
+            model: The model to edit.
+            interventions: In the order in which they act.
+            lengths: Row number -> prompt tokens, for the rows of this batch.
+            writes: Whether tokens will be generated.
+
+        Raises:
+            ValueError: If a site, position, head or vector does not fit the model or a row.
+        """
+        self._model = model
+        self._interventions = interventions
+        self._tables: list[Tensor] = []
+        self._plans: dict[tuple[int, int], _Plan] = {}
+        for number, intervention in enumerate(interventions):
+            check_site(model, intervention.site)
+            self._tables.append(_vector_table(model, number, intervention))
+            for row, length in lengths.items():
+                if intervention.rows is None or row in intervention.rows:
+                    plan = _plan(number, intervention, row, length, writes)
+                    self._plans[number, row] = plan
+        self._groups: dict[Site, list[_Group]] = {}
+        self._window: tuple[tuple[int, ...], bool] | None = None
+        self._first: tuple[int, ...] = ()
+        self._entries: list[_Entry] = []
+
+    def handlers(self) -> list[tuple[Site, Handler]]:
+        """One handler per site, for the hook door."""
+        sites = dict.fromkeys(intervention.site for intervention in self._interventions)
+        return [(site, partial(self._edit, site)) for site in sites]
+
+    def move(self, rows: Sequence[int], first: Sequence[int], *, decoding: bool) -> None:
+        """Says what the columns of the next pass are.
+
+        Args:
+            rows: Row number of each entry of the batch.
+            first: Position of the first column of each; negative where padding comes first.
+            decoding: Whether the pass reads one generated token per row (else whole prompts).
+        """
+        self._first = tuple(first)
+        window = (tuple(rows), decoding)
+        if window == self._window and decoding:
+            return
+        self._window = window
+        self._groups = {}
+        chains: dict[Site, list[list[int]]] = {}
+        edits = {number: self._edits(number) for number in range(len(self._interventions))}
+        for number, intervention in enumerate(self._interventions):
+            if not edits[number]:
+                continue
+            chain = chains.setdefault(intervention.site, [])
+            if chain and self._joins(number, chain[-1], edits):
+                chain[-1].append(number)
+            else:
+                chain.append([number])
+        for site, chain in chains.items():
+            self._groups[site] = [self._make_group(numbers, edits) for numbers in chain]
+
+    def _edits(self, number: int) -> list[tuple[int, int, int]]:
+        """(batch, column, row of the vector table) of each edit of an intervention in this pass."""
+        assert self._window is not None
+        rows, decoding = self._window
+        shared = self._tables[number].shape[0] == 1
+        found: list[tuple[int, int, int]] = []
+        for batch, row in enumerate(rows):
+            plan = self._plans.get((number, row))
+            if plan is None:
+                continue
+            if decoding:
+                found += [(batch, 0, 0)] if plan.generated else []
+                continue
+            start = self._first[batch]
+            found += [
+                (batch, position - start, 0 if shared else place)
+                for place, position in enumerate(plan.prompt)
+            ]
+        return found
+
+    def _joins(
+        self, number: int, group: list[int], edits: Mapping[int, list[tuple[int, int, int]]]
+    ) -> bool:
+        one, other = self._interventions[number], self._interventions[group[0]]
+        if one.operator is not other.operator or one.head != other.head:
+            return False
+        taken = {edit[:2] for member in group for edit in edits[member]}
+        return taken.isdisjoint(edit[:2] for edit in edits[number])
+
+    def _make_group(
+        self, numbers: list[int], edits: Mapping[int, list[tuple[int, int, int]]]
+    ) -> _Group:
+        members = [self._interventions[number] for number in numbers]
+        owners = [(n, batch, column) for n in numbers for batch, column, _ in edits[n]]
+        batch, column = torch.tensor(
+            [[owner[1] for owner in owners], [owner[2] for owner in owners]],
+            device=self._model.device,
+        )
+        head = members[0].head
+        place = (batch, column) if head is None else (batch, column, torch.full_like(batch, head))
+        counts = [len(edits[number]) for number in numbers]
+        vectors = [self._tables[n][[edit[2] for edit in edits[n]]] for n in numbers]
+        doses = [m.dose for m, count in zip(members, counts, strict=True) for _ in range(count)]
+        norms = [
+            m.unit == "norms"
+            for m, count in zip(members, counts, strict=True)
+            for _ in range(count)
+        ]
+        return _Group(
+            members[0].operator,
+            place,
+            torch.cat(vectors).to(self._model.dtype),
+            torch.tensor(doses, device=self._model.device)[:, None],
+            torch.tensor(norms, device=self._model.device)[:, None],
+            owners,
+        )
+
+    def _edit(self, site: Site, activation: Tensor) -> Tensor | None:
+        groups = self._groups.get(site, ())
+        for group in groups:
+            activation = self._apply(group, activation)
+        return activation if groups else None
+
+    def _apply(self, group: _Group, activation: Tensor) -> Tensor:
+        picked = activation[group.place]
+        before = picked.flatten(1)
+        norm = before.float().norm(dim=-1, keepdim=True)
+        scale = norm / group.vectors.float().norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        doses = torch.where(group.in_norms, group.doses * scale, group.doses).to(before.dtype)
+        after = group.operator(before, group.vectors, doses).to(before.dtype)
+        edit_norm = (after.float() - before.float()).norm(dim=-1)
+        assert self._window is not None
+        self._entries.append(
+            _Entry(group, self._window[0], self._first, edit_norm, edit_norm / norm[:, 0])
+        )
+        return activation.index_put(group.place, after.reshape(picked.shape))
+
+    def receipts(self, n_generated: Mapping[int, int]) -> list[Receipt]:
+        """Compares what was edited with what was asked for.
+
+        Args:
+            n_generated: Row number -> generated tokens that the model read.
+
+        Returns:
+            One receipt per intervention and row.
+
+        Raises:
+            RuntimeError: If any position was missed, edited twice, or edited without being asked.
+        """
+        seen: dict[tuple[int, int], list[tuple[int, float, float]]] = {
+            key: [] for key in self._plans
+        }
+        for entry in self._entries:
+            norms = zip(entry.edit_norm.tolist(), entry.share.tolist(), strict=True)
+            for (number, batch, column), (norm, share) in zip(
+                entry.group.owners, norms, strict=True
+            ):
+                position = entry.first[batch] + column
+                seen[number, entry.rows[batch]].append((position, norm, share))
+        receipts: list[Receipt] = []
+        for (number, row), plan in self._plans.items():
+            edits = sorted(seen[number, row])
+            positions = [position for position, _, _ in edits]
+            site = self._interventions[number].site
+            _compare(number, row, site, positions, plan.positions(n_generated.get(row, 0)))
+            mean = [
+                sum(edit[i] for edit in edits) / len(edits) if edits else float("nan")
+                for i in (1, 2)
+            ]
+            receipts.append(Receipt(number, row, site, tuple(positions), mean[0], mean[1]))
+        return receipts
+
+
+def _compare(number: int, row: int, site: Site, found: list[int], expected: list[int]) -> None:
+    if found != expected:
+        missed = sorted(set(expected) - set(found))
+        raise RuntimeError(
+            f"intervention {number} at {site} should have edited {len(expected)} positions of row "
+            f"{row} once each, and edited {len(found)}; missed: {missed[:8]}. The model computed "
+            f"this site another number of times than it read tokens, so the results are void"
+        )
