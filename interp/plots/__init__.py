@@ -1,0 +1,19 @@
+"""Figures: one function per kind, rows in, figure out.
+
+- `curve`: a metric along the chain, one line per series, the interval as a band;
+- `dots`: many conditions below each other, each value with its interval;
+- `headline`: accuracy beside reliance on the chain, base and post, task by task;
+- `step_bars`: one chain, what each of its steps told each reader.
+
+All are one column wide (3.3 inches) with text of 6 to 8 points, drawn with the matplotlib object
+interface (no display, no global figure), in the colour-blind safe palette of Okabe and Ito.
+Readers keep their colour in every figure (base blue, post vermilion), and line style and marker
+say the same, so that a figure survives grey print. A row without a value is written out as *not
+measurable*, never left out in silence. `save` writes svg, pdf and png without dates or random
+names: the same rows give the same bytes.
+"""
+
+from interp.plots.canvas import Figure, save
+from interp.plots.kinds import curve, dots, headline, step_bars, step_of
+
+__all__ = ["Figure", "curve", "dots", "headline", "save", "step_bars", "step_of"]

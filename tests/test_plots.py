@@ -1,0 +1,189 @@
+"""Figures: what is drawn is what the rows say, no text on other text, the same bytes twice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from synthetic import CHANCE, NASTY, make_chains, make_items
+
+from interp.measurements import CONTRAST, Item, Measurement, summarise
+from interp.plots import curve, dots, headline, save, step_bars
+from interp.plots.canvas import drawable, shortened
+
+NAMES = {"arith/pool": "pool (trained on)", "arith/fresh": "fresh problems"}
+BLUE, VERMILION = "#0072b2", "#d55e00"
+
+
+@pytest.fixture(scope="module")
+def chains():
+    return make_chains(20)
+
+
+@pytest.fixture(scope="module")
+def items(chains) -> list[Item]:
+    return make_items(chains)
+
+
+@pytest.fixture(scope="module")
+def rows(items) -> list[Measurement]:
+    return summarise(items, pair="a -> b", chance=CHANCE, seed=0, n_boot=200)
+
+
+def pick(rows, **fields) -> list[Measurement]:
+    return [
+        row
+        for row in rows
+        if all(getattr(row, k) in (v if isinstance(v, tuple) else (v,)) for k, v in fields.items())
+        and CONTRAST not in (row.reader, row.writer)
+    ]
+
+
+@pytest.fixture(scope="module")
+def curve_rows(rows):
+    return pick(rows, probe="early_answering", metric="same_answer", writer="gold")
+
+
+@pytest.fixture(scope="module")
+def figures(rows, items, chains, curve_rows):
+    chain = next(c for c in chains if c.steps[0] == NASTY and c.writer == "gold")
+    gains = [
+        i for i in items if i.example == chain.example and i.writer == "gold" and i.metric == "gain"
+    ]
+    edits = pick(rows, probe="corruption", metric="same_answer", writer="gold", step=-1)
+    accuracy = pick(rows, probe="accuracy", condition="free", metric="accuracy")
+    reliance = pick(rows, probe="corruption", metric="reliant", writer="gold")
+    missing = pick(rows, probe="corruption", metric="decorative")
+    return {
+        "curve": curve(curve_rows, ylabel="answer as after the full chain", names=NAMES),
+        "dots": dots(edits, xlabel="share of answers that stay", names=NAMES, chance=True),
+        "missing": dots(missing, xlabel="decorative", y="writer", names=NAMES),
+        "headline": headline(accuracy, reliance, names=NAMES),
+        "bars": step_bars(gains, texts=chain.steps),
+    }
+
+
+def lines_of(ax, colour: str):
+    return [
+        line
+        for line in ax.get_lines()
+        if mpl.colors.to_hex(line.get_color()) == colour and len(line.get_xdata()) > 0
+    ]
+
+
+def test_curve_draws_each_row_with_its_interval(figures, curve_rows) -> None:
+    pool, fresh = figures["curve"].axes
+    assert [ax.get_title(loc="left") for ax in (pool, fresh)] == list(NAMES.values())
+    for ax, task in ((pool, "arith/pool"), (fresh, "arith/fresh")):
+        for reader, colour in (("base", BLUE), ("post", VERMILION)):
+            expected = sorted(pick(curve_rows, task=task, reader=reader), key=lambda r: r.step)
+            (line,) = lines_of(ax, colour)
+            assert list(line.get_xdata()) == [row.step for row in expected]
+            assert list(line.get_ydata()) == [row.value for row in expected]
+        band = ax.collections[0].get_paths()[0].vertices
+        base = pick(curve_rows, task=task, reader="base")
+        assert band[:, 1].min() == pytest.approx(min(row.low for row in base))
+        assert band[:, 1].max() == pytest.approx(max(row.high for row in base))
+
+
+def test_dots_draw_each_row_on_its_line(figures, rows) -> None:
+    ax = figures["dots"].axes[0]
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    known = pick(rows, probe="corruption", metric="same_answer", writer="gold", step=-1)
+    assert set(labels) == {row.condition for row in known}
+    for reader, colour in (("base", BLUE), ("post", VERMILION)):
+        drawn = {
+            labels[round(line.get_ydata()[0])]: line.get_xdata()[0]
+            for line in lines_of(ax, colour)
+            if len(line.get_xdata()) == 1
+        }
+        expected = pick(known, task="arith/pool", reader=reader)
+        assert drawn == {row.condition: row.value for row in expected}
+
+
+def test_missing_values_are_said(figures) -> None:
+    texts = [text.get_text() for ax in figures["missing"].axes for text in ax.texts]
+    assert texts == ["not measurable"]
+
+
+def test_curve_without_values_says_so(curve_rows) -> None:
+    nan = math.nan
+    figure = curve([replace(r, value=nan, low=nan, high=nan) for r in curve_rows], ylabel="y")
+    assert [t.get_text() for ax in figure.axes for t in ax.texts] == ["not measurable"] * 2
+
+
+def test_headline_writes_its_numbers(figures, rows) -> None:
+    left, right = figures["headline"].axes
+    accuracy = pick(rows, probe="accuracy", condition="free", metric="accuracy")
+    written = [t.get_text() for t in left.texts if t.get_text() not in NAMES.values()]
+    assert sorted(written) == sorted(f"{row.value:.2f}" for row in accuracy)
+    assert len(right.texts) == 4
+
+
+def test_bars_are_the_gains(figures) -> None:
+    (ax,) = figures["bars"].axes
+    widths = sorted(bar.get_width() for bar in ax.patches)
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert labels[0] == shortened(NASTY) and "$" not in labels[0]
+    assert len(widths) == 2 * len(labels) and widths[0] < 0 < widths[-1]
+
+
+@pytest.mark.parametrize("name", ["curve", "dots", "missing", "headline", "bars"])
+def test_texts_neither_overlap_nor_leave_the_figure(figures, name: str) -> None:
+    figure = figures[name]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    page = figure.bbox
+    beyond = {
+        id(tick.label1)
+        for ax in figure.axes
+        for axis in (ax.xaxis, ax.yaxis)
+        for tick in axis.get_major_ticks()
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    }
+    boxes = {}
+    for text in figure.findobj(mpl.text.Text):
+        if text.get_visible() and text.get_text().strip() and id(text) not in beyond:
+            box = text.get_window_extent(renderer)
+            boxes[id(text)] = (text.get_text(), box.shrunk(0.98, 0.8))
+            assert box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1, text.get_text()
+            assert box.y0 >= page.y0 - 1 and box.y1 <= page.y1 + 1, text.get_text()
+    assert len(boxes) > 5
+    for (a, first), (b, second) in combinations(boxes.values(), 2):
+        assert not first.overlaps(second), f"{a!r} lies on {b!r}"
+
+
+def test_files_are_the_same_bytes_twice(curve_rows, tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    for folder in ("a", "b"):
+        save(curve(curve_rows, ylabel="same"), tmp_path / folder, "curve")
+    for ending in ("svg", "pdf", "png"):
+        first, second = (tmp_path / f / f"curve.{ending}" for f in "ab")
+        assert first.read_bytes() == second.read_bytes() and first.stat().st_size > 1000
+    assert dict(mpl.rcParams) == before
+
+
+def test_one_point_one_row(curve_rows) -> None:
+    twice = [*curve_rows, replace(curve_rows[0], condition="other")]
+    with pytest.raises(ValueError, match="condition: 'cut' and 'other'"):
+        curve(twice, ylabel="y")
+    with pytest.raises(ValueError, match="at least one row"):
+        dots([], xlabel="x")
+
+
+def test_bars_show_one_example(items) -> None:
+    gains = [i for i in items if i.metric == "gain" and i.writer == "gold"]
+    with pytest.raises(ValueError, match="one example"):
+        step_bars(gains, texts=["a", "b"])
+    with pytest.raises(ValueError, match="got none"):
+        step_bars([], texts=["a"])
+
+
+def test_characters_without_a_glyph_become_boxes() -> None:
+    assert drawable("a\u4e2d\U0001f9eab") == "a\u25a1\u25a1b"
