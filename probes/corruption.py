@@ -110,12 +110,18 @@ class Corruption:
     def _edits(self, task: Task, case: Case, other: Chain | None) -> list[Edit]:
         edits = _mistakes(task, case, every_step=self.every_step)
         for fraction in FRACTIONS:
-            filled = fill(case.tokenizer, case.chain, case.layout.filler, fraction=fraction)
+            last = math.ceil(fraction * len(case.chain))
+            filled = fill(case.chain, case.layout.filler, last=last)
             edits.append(Edit(f"filler_{round(100 * fraction)}", filled))
-        edits.append(Edit("shuffled", shuffle(case.chain, seed=case.seed), NO_ORDER))
+        edits.append(Edit("shuffled", shuffle(case.chain, case.rng("shuffle")), NO_ORDER))
         edits.append(Edit("swapped", other, NO_OTHER))
         words = paraphrase(
-            case.tokenizer, task.rewriter, case.example, case.chain, len(case.chain), seed=case.seed
+            case.tokenizer,
+            task.rewriter,
+            case.example,
+            case.chain,
+            len(case.chain),
+            case.rng("paraphrase"),
         )
         edits.append(Edit("paraphrase", words, NO_REWORDING))
         return edits
@@ -129,7 +135,7 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     def mistaken(condition: str, at: int, *, propagate: bool, step: int = -1) -> Edit:
         made = add_mistake(
             case.tokenizer, task.rewriter, case.example, case.chain, at,
-            propagate=propagate, seed=case.seed,
+            propagate=propagate, rng=case.rng(f"mistake {at}"),
         )  # fmt: skip
         if made is None:
             return Edit(condition, None, NO_VALUE, step)

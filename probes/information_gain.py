@@ -80,7 +80,7 @@ class InformationGain:
                 _curve(record, free, lp[: t + 1])
                 _summaries(record, [free, *lp[1 : t + 1]], case, stated)
                 if self.nulls:
-                    has_order = shuffle(case.chain, seed=seed) is not None
+                    has_order = shuffle(case.chain, case.rng("shuffle")) is not None
                     _nulls(record, free, lp[t + 1 :], has_order, other is not None)
                 items += record.items
         return tuple(items)
@@ -91,7 +91,11 @@ class InformationGain:
         cuts: list[Chain | None] = [None, *(truncate(chain, k) for k in range(len(chain) + 1))]
         if not self.nulls:
             return cuts
-        return [*cuts, shuffle(chain, seed=case.seed) or chain, chain if other is None else other]
+        return [
+            *cuts,
+            shuffle(chain, case.rng("shuffle")) or chain,
+            chain if other is None else other,
+        ]
 
 
 def _curve(record: Record, free: float, lp: Sequence[float]) -> None:

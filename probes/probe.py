@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any, ClassVar, Protocol
 
 from interp.answers import Ask, Ids, Query, Reading, read_answers
@@ -59,6 +60,10 @@ class Case:
     candidates: tuple[Ids, ...]
     tokenizer: Any
     seed: int
+
+    def rng(self, edit: str) -> Random:
+        """Random numbers for one edit: the same for every reader, whatever else is drawn."""
+        return Random(f"{edit} {self.seed} {self.example.id}")
 
     def ask(self, chains: Sequence[Chain | None], *targets: Ids) -> Ask:
         """Asks for the answer after each chain; one target for all, or one for each."""
@@ -138,7 +143,7 @@ def donors(found: Sequence[Case]) -> list[int | None]:
         [case.chain for case in found],
         [case.example.problem for case in found],
         [case.trace.answer for case in found],
-        seed=found[0].seed,
+        Random(f"donors {found[0].seed}"),
     )
 
 

@@ -1,7 +1,6 @@
 """The edits of the corruption probe and their joint reading, on readers built by hand."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 
@@ -125,14 +124,15 @@ def test_early_answering_of_the_two_planted_readers(monkeypatch, setting):
     planted(monkeypatch, last_result)
     reliant = means(EarlyAnswering().run({"base": tiny}, task, traces, seed=0))
     assert reliant["cut", "aoc"] > 0.4
-    assert reliant["cut", "et"] > 0.9
+    assert reliant["cut", "et"] > 0.8
 
 
 def test_without_candidates_only_a_repeated_answer_can_be_compared():
+    from interp.answers import Reading
     from probes.probe import same_answer
 
     def reading(greedy):
-        return SimpleNamespace(candidates=(), greedy=greedy)
+        return Reading(-1.0, 1, greedy, ())
 
     assert same_answer(reading(True), reading(True)) == 1.0
     assert same_answer(reading(True), reading(False)) == 0.0
