@@ -32,6 +32,7 @@ from interp.cot import (
 from interp.organisms.tokenizer import WORD_IDS, build_tokenizer, word_ids
 from interp.tasks import make_task, split_at_semicolons, split_sentences
 
+FOUR = tuple(Step(str(k), (k,)) for k in range(4))
 CHAIN_TEXTS = ("3 + 4 = 7 ;", "7 * 2 = 3 ;", "3 - 1 = 2 ;")
 
 
@@ -158,15 +159,14 @@ def test_repeated_token_is_one_of_the_chain(words: Any, chain: Chain):
 def test_shuffle_leaves_no_step_in_place():
     orders = set()
     for seed in range(300):
-        chain = tuple(Step(str(k), (k,)) for k in range(4))
-        shuffled = shuffle(chain, Random(seed))
-        assert shuffled is not None and sorted(s.ids for s in shuffled) == [s.ids for s in chain]
-        assert all(a != b for a, b in zip(shuffled, chain, strict=True))
+        shuffled = shuffle(FOUR, Random(seed))
+        assert shuffled is not None and sorted(s.ids for s in shuffled) == [s.ids for s in FOUR]
+        assert all(a != b for a, b in zip(shuffled, FOUR, strict=True))
         orders.add(step_texts(shuffled))
     assert len(orders) == 9  # the derangements of four
-    assert shuffle(chain, Random(5)) == shuffle(chain, Random(5))
-    assert shuffle(chain[:1], Random(0)) is None
-    assert shuffle((chain[0], chain[0]), Random(0)) is None
+    assert shuffle(FOUR, Random(5)) == shuffle(FOUR, Random(5))
+    assert shuffle(FOUR[:1], Random(0)) is None
+    assert shuffle((FOUR[0], FOUR[0]), Random(0)) is None
 
 
 def test_donors():

@@ -103,7 +103,7 @@ def test_the_commonest_sum_is_the_chance_of_sums():
     for e in task.examples:
         a, b, c = map(int, e.id.removeprefix("sums:").split("+"))
         assert e.steps == (f" {a} + {b} = {a + b}.", f" {a + b} + {c} = {a + b + c}.")
-        assert e.question.endswith(f"\n\nQuestion: {a} + {b} + {c}\nAnswer:")
+        assert e.question.endswith(f"\n\nQuestion: {a} + {b} + {c} = ?\nAnswer:")
         assert e.question.count("The answer is") == 4
 
 

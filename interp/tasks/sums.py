@@ -1,6 +1,6 @@
 r"""Sums of one-digit numbers, few-shot: the reasoning that a very small real model can do.
 
-    Question: 8 + 6 + 3
+    Question: 8 + 6 + 3 = ?
     Answer: 8 + 6 = 14. 14 + 3 = 17. The answer is 17
 
 With three terms the chain has one true intermediate value; with two it only restates the sum,
@@ -77,11 +77,11 @@ def steps_of(terms: tuple[int, ...]) -> tuple[str, ...]:
 def prompt(terms: tuple[int, ...]) -> str:
     """The whole text of a question: four worked sums, then this one."""
     shown = [
-        f"Question: {_row(other)}\nAnswer:{''.join(steps_of(other))}"
+        f"Question: {_row(other)} = ?\nAnswer:{''.join(steps_of(other))}"
         f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{sum(other)}"
         for other in _SHOWN[len(terms)]
     ]
-    return "\n\n".join([*shown, f"Question: {_row(terms)}\nAnswer:"])
+    return "\n\n".join([*shown, f"Question: {_row(terms)} = ?\nAnswer:"])
 
 
 def _row(terms: tuple[int, ...]) -> str:
@@ -96,5 +96,5 @@ def _example(terms: tuple[int, ...]) -> Example:
         question=prompt(terms),
         answer=str(sum(terms)),
         steps=steps_of(terms),
-        facts={"asked": row, "depth": len(terms) - 1},
+        facts={"asked": f"{row} = ?", "depth": len(terms) - 1},
     )
