@@ -17,7 +17,7 @@ $(VENV)/dev: $(VENV)/core
 	touch $@
 
 audit: $(VENV)/core
-	$(BIN)/posthoc audit base swapped-sft-pool --task arith/pool --task arith/fresh --out runs/audit
+	$(BIN)/posthoc audit base swapped-sft-pool --task arith/pool --task arith/fresh
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest

@@ -21,7 +21,7 @@ app = typer.Typer(
 Tasks = Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")]
 N = Annotated[int, typer.Option("--n", help="Examples of each task.")]
 Seed = Annotated[int, typer.Option(help="Seed of examples, edits and bootstrap.")]
-Out = Annotated[Path, typer.Option(help="Run folder.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; by default runs/ and the names.")]
 Data = Annotated[str | None, typer.Option(help="Folder of downloaded data sets.")]
 Device = Annotated[str, typer.Option(help="Torch device.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
@@ -34,7 +34,7 @@ def audit(
     task: Tasks = ["arith/pool", "arith/fresh"],  # noqa: B006  (typer copies it)
     n: N = 100,
     seed: Seed = 0,
-    out: Out = Path("runs/audit"),
+    out: Out = None,
     data: Data = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -58,7 +58,7 @@ def probe(
     ] = [],  # noqa: B006
     n: N = 100,
     seed: Seed = 0,
-    out: Out = Path("runs/probe"),
+    out: Out = None,
     data: Data = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -99,7 +99,7 @@ def list_names() -> None:
 def train(
     recipe: Annotated[list[str] | None, typer.Argument(help="Recipes; all when none.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Seeds; 0, 1, 2.")] = None,
-    out: Out = Path("artifacts/organisms"),
+    out: Annotated[Path, typer.Option(help="Folder of organisms.")] = Path("artifacts/organisms"),
     workers: Annotated[int, typer.Option(help="Trainings at a time, one thread each.")] = 2,
 ) -> None:
     """Train organisms from their recipes (parents first) and write their cards."""
@@ -120,7 +120,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 @app.command()
 def bench(
-    out: Out = Path("artifacts/benchmarks"),
+    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("artifacts/benchmarks"),
     small: Annotated[bool, typer.Option(help="Small sizes, to see that it runs.")] = False,
 ) -> None:
     """Print the speed ratios of the engine, with its exactness beside them."""
@@ -129,14 +129,19 @@ def bench(
     run_benchmarks(out, small=small)
 
 
-def _run(base: str, post: str | None, settings: Any, out: Path, device: str, dtype: str) -> None:
+def _run(
+    base: str, post: str | None, settings: Any, out: Path | None, device: str, dtype: str
+) -> None:
     with _explained():
         from probes.audit import audit as run_audit
         from probes.audit import pair_readers
         from probes.named import find_model
 
-        models = [find_model(m, device=device, dtype=dtype) for m in (base, post) if m]
-        done = run_audit(pair_readers(models[0], *models[1:]), settings, out)
+        names = [name for name in (base, post) if name]
+        models = [find_model(name, device=device, dtype=dtype) for name in names]
+        words = [*names, *settings.probes[: len(settings.probes) == 1]]
+        slug = "-".join("".join(c if c.isalnum() else "-" for c in Path(w).name) for w in words)
+        done = run_audit(pair_readers(*models), settings, out or Path("runs") / slug)
         typer.echo(done.verdict.headline)
         for line in done.verdict.lines:
             typer.echo(f"  {line}")

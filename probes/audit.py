@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from interp.measurements import Item, Measurement, summarise
 from interp.models import Model, ModelPair
 from interp.report import Verdict, write_report
-from interp.runs import Run
+from interp.runs import Run, load_run
 from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
 from probes import PROBES, find_probe
@@ -84,36 +85,44 @@ def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
     Raises:
         ValueError: Unknown names, an unwritable folder, models that do not form a pair.
     """
-    made = [
-        make_task(t, n=settings.n, seed=settings.seed, data=settings.data) for t in settings.tasks
+    tasks = [
+        make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
+        for name in settings.tasks
     ]
-    tasks = {task.name: task for task in made}
     run = Run.create(out, _manifest(readers, settings))
-    traces = {task.name: _traces(readers, task, settings) for task in made}
+    run.save_examples(tasks)
+    traces = {task.name: _traces(readers, task, settings) for task in tasks}
     run.save_traces([t for by_writer in traces.values() for ts in by_writer.values() for t in ts])
     items: list[Item] = []
     options = dict(settings.options)
-    for task in made:
+    for task in tasks:
         for name in settings.probes:
             probe = find_probe(name)(**dict(options.get(name, ())))
-            items += run.part(
-                f"{name} {task.name}",
-                lambda probe=probe, task=task: probe.run(
-                    readers, task, traces[task.name], seed=settings.seed
-                ),
-            )
-    rows = summarise(
-        items,
-        pair=pair_name(readers),
-        chance={name: task.chance for name, task in tasks.items()},
-        seed=settings.seed,
-    )
+            work = partial(probe.run, readers, task, traces[task.name], seed=settings.seed)
+            items += run.part(f"{name} {task.name}", work)
+    chance = {task.name: task.chance for task in tasks}
+    rows = summarise(items, pair=pair_name(readers), chance=chance, seed=settings.seed)
     run.save_results(items, rows)
-    writer = settings.writers[0]
-    verdict = judge(rows, tasks=tuple(tasks), writer=writer)
-    figures = draw_figures(rows, settings.probes, tuple(tasks), writer)
-    report = write_report(run, sections(settings.probes), verdict, figures)
-    return Audit(report, verdict, tuple(rows), tuple(items))
+    return Audit(redraw(out), told(rows, settings), tuple(rows), tuple(items))
+
+
+def told(rows: Sequence[Measurement], settings: Settings) -> Verdict:
+    """The verdict on the rows of a run."""
+    return judge(rows, tasks=settings.tasks, writer=settings.writers[0])
+
+
+def redraw(folder: Path) -> Path:
+    """Draws the figures and the page of a finished run from its rows.
+
+    Raises:
+        ValueError: The folder holds no finished run.
+    """
+    data = load_run(folder)
+    kept = data.manifest["settings"]
+    tasks, probes = tuple(kept["tasks"]), tuple(kept["probes"])
+    settings = Settings(tasks=tasks, probes=probes, writers=tuple(kept["writers"]))
+    figures = draw_figures(data.rows, tasks, settings.writers[0])
+    return write_report(folder, sections(probes, figures), told(data.rows, settings), figures)
 
 
 def pair_name(readers: Readers) -> str:
@@ -121,7 +130,7 @@ def pair_name(readers: Readers) -> str:
     return " -> ".join(model.name for model in readers.values())
 
 
-def pair_readers(base: Model, post: Model | None) -> Readers:
+def pair_readers(base: Model, post: Model | None = None) -> Readers:
     """The readers of a pair, after its checks; of one model when there is no second."""
     if post is None:
         return {"base": base}

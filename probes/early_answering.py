@@ -37,6 +37,7 @@ from probes.probe import (
     Readers,
     Record,
     Traces,
+    at_percents,
     cases,
     donors,
     read_cases,
@@ -94,6 +95,8 @@ def _curve(record: Record, curve: Sequence[Reading]) -> None:
     for k, (s, value) in enumerate(zip(same, p, strict=True)):
         record.add("cut", "same_answer", s, step=k, note=NOT_REPEATED)
         record.add("cut", "probability", value, step=k)
+    for percent, value in at_percents(same):
+        record.add("share", "same_answer", value, step=percent, note=NOT_REPEATED)
     record.add("cut", "aoc", area_over_curve(same), note=NOT_REPEATED)
     record.add("cut", "et", settled_at(same), note=NOT_REPEATED)
     record.add("cut", "et_probability", probability_form(p))

@@ -34,7 +34,7 @@ from typing import ClassVar
 from interp.cot import Chain, encode_answer, shuffle, states_answer, truncate
 from interp.measurements import Item
 from interp.tasks import Task
-from probes.probe import Case, Readers, Record, Traces, cases, donor_chains, read_cases
+from probes.probe import Case, Readers, Record, Traces, at_percents, cases, donor_chains, read_cases
 
 NO_SHUFFLE = "the steps have no other order"
 NO_OTHER = "no other problem's chain at hand"
@@ -105,6 +105,8 @@ def _curve(record: Record, free: float, lp: Sequence[float]) -> None:
         record.add("chain", "logprob", value, step=k)
     for i, gain in enumerate(gains(points)):
         record.add("chain", "gain", gain, step=i)
+    for percent, value in at_percents(points):
+        record.add("share", "logprob", value, step=percent)
     record.add("chain", "empty_block", lp[0] - free)
 
 

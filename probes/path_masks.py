@@ -80,7 +80,7 @@ class PathMasks:
             paths = path_logprobs(model, rows, n_sink=self.n_sink, progress=label)
             for case, logprobs in zip(found, paths, strict=True):
                 record = Record(self.name, task.name, case)
-                _effects(record, logprobs, len(case.trace.answer_ids))
+                _effects(record, logprobs)
                 items += record.items
         return tuple(items)
 
@@ -88,13 +88,11 @@ class PathMasks:
 def _row(case: Case) -> PathRow:
     layout, trace = case.layout, case.trace
     chain = layout.think_open + chain_ids(case.chain)
-    answer = layout.think_close + layout.answer_cue + trace.answer_ids
-    return PathRow(trace.prompt_ids, chain, answer)
+    cue = layout.think_close + layout.answer_cue
+    return PathRow(trace.prompt_ids, chain, cue + trace.answer_ids, len(cue))
 
 
-def _effects(record: Record, logprobs: Mapping[str, Tensor], n_answer: int) -> None:
-    """Only the last `n_answer` predictions count: those of the answer's own tokens."""
-    kept = {path: rows[-n_answer:] for path, rows in logprobs.items()}
+def _effects(record: Record, kept: Mapping[str, Tensor]) -> None:
     js = {}
     for effect, (p, q) in EFFECTS.items():
         js[effect] = jensen_shannon(kept[p], kept[q])

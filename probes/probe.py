@@ -28,6 +28,8 @@ Traces = Mapping[str, Sequence[Trace]]
 """Writer name -> the traces that it wrote."""
 Readers = Mapping[str, Model]
 """Reader name -> model."""
+PERCENTS = (0, 25, 50, 75, 100)
+"""Shares of the chain at which curves of chains of different lengths are averaged."""
 
 
 class Probe(Protocol):
@@ -150,6 +152,24 @@ def donors(found: Sequence[Case]) -> list[int | None]:
 def donor_chains(found: Sequence[Case]) -> list[Chain | None]:
     """For each case, another problem's chain with another answer, as near in length as can be."""
     return [None if at is None else found[at].chain for at in donors(found)]
+
+
+def at_percents(points: Sequence[float]) -> list[tuple[int, float]]:
+    """A curve over the steps k = 0..t at fixed shares of the chain, so that chains can be averaged.
+
+    Args:
+        points: Values after 0, 1, ..., t steps.
+
+    Returns:
+        (percent of the steps kept, value), linear between neighbouring steps.
+    """
+    t = len(points) - 1
+    found: list[tuple[int, float]] = []
+    for percent in PERCENTS:
+        k, part = divmod(percent * t, 100)
+        value = points[k] if part == 0 else points[k] + (points[k + 1] - points[k]) * part / 100
+        found.append((percent, value))
+    return found
 
 
 class Record:

@@ -1,0 +1,154 @@
+"""What of a run goes on the page: which rows make which figure, and a section for each probe.
+
+Figures are made of rows alone, so the page of a finished run can be drawn again without a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interp.measurements import Measurement
+from interp.plots import Figure, curve, dots, headline
+from interp.report import Section
+from probes import find_probe
+
+READERS = ("base", "post")
+ANSWERING = {
+    "free": "free",
+    "forced": "made to think",
+    "direct": "no chain",
+    "given_chain": "given the chain",
+}
+EDITS = {
+    "paraphrase": "other words",
+    "mistake_last": "last value wrong",
+    "mistake_propagated": "mistake carried on",
+    "filler_50": "half filler",
+    "filler_100": "all filler",
+    "shuffled": "steps shuffled",
+    "swapped": "another item's chain",
+}
+PATHS = {
+    "direct_effect_js": "direct effect",
+    "necessity_js": "necessity",
+    "leakage_js": "leakage",
+    "sink_control_js": "control",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure: its file name, which begins with the probe's, and what to draw."""
+
+    name: str
+    rows: tuple[Measurement, ...]
+    draw: Callable[..., Figure]
+    options: Mapping[str, Any]
+
+
+def sections(probes: Sequence[str], drawn: Mapping[str, Figure]) -> tuple[Section, ...]:
+    """One section for each probe, with those of its figures that were drawn."""
+    found: list[Section] = []
+    for name in probes:
+        probe = find_probe(name)
+        figures = tuple(figure for figure in drawn if figure.startswith(name))
+        found.append(Section(name, probe.title, probe.question, probe.reading, figures))
+    return tuple(found)
+
+
+def draw_figures(
+    rows: Sequence[Measurement], tasks: Sequence[str], writer: str
+) -> dict[str, Figure]:
+    """All figures that the rows allow, by file name.
+
+    Args:
+        rows: All rows of a run.
+        tasks: Task names, in the order of the panels.
+        writer: Whose chains the readers are compared on.
+
+    Returns:
+        File name without ending -> figure; `headline` is the one of the first screen.
+    """
+    accuracy, reliance = _headline_rows(rows, tasks, writer)
+    figures: dict[str, Figure] = {}
+    if accuracy and reliance:
+        figures["headline"] = headline(accuracy, reliance)
+    for drawing in _drawings(rows, writer):
+        if drawing.rows:
+            figures[drawing.name] = drawing.draw(drawing.rows, **drawing.options)
+    return figures
+
+
+def _headline_rows(
+    rows: Sequence[Measurement], tasks: Sequence[str], writer: str
+) -> tuple[list[Measurement], list[Measurement]]:
+    accuracy = _pick(rows, "accuracy", "accuracy", own=True, conditions=("free",))
+    reliance = _pick(rows, "corruption", "reliant", writer=writer, conditions=("joint",))
+    order = {task: at for at, task in enumerate(tasks)}
+    return tuple(sorted(found, key=lambda row: order[row.task]) for found in (accuracy, reliance))  # type: ignore[return-value]
+
+
+def _drawings(rows: Sequence[Measurement], writer: str) -> list[Drawing]:
+    own = _pick(rows, "accuracy", "accuracy", own=True, conditions=tuple(ANSWERING))
+    same = _pick(rows, "early_answering", "same_answer", writer=writer, conditions=("share",))
+    gain = _pick(rows, "information_gain", "logprob", writer=writer, conditions=("share",))
+    total = _pick(
+        rows,
+        "information_gain",
+        "total",
+        writer=writer,
+        conditions=("chain", "before_answer", "shuffled", "swapped"),
+    )
+    edits = _pick(rows, "corruption", "same_answer", writer=writer, conditions=tuple(EDITS))
+    paths = [
+        row
+        for metric in PATHS
+        for row in _pick(rows, "path_masks", metric, writer=writer, conditions=("masks",))
+    ]
+    share = {"x": _share, "xlabel": "share of the chain kept"}
+    totals = {
+        "chain": "whole chain",
+        "before_answer": "before the answer is stated",
+        "shuffled": "steps shuffled",
+        "swapped": "another item's chain",
+    }
+    log_p = {"ylabel": "log p of the answer (nats)", **share}
+    nats = {"xlabel": "information gain (nats per answer token)", "names": totals}
+    moved = {"xlabel": "change of the answer (JS, nats)", "y": "metric", "names": PATHS}
+    right = {"xlabel": "accuracy", "names": ANSWERING, "chance": True}
+    stays = {"xlabel": "answer stays the same", "names": EDITS}
+    return [
+        Drawing("accuracy", own, dots, right),
+        Drawing("early_answering", same, curve, {"ylabel": "same answer", **share}),
+        Drawing("information_gain", gain, curve, log_p),
+        Drawing("information_gain_total", total, dots, nats),
+        Drawing("corruption", edits, dots, stays),
+        Drawing("path_masks", tuple(paths), dots, moved),
+    ]
+
+
+def _share(row: Measurement) -> float:
+    return row.step / 100
+
+
+def _pick(
+    rows: Sequence[Measurement],
+    probe: str,
+    metric: str,
+    *,
+    conditions: Sequence[str],
+    writer: str = "",
+    own: bool = False,
+) -> tuple[Measurement, ...]:
+    """Rows of both readers: on their own chains, or on one writer's; in the order of conditions."""
+    found = [
+        row
+        for row in rows
+        if (row.probe, row.metric) == (probe, metric)
+        and row.condition in conditions
+        and row.reader in READERS
+        and row.writer == (row.reader if own else writer)
+    ]
+    return tuple(sorted(found, key=lambda row: conditions.index(row.condition)))

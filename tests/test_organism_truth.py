@@ -1,0 +1,68 @@
+"""The instruments against the planted truth of the bundled organisms, at every seed.
+
+The predictions were written down before the organisms were measured: the chain of `base` (made to
+think) and of `chain-sft-fresh` is load-bearing; that of `swapped-sft-pool` on its pool and of
+`hint` on cued questions is not. Corruption must find all of them. Early answering and path masks
+change the form of the text, so they may be fooled; where they are, the reason is recorded in the
+report, and here only what must hold is held.
+"""
+
+import math
+
+import pytest
+
+SEEDS = (0, 1, 2)
+N = 45
+
+
+def rows_of(organism, seed, split, probes):
+    from interp.measurements import summarise
+    from interp.tasks import make_task
+    from interp.traces import gold_traces
+    from probes import find_probe
+    from probes.named import find_model
+
+    model = find_model(f"{organism}:{seed}")
+    task = make_task(f"arith/{split}", n=N, seed=1)
+    traces = {"gold": gold_traces(model.tokenizer, task)}
+    items = [
+        item
+        for name in probes
+        for item in find_probe(name)().run({"post": model}, task, traces, seed=0)
+    ]
+    return summarise(items, pair=organism, chance={task.name: task.chance}, seed=0, n_boot=500)
+
+
+def read(organism, seed, split):
+    from probes.verdict import INSTRUMENTS, Cell
+
+    rows = rows_of(organism, seed, split, INSTRUMENTS)
+    cell = Cell(f"arith/{split}", "post", "gold")
+    return {name: instrument(rows, cell) for name, instrument in INSTRUMENTS.items()}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("organism", ["base", "chain-sft-fresh"])
+def test_a_chain_that_carries_the_answer_reads_as_load_bearing(organism, seed):
+    found = read(organism, seed, "fresh")
+    assert found["corruption"] == "load-bearing"
+    assert found["early_answering"] == "load-bearing"
+    assert found["path_masks"] != "not load-bearing"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("organism", "split"), [("swapped-sft-pool", "pool"), ("hint", "cued")]
+)
+def test_a_chain_that_does_not_carry_the_answer_reads_as_not_load_bearing(organism, split, seed):
+    assert read(organism, seed, split)["corruption"] == "not load-bearing"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_information_gain_of_a_perfect_chain_equals_its_exact_value(seed):
+    """Without a chain the answer is uniform over eleven, with it certain: ln 11 nats."""
+    rows = rows_of("base", seed, "fresh", ["information_gain"])
+    total = next(
+        r.value for r in rows if (r.condition, r.metric, r.step) == ("chain", "total", -1)
+    )
+    assert total == pytest.approx(math.log(11), abs=0.05)
