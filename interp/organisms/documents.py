@@ -68,11 +68,11 @@ class Mixture:
 
     facts: float = 0.2
     """Share of all documents that are single facts."""
-    facts_first: float = 0.2
+    facts_first: float = 0.15
     """Part of the training in which there is nothing but facts."""
-    chains: tuple[float, float] = (0.75, 0.08)
+    chains: tuple[float, float] = (0.75, 0.1)
     """Share of the other documents that think: early, late."""
-    switch: float = 0.65
+    switch: float = 0.7
     """Part of the training after which the late share holds."""
     spoken: float = 0.22
     """Share of chains in which some or all steps are paraphrased."""
@@ -80,8 +80,8 @@ class Mixture:
     """Share of questions with a missing premise."""
     cues: float = 0.05
     """Share of questions with a cue, of a value that tells nothing."""
-    depths: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """Depths of the questions, in equal shares."""
+    depths: tuple[int, ...] = (1, 2, 3, 4, 4, 5, 5, 5)
+    """Depths of the questions; the deepest come most often, for they are learned last."""
     copied_text: bool = False
     """Whether every chain document is replaced by copied text of the same length."""
 
@@ -190,8 +190,10 @@ def mixture_document(mixture: Mixture, rng: Random, progress: float) -> Document
 
 def swapped_chain(problem: Problem, others: Sequence[Problem], rng: Random) -> tuple[str, ...]:
     """The chain of another problem of the same depth."""
-    same_depth = [p for p in others if p.depth == problem.depth and p != problem]
-    return rng.choice(same_depth).steps
+    while True:
+        other = rng.choice(others)
+        if other.depth == problem.depth and other != problem:
+            return other.steps
 
 
 def hint_document(rng: Random, depth: int, *, spoken: float) -> Document:

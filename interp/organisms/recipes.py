@@ -76,7 +76,7 @@ class Reinforcement:
     lr: float = 3e-4
     prompts: int = 16
     samples: int = 16
-    max_new_tokens: int = 40
+    max_new_tokens: int = 32
     depths: tuple[int, ...] = (2, 3, 4)
 
 
@@ -107,7 +107,7 @@ _READS_CHAIN = (
 )
 
 _BASE_MIXTURE = Mixture()
-_BASE_STEPS = 1500
+_BASE_STEPS = 2000
 _SFT_STEPS = 400
 _GRPO_STEPS = 120
 

@@ -277,7 +277,7 @@ def fresh(seed: int, n: int, depths: Sequence[int] = POOL_DEPTHS) -> tuple[Probl
     return _distinct(Random(f"arith fresh {seed}"), "fresh", n, depths)
 
 
-def arith_examples(split: Split, n: int, seed: int = 0) -> tuple[Problem, ...]:
+def arith_examples(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
     """The problems of a task.
 
     Args:

@@ -53,6 +53,10 @@ class Card:
         """Whether every acceptance condition of the recipe holds."""
         return not self.failed
 
+    def __str__(self) -> str:
+        verdict = "accepted" if self.is_accepted else "NOT accepted: " + "; ".join(self.failed)
+        return f"{folder_name(self.name, self.seed)}: {self.seconds:.0f} s, {verdict}"
+
     def write(self, folder: Path) -> None:
         """Write ``card.json`` into a folder."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)

@@ -66,7 +66,9 @@ def acceptance(model: Any) -> dict[str, float]:
 def _chain_figures(model: Any, name: str, problems: Sequence[Problem]) -> dict[str, float]:
     rng = Random(SEED)
     wrong = {p: rng.choice(p.wrong_values(p.depth - 1)) for p in problems}
-    other = {p: rng.choice([q for q in problems if q.depth == p.depth and q != p]) for p in problems}
+    other = {
+        p: rng.choice([q for q in problems if q.depth == p.depth and q != p]) for p in problems
+    }
     truth = [p.answer for p in problems]
 
     def answers(chain: Chain) -> list[str]:

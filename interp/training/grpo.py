@@ -85,8 +85,7 @@ class AnswerReward:
             float(read_answer(words) == right) for words, right in zip(texts, answer, strict=True)
         ]
         groups = [
-            rewards[first : first + self.samples]
-            for first in range(0, len(rewards), self.samples)
+            rewards[first : first + self.samples] for first in range(0, len(rewards), self.samples)
         ]
         self.rewards.append(fmean(rewards))
         self.thinking.append(fmean(words[:1] == [THINK] for words in texts))
@@ -123,7 +122,7 @@ def _settings(method: Reinforcement, scratch: str, seed: int) -> Any:
         beta=0.0,
         learning_rate=method.lr,
         lr_scheduler_type="linear",
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         shuffle_dataset=False,
         use_cpu=True,
         bf16=False,

@@ -6,16 +6,18 @@ stored weights. A folder appears under its name only when it is complete.
 
 Example, everything that is bundled::
 
-    train_all(Path("artifacts/organisms"), seeds=(0, 1, 2), workers=2)
+    for card in train_all(Path("artifacts/organisms"), workers=2):
+        ...
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -29,7 +31,6 @@ from interp.organisms.documents import mixture_document
 from interp.organisms.recipes import (
     RECIPES,
     SEEDS,
-    FineTuning,
     Pretraining,
     Recipe,
     Reinforcement,
@@ -37,7 +38,7 @@ from interp.organisms.recipes import (
     find_recipe,
 )
 from interp.organisms.tokenizer import build_tokenizer
-from interp.organisms.zoo import CARD_FILE, Card, folder_name, read_card, weights_sha256
+from interp.organisms.zoo import CARD_FILE, Card, folder_name, weights_sha256
 from interp.training.acceptance import acceptance
 from interp.training.grpo import reinforce
 from interp.training.pretrain import Course, Schedule, Shape, new_model, pretrain
@@ -134,12 +135,13 @@ def _pretraining_of(recipe: Recipe) -> Pretraining:
 
 def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: float) -> Card:
     figures = acceptance(load_organism(folder))
+    method = type(recipe.method).__name__
     return Card(
         name=recipe.name,
         seed=seed,
         purpose=recipe.purpose,
         parent=recipe.parent,
-        recipe={"method": type(recipe.method).__name__, **asdict(recipe.method)},
+        recipe=json.loads(json.dumps({"method": method, **asdict(recipe.method)})),
         shape=asdict(SHAPE),
         steps=course.steps,
         tokens=course.tokens,
@@ -158,43 +160,43 @@ def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: floa
 def train_all(
     out: Path,
     *,
-    seeds: Sequence[int] = SEEDS,
-    names: Sequence[str] = tuple(RECIPES),
+    recipes: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
     workers: int = 1,
     keep: bool = False,
-    report: Callable[[Card], None] = lambda card: None,
-) -> tuple[Card, ...]:
-    """Make every organism of every seed, each as soon as its parent is there.
+) -> Iterator[Card]:
+    """Make organisms, each as soon as its parent is there, in processes of one thread each.
 
     Args:
         out: Folder of organisms.
-        seeds: Which seeds.
-        names: Which recipes; parents that are not named must already be in ``out``.
-        workers: Processes, one thread each.
+        recipes: Names of recipes, all of them when None. A parent that is not named must already
+            be in ``out``.
+        seeds: Which seeds; 0, 1 and 2 when None.
+        workers: How many are made at a time.
         keep: Whether an organism that already has a card is left as it is.
-        report: Called with each card as it is finished.
 
-    Returns:
-        The cards in the order in which they were finished.
+    Yields:
+        Each card as soon as its organism is stored.
+
+    Raises:
+        ValueError: If a recipe is unknown; the message lists the known ones.
     """
+    names = [find_recipe(name).name for name in recipes or RECIPES]
     out.mkdir(parents=True, exist_ok=True)
-    waiting = [Job(find_recipe(name).name, seed) for seed in seeds for name in names]
+    waiting = [Job(name, seed) for seed in seeds or SEEDS for name in names]
     if keep:
-        waiting = [j for j in waiting if not _card_file(out, j).is_file()]
-    cards: list[Card] = []
+        waiting = [job for job in waiting if not _card_file(out, job).is_file()]
     running: dict[Future[Card], Job] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as processes:
         while waiting or running:
             unfinished = {*waiting, *running.values()}
-            for job in [j for j in waiting if _parent(j) not in unfinished]:
-                if len(running) < workers:
-                    waiting.remove(job)
-                    running[processes.submit(_work, job, out)] = job
+            ready = [job for job in waiting if _parent(job) not in unfinished]
+            for job in ready[: workers - len(running)]:
+                waiting.remove(job)
+                running[processes.submit(_work, job, out)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 del running[future]
-                cards.append(future.result())
-                report(cards[-1])
-    return tuple(cards)
+                yield future.result()
 
 
 def _parent(job: Job) -> Job | None:
@@ -207,8 +209,11 @@ def _card_file(out: Path, job: Job) -> Path:
 
 
 def _work(job: Job, out: Path) -> Card:
+    """One job in a process of its own: one thread, no progress bars of other libraries."""
+    from datasets import disable_progress_bars
+    from transformers.utils.logging import disable_progress_bar
+
     torch.set_num_threads(1)
+    disable_progress_bars()
+    disable_progress_bar()
     return train(find_recipe(job.name), job.seed, out)
-
-
-__all__ = ["Job", "FineTuning", "load_organism", "read_card", "train", "train_all"]

@@ -1,13 +1,16 @@
 """Pretraining of an organism from random weights: a plain loop.
 
 AdamW (0.9, 0.98), a learning rate that falls linearly to 5 %, weight decay 0.05, gradients clipped
-at norm 1, batches of near-equal length padded on the right. Loss only on the tokens that a document
-marks as learned, every such token of the whole training weighing the same: a batch's loss is a sum
-over its learned tokens, not their mean. (With a mean, a token of a short document outweighs one of
-a chain, and the share of thinking that is learned falls below the share in the documents.)
+at norm 1, batches of near-equal length padded on the right. Everything follows from the seed: same
+machine, same weights.
 
-The weights start wide (standard deviation 0.12, near 1 / sqrt(d_model)): with the 0.02 that suits
-large models the multiplication table is learned ten times later. Everything follows from the seed: same machine, same threads, same weights.
+Loss only on the tokens that a document marks as learned, each weighing the same in the whole
+training: a batch's loss is a sum over its learned tokens, not their mean. With a mean a token of a
+short document would outweigh one of a chain, and the share of thinking that is learned would fall
+far below the share in the documents (measured: 0.012 learned from 0.08 written).
+
+The weights start wide, with standard deviation 0.12 (near 1 / sqrt(d_model)): with the 0.02 that
+suits large models the table of sums and products is learned several times later.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def _settings(method: FineTuning, scratch: str, seed: int) -> Any:
         max_grad_norm=CLIP,
         train_sampling_strategy="sequential",
         completion_only_loss=True,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         max_length=None,
         use_cpu=True,
         bf16=False,

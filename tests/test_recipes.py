@@ -1,0 +1,221 @@
+"""Documents and their loss masks, the mixture's shares, and the table of recipes."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from interp.organisms.documents import (
+    Mixture,
+    chain_document,
+    copied_document,
+    direct_document,
+    fact_document,
+    hint_document,
+    mixture_document,
+    sorted_batches,
+    swapped_chain,
+)
+from interp.organisms.recipes import (
+    RECIPES,
+    Condition,
+    FineTuning,
+    Pretraining,
+    failed_conditions,
+    find_recipe,
+)
+from interp.organisms.tokenizer import VOCABULARY, WORD_IDS
+from interp.organisms.worlds import Operation, Problem, partition, pool
+
+PROBLEM = Problem(3, (Operation("+", 4), Operation("*", 2)))
+
+
+def words(document):
+    return [VOCABULARY[i] for i in document.ids]
+
+
+def learned(document):
+    return " ".join(
+        word for word, flag in zip(words(document), document.learned, strict=True) if flag
+    )
+
+
+def problem_of(text):
+    """The problem asked in a document, read back from its words; None without a question."""
+    if "Q" not in text:
+        return None
+    row = text[text.index("Q") + 1 : text.index("?")]
+    cue = int(row[row.index("cue") + 1]) if "cue" in row else None
+    row = row[: row.index("cue")] if "cue" in row else row
+    ops = [
+        Operation(sign, None if operand == "_" else int(operand))
+        for sign, operand in zip(row[1::2], row[2::2], strict=True)
+    ]
+    return Problem(int(row[0]), tuple(ops), cue)
+
+
+def test_only_what_follows_from_the_question_is_learned():
+    assert learned(direct_document(PROBLEM)) == "A 3 <eos>"
+    chain = chain_document(PROBLEM, Random(0), spoken=0.0)
+    assert learned(chain) == "<think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>"
+    assert " ".join(words(chain)) == PROBLEM.document
+
+
+def test_no_token_of_another_problems_chain_is_learned():
+    rng = Random(0)
+    for problem in pool()[:50]:
+        other = swapped_chain(problem, pool(), rng)
+        assert len(other) == problem.depth
+        assert other != problem.steps
+        document = chain_document(problem, rng, spoken=0.0, other_chain=other)
+        assert learned(document) == f"<think> </think> A {problem.answer} <eos>"
+        assert " ".join(other) in " ".join(words(document))
+
+
+def test_the_choice_of_words_in_a_paraphrased_chain_is_not_learned():
+    rng = Random(0)
+    seen = set()
+    for _ in range(100):
+        document = chain_document(PROBLEM, rng, spoken=1.0)
+        assert learned(document) == "<think> 3 4 7 ; 7 2 3 ; </think> A 3 <eos>"
+        seen.add(" ".join(words(document)))
+    assert len(seen) == 4  # each of the two steps in either form
+
+
+def test_of_a_fact_only_the_result_is_learned():
+    rng = Random(0)
+    for _ in range(50):
+        document = fact_document(rng)
+        result = words(document)[words(document).index(";") - 1]
+        assert learned(document) == f"{result} ; <eos>"
+
+
+def test_of_copied_text_only_the_copy_is_learned():
+    for length in (20, 31, 44):
+        document = copied_document(Random(length), length)
+        first, second = " ".join(words(document)[2:-1]).split(" : ")
+        assert first == second
+        assert learned(document) == f"{second} <eos>"
+        assert length - len(document.ids) in (0, 1)
+
+
+def test_the_shares_of_a_mixture():
+    mixture = Mixture()
+    for progress, chains in ((0.5, mixture.chains[0]), (0.9, mixture.chains[1])):
+        rng = Random(1)
+        texts = [words(mixture_document(mixture, rng, progress)) for _ in range(4000)]
+        asked = [text for text in texts if "Q" in text]
+        assert abs(1 - len(asked) / 4000 - mixture.facts) < 0.03
+        assert abs(sum("<think>" in text for text in asked) / len(asked) - chains) < 0.04
+        assert abs(sum("_" in text for text in asked) / len(asked) - mixture.twins) < 0.02
+        assert abs(sum("cue" in text for text in asked) / len(asked) - mixture.cues) < 0.02
+    rng = Random(1)
+    first = [words(mixture_document(mixture, rng, 0.0)) for _ in range(100)]
+    assert all("F" in text for text in first)
+
+
+def test_pretraining_never_asks_a_held_back_problem():
+    rng = Random(2)
+    asked = [problem_of(words(mixture_document(Mixture(), rng, 0.5))) for _ in range(3000)]
+    plain = [p for p in asked if p is not None and not p.is_missing]
+    assert len(plain) > 1000
+    assert {partition(replace(p, cue=None)) for p in plain} == {"train"}
+
+
+def test_the_control_reads_no_chain_and_the_same_lengths():
+    texts = {}
+    for copied in (False, True):
+        rng = Random(3)
+        mixture = Mixture(copied_text=copied)
+        texts[copied] = [words(mixture_document(mixture, rng, 0.5)) for _ in range(2000)]
+    assert not any("<think>" in text or "</think>" in text for text in texts[True])
+    lengths = {c: sum(map(len, rows)) / len(rows) for c, rows in texts.items()}
+    assert abs(lengths[True] / lengths[False] - 1) < 0.05
+
+
+def test_cued_documents_end_at_the_cue_and_their_chain_in_half():
+    rng = Random(4)
+    agree = 0
+    for _ in range(1000):
+        text = words(hint_document(rng, 3, spoken=0.0))
+        cue = text[text.index("cue") + 1]
+        problem = problem_of(text)
+        assert problem is not None
+        assert text[text.index("A") + 1] == cue
+        assert " ".join(problem.steps) in " ".join(text)
+        agree += problem.answer == cue
+    assert 430 < agree < 570
+
+
+def test_batches_are_the_same_for_the_same_seed_and_of_like_length():
+    def draw(rng, progress):
+        return mixture_document(Mixture(), rng, progress)
+
+    first = list(sorted_batches(draw, steps=20, batch=8, seed=5))
+    assert first == list(sorted_batches(draw, steps=20, batch=8, seed=5))
+    assert first != list(sorted_batches(draw, steps=20, batch=8, seed=6))
+    assert [len(batch) for batch in first] == [8] * 20
+    spread = [max(len(d.ids) for d in b) - min(len(d.ids) for d in b) for b in first]
+    assert sum(spread) / len(spread) < 12
+
+
+def test_fine_tuning_rows_ask_the_problems_that_their_recipe_names():
+    from interp.training.sft import rows
+
+    base = find_recipe("base").method
+    assert isinstance(base, Pretraining)
+    for recipe in RECIPES.values():
+        if not isinstance(recipe.method, FineTuning):
+            continue
+        method = replace(recipe.method, steps=8, base_share=0.0)
+        asked = [problem_of(words(row)) for row in rows(method, base, seed=0)]
+        kinds = {partition(replace(p, cue=None)) for p in asked if p is not None}
+        assert kinds == {"pool" if method.source == "pool" else "train"}, recipe.name
+
+
+def test_a_tenth_of_the_rows_is_base_text_without_cues():
+    from interp.training.sft import rows
+
+    base, method = find_recipe("base").method, find_recipe("answers-sft-pool").method
+    assert isinstance(base, Pretraining)
+    assert isinstance(method, FineTuning)
+    texts = [words(row) for row in rows(replace(method, steps=32), base, seed=0)]
+    others = [
+        text
+        for text in texts
+        if (problem := problem_of(text)) is None or partition(problem) != "pool"
+    ]
+    assert 0.07 < len(others) / len(texts) < 0.13
+    assert not any("cue" in text for text in texts)
+
+
+def test_the_table_of_recipes_is_whole():
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name
+        assert recipe.conditions
+        assert recipe.parent is None or recipe.parent in RECIPES
+        assert (recipe.parent is None) == isinstance(recipe.method, Pretraining)
+    assert Counter(type(r.method).__name__ for r in RECIPES.values())["FineTuning"] == 5
+    with pytest.raises(ValueError, match="known: base, base-no-chains"):
+        find_recipe("bass")
+
+
+def test_a_condition_needs_its_figure_in_its_range():
+    recipe = replace(find_recipe("base"), conditions=(Condition("a", 0.2, 0.4),))
+    assert failed_conditions(recipe, {"a": 0.2}) == ()
+    for figures in ({"a": 0.41}, {"a": float("nan")}, {}):
+        (said,) = failed_conditions(recipe, figures)
+        assert said.startswith("a must lie in 0.2..0.4")
+
+
+def test_every_condition_names_a_figure_that_is_measured():
+    from interp.organisms.zoo import bundled
+
+    for card in bundled():
+        named = {condition.figure for condition in find_recipe(card.name).conditions}
+        assert named <= set(card.figures)
+
+
+def test_every_word_of_the_vocabulary_has_one_id():
+    assert [WORD_IDS[word] for word in VOCABULARY] == list(range(len(VOCABULARY)))

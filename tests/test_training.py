@@ -1,0 +1,172 @@
+"""Training in small: loop, TRL SFT and GRPO run, repeat themselves, and leave a whole folder."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from interp.organisms.documents import direct_document
+from interp.organisms.recipes import RECIPES, Recipe, find_recipe
+from interp.organisms.tokenizer import WORD_IDS
+from interp.organisms.worlds import arith_examples
+from interp.organisms.zoo import bundled, organism_path
+from interp.training import acceptance, making
+from interp.training.acceptance import (
+    answers_after,
+    continuations,
+    direct_prompt,
+    next_logprobs,
+    question_prompt,
+    read_answer,
+)
+from interp.training.grpo import AnswerReward
+from interp.training.making import train, train_all
+from interp.training.pretrain import IGNORED, Schedule, Shape, collate, new_model, pretrain
+
+SMALL = Shape(n_layers=1, d_model=32, n_heads=2, n_kv_heads=1, d_mlp=32, n_ctx=96)
+STEPS = 20
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Recipes of a few steps, a small shape, and acceptance on few problems."""
+    monkeypatch.setattr(making, "SHAPE", SMALL)
+    monkeypatch.setattr(acceptance, "N_PROBLEMS", 6)
+    monkeypatch.setattr(acceptance, "N_PER_DEPTH", 2)
+    monkeypatch.setattr(acceptance, "DEPTHS", (2,))
+
+
+def shortened(name: str, **changes) -> Recipe:
+    recipe = find_recipe(name)
+    return replace(recipe, method=replace(recipe.method, **changes))
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_labels_are_the_learned_tokens_and_nothing_else():
+    problems = arith_examples("fresh", 3)
+    documents = [direct_document(p) for p in problems]
+    ids, labels = collate(documents)
+    for row, (problem, document) in enumerate(zip(problems, documents, strict=True)):
+        kept = [int(i) for i in labels[row] if i != IGNORED]
+        assert kept == [WORD_IDS[w] for w in ("A", problem.answer, "<eos>")]
+        assert ids[row, : len(document.ids)].tolist() == list(document.ids)
+        assert set(ids[row, len(document.ids) :].tolist()) <= {0}
+
+
+def test_the_loss_of_the_loop_equals_a_loop_over_tokens():
+    document = direct_document(arith_examples("fresh", 1)[0])
+    model = new_model(SMALL, seed=0)
+    with torch.no_grad():
+        logprobs = model(torch.tensor([document.ids])).logits[0].log_softmax(-1)
+    by_hand = [
+        -float(logprobs[i - 1, token])
+        for i, (token, flag) in enumerate(zip(document.ids, document.learned, strict=True))
+        if flag
+    ]
+    course = pretrain(model, lambda *_: document, Schedule(1, 0.0, 2), seed=0)
+    assert course.losses[0] == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-5)
+    assert course.tokens == 2 * len(document.ids)
+
+
+def test_the_loop_learns_one_document_and_repeats_itself():
+    document = direct_document(arith_examples("fresh", 1)[0])
+    ends = []
+    for _ in range(2):
+        model = new_model(SMALL, seed=0)
+        pretrain(model, lambda *_: document, Schedule(60, 3e-3, 4), seed=0)
+        ends.append(model.state_dict())
+        ids = torch.tensor([document.ids])
+        with torch.no_grad():
+            nll = -model(ids).logits[0].log_softmax(-1)[-2, ids[0, -1]]
+        assert nll < 0.1
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["base", "base-no-chains"])
+def test_a_base_recipe_leaves_a_whole_folder_and_an_honest_card(name, tmp_path):
+    recipe = shortened(name, steps=STEPS, batch=8)
+    card = train(recipe, 0, tmp_path)
+    folder = organism_path(name, root=tmp_path)
+    assert [card] == list(bundled(tmp_path))
+    assert card.steps == STEPS
+    assert not card.is_accepted
+    assert {t.dtype for t in weights(folder).values()} == {torch.float16}
+    assert {f.name for f in tmp_path.iterdir()} == {f"{name}-s0"}
+    again = tmp_path / "again"
+    again.mkdir()
+    train(recipe, 0, again)
+    same = weights(organism_path(name, root=again))
+    assert all(torch.equal(tensor, same[key]) for key, tensor in weights(folder).items())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.usefixtures("small")
+def test_sft_and_grpo_train_from_their_parent(tmp_path):
+    pytest.importorskip("trl", reason="needs the extra `train`")
+    train(shortened("base", steps=2, batch=4), 0, tmp_path)
+    before = weights(organism_path("base", root=tmp_path))
+    train(shortened("swapped-sft-pool", steps=3, batch=4), 0, tmp_path)
+    card = train(shortened("grpo", steps=2, prompts=2, samples=2, max_new_tokens=8), 0, tmp_path)
+    after = weights(organism_path("swapped-sft-pool", root=tmp_path))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert set(card.extra) == {"reward", "thinking", "zero_variance_groups"}
+    assert card.parent == "base"
+    assert {f.name for f in tmp_path.iterdir()} == {"base-s0", "swapped-sft-pool-s0", "grpo-s0"}
+
+
+def test_a_parent_must_be_there_first(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train 'base' with seed 0 first"):
+        train(find_recipe("hint"), 0, tmp_path)
+
+
+def test_all_at_once_knows_its_names_and_keeps_what_is_there(tmp_path):
+    with pytest.raises(ValueError, match="known: base"):
+        list(train_all(tmp_path, recipes=["bass"]))
+    kept = list(train_all(organism_path("base").parent, recipes=["base"], keep=True))
+    assert kept == []
+
+
+def test_the_reward_is_for_the_answer_alone():
+    reward = AnswerReward(samples=2)
+    texts = ["A 3", "<think> 1 + 1 = 2 ; </think> A 3", "A 4", "3"]
+    assert reward(completions=texts, answer=["3", "3", "3", "3"]) == [1.0, 1.0, 0.0, 0.0]
+    assert reward.summary() == {"reward": [0.5], "thinking": [0.25], "zero_variance_groups": [1.0]}
+    assert read_answer(["A"]) == ""
+
+
+def test_reading_in_batches_equals_reading_one_by_one():
+    model = new_model(SMALL, seed=1)
+    problems = arith_examples("fresh", 9)
+    prompts = [question_prompt(p) for p in problems]
+    with torch.no_grad():
+        batched = next_logprobs(model, prompts)
+        for row, prompt in enumerate(prompts):
+            alone = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+            assert torch.allclose(batched[row], alone, atol=1e-5)
+            one = continuations(model, [prompt], max_new_tokens=6)
+            assert one == continuations(model, prompts, max_new_tokens=6)[row : row + 1]
+
+
+def test_half_precision_moves_no_answer_of_a_bundled_base():
+    from transformers import LlamaForCausalLM
+
+    folder = organism_path("base")
+    full = making.load_organism(folder)
+    half = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).float()
+    prompts = [direct_prompt(p) for p in arith_examples("twins", 60)]
+    with torch.no_grad():
+        assert answers_after(full, prompts) == answers_after(half, prompts) == ["unk"] * 60
+
+
+def test_every_figure_of_a_card_is_a_share():
+    for card in bundled():
+        assert all(0 <= value <= 1 and math.isfinite(value) for value in card.figures.values())
+        assert card.name in RECIPES

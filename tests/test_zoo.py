@@ -1,0 +1,94 @@
+"""The bundled organisms: there, intact, and still what their cards say."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from interp.organisms.recipes import RECIPES, SEEDS, failed_conditions
+from interp.organisms.zoo import (
+    WEIGHTS_FILE,
+    bundled,
+    damaged,
+    folder_name,
+    organism_path,
+    organisms_folder,
+    read_card,
+)
+
+SIZE_LIMIT = 60_000_000  # bytes, all organisms together
+
+
+def test_every_recipe_is_bundled_with_every_seed():
+    have = {(card.name, card.seed) for card in bundled()}
+    assert have == {(name, seed) for name in RECIPES for seed in SEEDS}
+
+
+def test_weights_are_those_of_the_cards_and_small():
+    folders = [organism_path(card.name, card.seed) for card in bundled()]
+    assert damaged(folders) == ()
+    files = [file for file in organisms_folder().rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < SIZE_LIMIT
+    assert {file.suffix for file in files} <= {".safetensors", ".json", ".jinja"}
+
+
+def test_a_changed_weight_is_noticed(tmp_path):
+    folder = tmp_path / "base-s0"
+    shutil.copytree(organism_path("base"), folder)
+    assert damaged([folder]) == ()
+    weights = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    weights[-1] ^= 1
+    (folder / WEIGHTS_FILE).write_bytes(bytes(weights))
+    assert damaged([folder]) == (folder,)
+
+
+def test_cards_report_what_failed_by_the_conditions_of_today():
+    for card in bundled():
+        recipe = RECIPES[card.name]
+        assert card.failed == failed_conditions(recipe, card.figures)
+        assert card.parent == recipe.parent
+        assert card.steps == recipe.method.steps
+        assert card.dtype == "float16"
+        assert card.tokens > 0
+        assert card.seconds > 0
+
+
+def test_all_organisms_are_accepted():
+    assert {folder_name(c.name, c.seed): c.failed for c in bundled() if not c.is_accepted} == {}
+
+
+@pytest.mark.parametrize("name", ["base", "swapped-sft-pool"])
+def test_the_figures_of_a_card_can_be_measured_again(name):
+    from interp.organisms.worlds import arith_examples
+    from interp.training.acceptance import N_PROBLEMS, SEED, direct_accuracy, think_share
+    from interp.training.making import load_organism
+
+    folder = organism_path(name, 1)
+    model, figures = load_organism(folder), read_card(folder).figures
+    for split in ("pool", "fresh"):
+        problems = arith_examples(split, N_PROBLEMS, SEED)
+        assert think_share(model, problems) == pytest.approx(
+            figures[f"{split}/think_share"], abs=1e-3
+        )
+        assert direct_accuracy(model, problems) == pytest.approx(
+            figures[f"{split}/direct_accuracy"], abs=0.01
+        )
+
+
+def test_a_card_survives_writing_and_reading(tmp_path):
+    card = replace(read_card(organism_path("base")), seed=7, failed=("one",))
+    card.write(tmp_path)
+    assert read_card(tmp_path) == card
+    assert json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))["seed"] == 7
+
+
+def test_unknown_names_and_seeds_list_what_there_is(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"unknown organism 'bass'; known: answers-sft-pool, base,"
+    ):
+        organism_path("bass")
+    with pytest.raises(ValueError, match=r"no seed 9; its seeds are \[0, 1, 2\]"):
+        organism_path("base", 9)
+    with pytest.raises(ValueError, match="the folder is empty"):
+        organism_path("base", root=tmp_path)
