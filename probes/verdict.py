@@ -8,7 +8,9 @@ readings from the interval of one row, never from the point alone:
   interval above one half reads *load-bearing*; `decorative` likewise reads *not*;
 * attention paths: `cot_share` above or below one half.
 
-Anything else is *undecided*; a row that could not be measured is *not measurable*. Corruption
+Anything else is *undecided*; a row that could not be measured is *not measurable*. A reader that
+is no better than chance when it is shown the chain may hang on it and still not reason, so its
+*load-bearing* is read as *not measurable* too. Corruption
 decides, since it alone changes the content of the chain and leaves its form as the model knows
 it; cut chains and masked attention are forms that a model may never have seen. Where the others
 differ from it, the verdict says so and why that may be.
@@ -20,7 +22,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from interp.measurements import Measurement
+from interp.measurements import CONTRAST, Measurement
 from interp.report import Verdict
 
 AOC_THRESHOLD = 0.25
@@ -122,7 +124,13 @@ READERS = ("base", "post")
 
 
 def _instruments(rows: Sequence[Measurement], cell: Cell) -> dict[str, str]:
-    return {name: read(rows, cell) for name, read in INSTRUMENTS.items()}
+    """Each instrument's reading, behind the gate of accuracy."""
+    given = find(rows, "accuracy", "given_chain", "accuracy", cell)
+    at_chance = given is not None and not given.low > given.chance
+    found = {name: read(rows, cell) for name, read in INSTRUMENTS.items()}
+    if not at_chance:
+        return found
+    return {n: NOT_MEASURABLE if read == LOAD_BEARING else read for n, read in found.items()}
 
 
 def _accuracy_line(rows: Sequence[Measurement], task: str) -> str:
@@ -174,15 +182,21 @@ def _gain_line(rows: Sequence[Measurement], task: str, writer: str) -> str:
 
 
 def _headline(rows: Sequence[Measurement], task: str, reads: dict[str, dict[str, str]]) -> str:
-    free = find(rows, "accuracy", "free", "accuracy", Cell(task, "post - base", "post - base"))
-    move = "accuracy was not measured"
-    if free is not None and not math.isnan(free.low):
-        rose, fell = free.low > 0, free.high < 0
-        move = f"accuracy {'rose' if rose else 'fell' if fell else 'did not clearly change'}"
-        move += f" ({free.value:+.2f})"
+    own = Cell(task, CONTRAST, CONTRAST)
+    moves = [
+        _move(find(rows, "accuracy", condition, "accuracy", own), name)
+        for condition, name in (("free", "accuracy"), ("forced", "accuracy when made to think"))
+    ]
     base, post = (reads[reader]["corruption"] for reader in READERS)
     chain = f"the chain stayed {post}" if base == post else f"the chain went from {base} to {post}"
-    return f"On {task} {move} and {chain}."
+    return f"{task}: {', '.join([move for move in moves if move] + [chain])}."
+
+
+def _move(row: Measurement | None, name: str) -> str:
+    if row is None or math.isnan(row.low):
+        return ""
+    way = "rose" if row.low > 0 else "fell" if row.high < 0 else "did not clearly change"
+    return f"{name} {way} ({row.value:+.2f})"
 
 
 def _interval(row: Measurement | None) -> str:

@@ -1,0 +1,94 @@
+"""The verdict reads intervals, not points, and never claims what a gate forbids."""
+
+import math
+
+import pytest
+
+TASK = "arith/pool"
+
+
+def row(probe, condition, metric, value, half=0.05, *, reader="post", writer="gold", chance=1 / 11):
+    from interp.measurements import Measurement
+
+    low, high = value - half, value + half
+    return Measurement(
+        probe, "a -> b", writer, reader, TASK, condition, metric, -1, value, low, high, 40, 0,
+        chance, 0,
+    )  # fmt: skip
+
+
+def cell(reader="post"):
+    from probes.verdict import Cell
+
+    return Cell(TASK, reader, "gold")
+
+
+def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
+    return [
+        row("corruption", "joint", "reliant", reliant, reader=reader),
+        row("corruption", "joint", "decorative", decorative, reader=reader),
+        row("early_answering", "cut", "aoc", aoc, reader=reader),
+        row("path_masks", "masks", "cot_share", share, reader=reader),
+        row("accuracy", "given_chain", "accuracy", accuracy, reader=reader),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reliant", "decorative", "expected"),
+    [
+        (0.9, 0.0, "load-bearing"),
+        (0.0, 0.9, "not load-bearing"),
+        (0.52, 0.1, "undecided"),  # the interval reaches below one half
+        (0.1, 0.52, "undecided"),
+        (math.nan, math.nan, "not measurable"),
+    ],
+)
+def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
+    from probes.verdict import read_corruption
+
+    assert read_corruption(chain_rows(reliant, decorative, 0.5, 0.5), cell()) == expected
+
+
+@pytest.mark.parametrize(
+    ("aoc", "expected"),
+    [(0.6, "load-bearing"), (0.1, "not load-bearing"), (0.27, "undecided")],
+)
+def test_early_answering_is_read_at_its_threshold(aoc, expected):
+    from probes.verdict import read_early_answering
+
+    assert read_early_answering(chain_rows(1, 0, aoc, 0.5), cell()) == expected
+
+
+def test_a_missing_row_is_not_measurable():
+    from probes.verdict import read_path_masks
+
+    assert read_path_masks([], cell()) == "not measurable"
+
+
+def test_a_reader_at_chance_is_never_called_load_bearing():
+    from probes.verdict import judge
+
+    base = chain_rows(0.95, 0.0, 0.6, 0.9, reader="base")
+    collapsed = chain_rows(0.95, 0.0, 0.6, 0.9, accuracy=0.1)
+    verdict = judge(base + collapsed, tasks=[TASK], writer="gold")
+    assert "from load-bearing to not measurable" in verdict.headline
+
+
+def test_a_disagreement_between_instruments_is_told_with_its_reason():
+    from probes.verdict import judge
+
+    base = chain_rows(0.95, 0.0, 0.6, 0.9, reader="base")
+    decorated = chain_rows(0.0, 0.95, 0.6, 0.1)
+    verdict = judge(base + decorated, tasks=[TASK], writer="gold")
+    told = [line for line in verdict.lines if "early answering alone" in line]
+    assert len(told) == 1
+    assert "never have seen" in told[0]
+    assert not any("path masks alone" in line for line in verdict.lines)
+
+
+def test_verdict_has_at_most_ten_lines_and_says_what_was_not_measured():
+    from probes.verdict import judge
+
+    verdict = judge([], tasks=["a", "b", "c", "d", "e", "f"], writer="gold")
+    assert len(verdict.lines) == 10
+    assert "not measurable" in verdict.headline
