@@ -33,6 +33,8 @@ LOAD_BEARING, NOT, UNDECIDED, NOT_MEASURABLE = (
     "undecided",
     "not measurable",
 )
+READERS = ("base", "post")
+GAINS = {"chain": "whole", "shuffled": "steps shuffled", "swapped": "another item's"}
 REASONS = {
     "early_answering": "a cut chain is a form that the model may never have seen",
     "path_masks": "closed attention is a form that the model never saw",
@@ -98,29 +100,32 @@ def _side(row: Measurement | None, threshold: float) -> str:
 
 
 def judge(rows: Sequence[Measurement], *, tasks: Sequence[str], writer: str) -> Verdict:
-    """The verdict on a pair, at most ten lines.
+    """The verdict on a pair, or on one model, at most ten lines.
 
     Args:
-        rows: All rows of the run.
+        rows: All rows of the run. What it did not measure is not spoken of.
         tasks: Tasks in the order in which to speak of them.
         writer: Whose chains the readers are compared on (the same text for both).
 
     Returns:
         A headline and lines, each with the numbers it rests on.
     """
+    readers = [name for name in READERS if any(row.reader == name for row in rows)]
+    probes = {row.probe for row in rows}
     lines: list[str] = []
     told: list[str] = []
     for task in tasks:
-        lines += [_accuracy_line(rows, task)]
-        reads = {reader: _instruments(rows, Cell(task, reader, writer)) for reader in READERS}
-        lines += [_reliance_line(rows, task, writer, reads)]
-        lines += _disagreements(task, reads)
-        told.append(_headline(rows, task, reads))
-    lines += [line for line in (_gain_line(rows, task, writer) for task in tasks) if line]
+        cells = [Cell(task, reader, writer) for reader in readers]
+        reads = [_instruments(rows, cell) for cell in cells]
+        if "accuracy" in probes:
+            lines.append(_accuracy_line(rows, task, readers))
+        if "corruption" in probes:
+            lines.append(_reliance_line(rows, cells, reads))
+        lines += _disagreements(cells, reads)
+        told.append(_headline(rows, task, reads, probes))
+    if "information_gain" in probes:
+        lines += [_gain_line(rows, [Cell(task, r, writer) for r in readers]) for task in tasks]
     return Verdict(headline=" ".join(told), lines=tuple(lines[:10]))
-
-
-READERS = ("base", "post")
 
 
 def _instruments(rows: Sequence[Measurement], cell: Cell) -> dict[str, str]:
@@ -133,63 +138,62 @@ def _instruments(rows: Sequence[Measurement], cell: Cell) -> dict[str, str]:
     return {n: NOT_MEASURABLE if read == LOAD_BEARING else read for n, read in found.items()}
 
 
-def _accuracy_line(rows: Sequence[Measurement], task: str) -> str:
-    parts = []
-    for condition, name in (
-        ("free", "free"),
-        ("forced", "thinking"),
-        ("direct", "without a chain"),
-    ):
-        values = [find(rows, "accuracy", condition, "accuracy", Cell(task, r, r)) for r in READERS]
-        parts.append(f"{name} {_interval(values[0])} -> {_interval(values[1])}")
-    return f"{task}: accuracy, base -> post: {'; '.join(parts)}."
+def _accuracy_line(rows: Sequence[Measurement], task: str, readers: Sequence[str]) -> str:
+    ways = (("free", "free"), ("forced", "made to think"), ("direct", "without a chain"))
+    parts = [
+        f"{name} {_moving(rows, 'accuracy', way, 'accuracy', [Cell(task, r, r) for r in readers])}"
+        for way, name in ways
+    ]
+    return f"{task}: accuracy, {' -> '.join(readers)}: {'; '.join(parts)}."
 
 
 def _reliance_line(
-    rows: Sequence[Measurement], task: str, writer: str, reads: dict[str, dict[str, str]]
+    rows: Sequence[Measurement], cells: Sequence[Cell], reads: Sequence[dict[str, str]]
 ) -> str:
-    cells = [Cell(task, reader, writer) for reader in READERS]
-    reliant = [_interval(find(rows, "corruption", "joint", "reliant", cell)) for cell in cells]
+    chains = ", ".join(
+        f"{read['corruption']} for {cell.reader}" for cell, read in zip(cells, reads, strict=True)
+    )
+    follows = _moving(rows, "corruption", "joint", "reliant", cells)
+    return f"{cells[0].task}: answers that follow the chain's content {follows}; it is {chains}."
+
+
+def _disagreements(cells: Sequence[Cell], reads: Sequence[dict[str, str]]) -> list[str]:
+    return [
+        f"{cell.task}: {name.replace('_', ' ')} alone would call {cell.reader}'s chain "
+        f"{read[name]}; {reason}."
+        for cell, read in zip(cells, reads, strict=True)
+        for name, reason in REASONS.items()
+        if {read["corruption"], read[name]} == {LOAD_BEARING, NOT}
+    ]
+
+
+def _gain_line(rows: Sequence[Measurement], cells: Sequence[Cell]) -> str:
+    values = [
+        f"{name} {_moving(rows, 'information_gain', condition, 'total', cells)}"
+        for condition, name in GAINS.items()
+        if any(find(rows, "information_gain", condition, "total", cell) for cell in cells)
+    ]
     return (
-        f"{task}: answers that follow the chain's content: {reliant[0]} -> {reliant[1]}; "
-        f"the chain is {reads['base']['corruption']} for base, "
-        f"{reads['post']['corruption']} for post."
+        f"{cells[0].task}: nats per answer token gained from {cells[0].writer} chains: "
+        f"{'; '.join(values)}."
     )
 
 
-def _disagreements(task: str, reads: dict[str, dict[str, str]]) -> list[str]:
-    lines = []
-    for reader, read in reads.items():
-        main = read["corruption"]
-        for name, reason in REASONS.items():
-            if {main, read[name]} == {LOAD_BEARING, NOT}:
-                lines.append(
-                    f"{task}: {name.replace('_', ' ')} alone would call {reader}'s chain "
-                    f"{read[name]}; {reason}."
-                )
-    return lines
-
-
-def _gain_line(rows: Sequence[Measurement], task: str, writer: str) -> str:
-    cells = [Cell(task, reader, writer) for reader in READERS]
-    gain = [find(rows, "information_gain", "chain", "total", cell) for cell in cells]
-    if None in gain:
-        return ""
-    return (
-        f"{task}: information gained from the same {writer} chains, nats per answer token: "
-        f"{_interval(gain[0])} -> {_interval(gain[1])}."
-    )
-
-
-def _headline(rows: Sequence[Measurement], task: str, reads: dict[str, dict[str, str]]) -> str:
+def _headline(
+    rows: Sequence[Measurement], task: str, reads: Sequence[dict[str, str]], probes: set[str]
+) -> str:
     own = Cell(task, CONTRAST, CONTRAST)
-    moves = [
+    parts = [
         _move(find(rows, "accuracy", condition, "accuracy", own), name)
         for condition, name in (("free", "accuracy"), ("forced", "accuracy when made to think"))
     ]
-    base, post = (reads[reader]["corruption"] for reader in READERS)
-    chain = f"the chain stayed {post}" if base == post else f"the chain went from {base} to {post}"
-    return f"{task}: {', '.join([move for move in moves if move] + [chain])}."
+    chains = list(dict.fromkeys(read["corruption"] for read in reads))
+    if "corruption" in probes:
+        whole = len(reads) > 1 and len(chains) == 1
+        parts.append(f"the chain {'stayed' if whole else 'is'} {chains[0]}" if len(chains) == 1
+                     else f"the chain went from {chains[0]} to {chains[1]}")  # fmt: skip
+    parts = [part for part in parts if part] or ["measured, see the lines below"]
+    return f"{task}: {', '.join(parts)}."
 
 
 def _move(row: Measurement | None, name: str) -> str:
@@ -197,6 +201,13 @@ def _move(row: Measurement | None, name: str) -> str:
         return ""
     way = "rose" if row.low > 0 else "fell" if row.high < 0 else "did not clearly change"
     return f"{name} {way} ({row.value:+.2f})"
+
+
+def _moving(
+    rows: Sequence[Measurement], probe: str, condition: str, metric: str, cells: Sequence[Cell]
+) -> str:
+    """The same row of each reader, base first."""
+    return " -> ".join(_interval(find(rows, probe, condition, metric, cell)) for cell in cells)
 
 
 def _interval(row: Measurement | None) -> str:

@@ -56,7 +56,7 @@ def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
 def test_early_answering_is_read_at_its_threshold(aoc, expected):
     from probes.verdict import read_early_answering
 
-    assert read_early_answering(chain_rows(1, 0, aoc, 0.5), cell()) == expected
+    assert read_early_answering(chain_rows(1.0, 0.0, aoc, 0.5), cell()) == expected
 
 
 def test_a_missing_row_is_not_measurable():
@@ -86,9 +86,18 @@ def test_a_disagreement_between_instruments_is_told_with_its_reason():
     assert not any("path masks alone" in line for line in verdict.lines)
 
 
-def test_verdict_has_at_most_ten_lines_and_says_what_was_not_measured():
+def test_verdict_has_at_most_ten_lines_and_is_silent_on_what_was_not_measured():
     from probes.verdict import judge
 
-    verdict = judge([], tasks=["a", "b", "c", "d", "e", "f"], writer="gold")
+    rows = chain_rows(0.95, 0.0, 0.6, 0.9)
+    verdict = judge(rows, tasks=[TASK, "a", "b", "c", "d", "e", "f"], writer="gold")
     assert len(verdict.lines) == 10
-    assert "not measurable" in verdict.headline
+    assert not any("nats" in line for line in verdict.lines)
+
+
+def test_one_model_alone_is_spoken_of_alone():
+    from probes.verdict import judge
+
+    verdict = judge(chain_rows(0.95, 0.0, 0.6, 0.9, reader="base"), tasks=[TASK], writer="gold")
+    assert verdict.headline == "arith/pool: the chain is load-bearing."
+    assert not any("->" in line for line in verdict.lines)
