@@ -144,12 +144,14 @@ def test_few_shot_text_ends_its_chain_at_the_cue_or_not_at_all(
     sums = replace(make_task("sums", n=3, seed=0), max_chain_tokens=200)
     good, lost, silent = sums.examples
     writes = {
-        good.question: "".join(good.steps) + f" The answer is {good.answer}\n\nQuestion: 1 + 1",
-        lost.question: " I do not know.\n\nQuestion: 1 + 1\nAnswer: 2. The answer is 2\n",
-        silent.question: " The answer is 3\n",
+        good.question: "".join(good.steps) + f" The answer is {good.answer}.\n\nQuestion: 1 + 1",
+        lost.question: " I do not know.\n\nQuestion: 1 + 1\nAnswer: 2. The answer is 2.\n",
+        silent.question: " The answer is 3.\n",
     }
-    scripted(monkeypatch, lambda text: writes.get(text, f" {good.answer}\nso"), tokenizer)
-    for mode in ("free", "forced"):
+    otherwise = f" {good.answer}.\nso"
+    scripted(monkeypatch, lambda text: writes.get(text, otherwise), tokenizer)
+    for mode, end in (("free", ".\nso"), ("forced", ".")):  # the second breaks off in the end mark
+        otherwise = f" {good.answer}{end}"
         traces = write_traces(model, sums, mode=mode)
         assert [t.status for t in traces] == ["valid", "truncated", "empty"]
         assert step_texts(traces[0].steps) == good.steps

@@ -32,7 +32,7 @@ LAYOUT = Layout(
     think_open="",
     think_close="",
     answer_cue="\nThe answer is",
-    answer_end="\n",
+    answer_end=".\n",
     filler=" ...",
     joiner="",
     answer_open=" ",
@@ -106,7 +106,7 @@ def prompt(question: str) -> str:
     shown = [
         f"Question: {asked}\nAnswer:"
         + "".join(f"\n{step}" for step in steps)
-        + f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{answer}"
+        + f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{answer}."
         for asked, steps, answer in FEW_SHOT
     ]
     return "\n\n".join([*shown, f"Question: {question}\nAnswer:"])

@@ -1,7 +1,7 @@
 r"""Sums of one-digit numbers, few-shot: the reasoning that a very small real model can do.
 
     Question: 8 + 6 + 3 = ?
-    Answer: 8 + 6 = 14. 14 + 3 = 17. The answer is 17
+    Answer: 8 + 6 = 14. 14 + 3 = 17. The answer is 17.
 
 With three terms the chain has one true intermediate value; with two it only restates the sum,
 which is the cleanest one-step chain there is. Terms are 1 to 9. The four worked examples are fixed
@@ -22,7 +22,7 @@ LAYOUT = Layout(
     think_open="",
     think_close="",
     answer_cue=" The answer is",
-    answer_end="\n",
+    answer_end=".\n",
     filler=" ...",
     joiner="",
     answer_open=" ",
@@ -78,7 +78,7 @@ def prompt(terms: tuple[int, ...]) -> str:
     """The whole text of a question: four worked sums, then this one."""
     shown = [
         f"Question: {_row(other)} = ?\nAnswer:{''.join(steps_of(other))}"
-        f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{sum(other)}"
+        f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{sum(other)}."
         for other in _SHOWN[len(terms)]
     ]
     return "\n\n".join([*shown, f"Question: {_row(terms)} = ?\nAnswer:"])

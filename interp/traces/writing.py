@@ -142,7 +142,7 @@ class _Desk:
         """The answer to each prompt; `which` are the examples that the prompts belong to."""
         stop = (self.layout.answer_end, *self._eos())
         written = self._written("answer", which, prompts, self.task.max_answer_tokens, stop)
-        ends = [_before(one.ids, stop) for one in written]
+        ends = [_without_end(one.ids[: _before(one.ids, stop)], stop[0]) for one in written]
         return [
             _Answer(one.ids[:end], one.logprobs[:end])
             for one, end in zip(written, ends, strict=True)
@@ -224,6 +224,12 @@ def _before(ids: Ids, stop: Sequence[Ids]) -> int:
     n = len(ids)
     found = [at for part in stop for at in range(n) if ids[at : at + len(part)] == part]
     return min(found, default=n)
+
+
+def _without_end(ids: Ids, end: Ids) -> int:
+    """How many tokens are left when the beginning of `end` is taken off (a lone full stop)."""
+    begun = [k for k in range(1, len(end)) if ids[-k:] == end[:k]]
+    return len(ids) - max(begun, default=0)
 
 
 def gold_traces(tokenizer: Any, task: Task, *, writer: str = "gold") -> tuple[Trace, ...]:
