@@ -36,6 +36,8 @@ from jaxtyping import Float, Num, Shaped
 
 FEW = 5
 """Below this many problems with the rarer value, 0/1 cells get Wilson's interval."""
+TAIL = 10
+"""Below this many resamples beyond 0, p is read from their spread."""
 BLOCK = 4_000_000
 """Resampling weights held in memory at once."""
 
@@ -227,7 +229,7 @@ def _estimate(
     means = _resampled_means(sums, counts, rng=rng, n_boot=n_boot)
     tail = _expanded_tail(n, level)
     lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
-    ps = _two_sided_p(means, n)
+    ps = _two_sided_p(means, values, n)
     found: list[Estimate] = []
     for cell, sample in enumerate(samples):
         value = float(values[cell])
@@ -266,15 +268,25 @@ def _expanded_tail(n: int, level: float) -> float:
     return float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
 
 
-def _two_sided_p(means: Float[np.ndarray, "resample cell"], n: int) -> Float[np.ndarray, " cell"]:
-    """The level at which the expanded interval touches 0; resamples at 0 count on both sides."""
+def _two_sided_p(
+    means: Float[np.ndarray, "resample cell"], values: Float[np.ndarray, " cell"], n: int
+) -> Float[np.ndarray, " cell"]:
+    """The level at which the expanded interval touches 0; resamples at 0 count on both sides.
+
+    Fewer than `TAIL` resamples beyond 0 are too few to count: there the distance from 0 in
+    standard deviations of the resamples takes their place, so that p is not bounded by n_boot.
+    """
     from scipy.special import ndtri, stdtr
 
     n_boot = len(means)
-    below = (1 + (means <= 0).sum(axis=0)) / (n_boot + 1)
-    above = (1 + (means >= 0).sum(axis=0)) / (n_boot + 1)
-    side = np.minimum(np.minimum(below, above), 0.5)
-    return np.minimum(1.0, 2 * stdtr(n - 1, ndtri(side) * np.sqrt((n - 1) / n)))
+    below = 1 + (means <= 0).sum(axis=0)
+    above = 1 + (means >= 0).sum(axis=0)
+    beyond = np.minimum(np.minimum(below, above), (n_boot + 1) / 2)
+    z = ndtri(beyond / (n_boot + 1))
+    spread = means.std(axis=0)
+    distance = -np.abs(values) / np.where(spread > 0, spread, np.inf)
+    z = np.where((beyond <= TAIL) & (spread > 0), np.minimum(distance, ndtri(TAIL / n_boot)), z)
+    return np.minimum(1.0, 2 * stdtr(n - 1, z * np.sqrt((n - 1) / n)))
 
 
 def _outside_mode(sample: Sample) -> float:

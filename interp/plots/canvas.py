@@ -96,6 +96,10 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
 
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
     paths: list[Path] = []
+    with matplotlib.rc_context(STYLE):
+        # The layout is computed once instead of twice for each file.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     for ending, metadata in undated.items():
         path = folder / f"{name}.{ending}"
         buffer = BytesIO()
