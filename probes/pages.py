@@ -75,9 +75,11 @@ def draw_figures(
     figures: dict[str, Figure] = {}
     if accuracy and reliance:
         figures["headline"] = headline(accuracy, reliance)
+    in_order = {task: task for task in tasks}
     for drawing in _drawings(rows, writer):
         if drawing.rows:
-            figures[drawing.name] = drawing.draw(drawing.rows, **drawing.options)
+            options = {**drawing.options, "names": in_order | drawing.options.get("names", {})}
+            figures[drawing.name] = drawing.draw(drawing.rows, **options)
     return figures
 
 
