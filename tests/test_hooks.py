@@ -64,9 +64,7 @@ def test_reading_changes_nothing(tiny: Any):
     before = logits(tiny)
     with hooked(tiny, [(site, ignore) for site in all_sites(tiny)]):
         assert torch.equal(logits(tiny), before)
-    with hooked(
-        tiny, [(site, torch.clone) for site in all_sites(tiny) if site.stream != "resid_mid"]
-    ):
+    with hooked(tiny, [(site, torch.clone) for site in all_sites(tiny)]):
         assert torch.equal(logits(tiny), before)
 
 
@@ -79,6 +77,21 @@ def test_middle_edit_reaches_the_skip_connection(tiny: Any):
         logits(tiny)
     assert torch.allclose(found[0], 3 * middle + mlp_out, atol=1e-4)
     assert not torch.allclose(found[0], plain, atol=1e-1)
+
+
+def test_zeroed_middle_is_exactly_zero(tiny: Any):
+    """A rest of rounding would be blown up by the norm that follows."""
+    found: list[Tensor] = []
+    with hooked(
+        tiny,
+        [
+            (Site(1, "resid_mid"), torch.zeros_like),
+            (Site(1, "ln2"), lambda a: found.append(a)),
+            (Site(1, "resid_post"), lambda a: found.append(a)),
+        ],
+    ):
+        logits(tiny)
+    assert len(found) == 2 and not found[0].any() and not found[1].any()
 
 
 def test_attention_edit_comes_before_the_middle(tiny: Any):

@@ -28,6 +28,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from interp.models.adapters import Place
@@ -102,9 +103,14 @@ def _on_middle(block: Any, attention: Any, change: _Change) -> list[Any]:
         entered[:] = [activation]
 
     def fold_back(attn_out: Tensor) -> Tensor | None:
-        middle = entered.pop() + attn_out
+        before = entered.pop()
+        middle = before + attn_out
         changed = change(middle)
-        return None if changed is None else attn_out + (changed - middle)
+        if changed is None:
+            return None
+        # Where nothing changed attention's output stays bit for bit; elsewhere the block's own
+        # addition of `before` gives the changed value (exactly so for zero).
+        return torch.where(changed == middle, attn_out, changed - before)
 
     return [_on_input(block, remember), _on_output(attention, fold_back)]
 
