@@ -174,7 +174,7 @@ def test_fine_tuning_rows_ask_the_problems_that_their_recipe_names():
         assert kinds == {"pool" if method.source == "pool" else "train"}, recipe.name
 
 
-def test_a_tenth_of_the_rows_is_base_text_without_cues():
+def test_a_share_of_the_rows_is_base_text_without_cues():
     from interp.training.sft import rows
 
     base, method = find_recipe("base").method, find_recipe("answers-sft-pool").method
@@ -186,7 +186,7 @@ def test_a_tenth_of_the_rows_is_base_text_without_cues():
         for text in texts
         if (problem := problem_of(text)) is None or partition(problem) != "pool"
     ]
-    assert 0.07 < len(others) / len(texts) < 0.13
+    assert abs(len(others) / len(texts) - method.base_share) < 0.03
     assert not any("cue" in text for text in texts)
 
 
