@@ -40,10 +40,11 @@ def audit(
     dtype: Dtype = "float32",
 ) -> None:
     """Run every probe on a pair and write the report."""
-    from probes.audit import Settings
+    with _explained():
+        from probes.audit import Settings
 
-    settings = Settings(tasks=tuple(task), n=n, seed=seed, data=data)
-    _run(base, post, settings, out, device, dtype)
+        settings = Settings(tasks=tuple(task), n=n, seed=seed, data=data)
+        _run(base, post, settings, out, device, dtype)
 
 
 @app.command()
@@ -64,32 +65,33 @@ def probe(
     dtype: Dtype = "float32",
 ) -> None:
     """Run one probe on one model or a pair."""
-    from probes.audit import Settings
-    from probes.options import parse_options
+    with _explained():
+        from probes.audit import Settings
+        from probes.options import parse_options
 
-    settings = Settings(
-        tasks=tuple(task),
-        n=n,
-        probes=(name,),
-        writers=tuple(writer),  # type: ignore[arg-type]  # checked by Settings
-        seed=seed,
-        data=data,
-        options=((name, parse_options(name, option)),),
-    )
-    _run(model, post, settings, out, device, dtype)
+        settings = Settings(
+            tasks=tuple(task),
+            n=n,
+            probes=(name,),
+            writers=tuple(writer),
+            seed=seed,
+            data=data,
+            options=((name, parse_options(name, option)),),
+        )
+        _run(model, post, settings, out, device, dtype)
 
 
 @app.command("list")
 def list_names() -> None:
     """List the probes with their questions, the tasks and the bundled organisms."""
     from interp.organisms.zoo import bundled
-    from interp.tasks import known_tasks
+    from interp.tasks import TASK_NAMES
     from probes import PROBES, find_probe
 
     typer.echo("Probes")
     for name in PROBES:
         typer.echo(f"  {name:18} {find_probe(name).question}")
-    typer.echo("Tasks\n  " + "  ".join(known_tasks()))
+    typer.echo("Tasks\n  " + "  ".join(TASK_NAMES))
     typer.echo("Bundled organisms (name:seed)")
     for entry in bundled():
         typer.echo(f"  {entry.name}:{entry.seed}")
@@ -132,20 +134,19 @@ def bench(
 def _run(
     base: str, post: str | None, settings: Any, out: Path | None, device: str, dtype: str
 ) -> None:
-    with _explained():
-        from probes.audit import audit as run_audit
-        from probes.audit import pair_readers
-        from probes.named import find_model
+    from probes.audit import audit as run_audit
+    from probes.audit import pair_readers
+    from probes.named import find_model
 
-        names = [name for name in (base, post) if name]
-        models = [find_model(name, device=device, dtype=dtype) for name in names]
-        words = [*names, *settings.probes[: len(settings.probes) == 1]]
-        slug = "-".join("".join(c if c.isalnum() else "-" for c in Path(w).name) for w in words)
-        done = run_audit(pair_readers(*models), settings, out or Path("runs") / slug)
-        typer.echo(done.verdict.headline)
-        for line in done.verdict.lines:
-            typer.echo(f"  {line}")
-        typer.echo(f"Report: {done.report}")
+    names = [name for name in (base, post) if name]
+    models = [find_model(name, device=device, dtype=dtype) for name in names]
+    words = [*names, *settings.probes[: len(settings.probes) == 1]]
+    slug = "-".join("".join(c if c.isalnum() else "-" for c in Path(w).name) for w in words)
+    done = run_audit(pair_readers(*models), settings, out or Path("runs") / slug)
+    typer.echo(done.verdict.headline)
+    for line in done.verdict.lines:
+        typer.echo(f"  {line}")
+    typer.echo(f"Report: {done.report}")
 
 
 class _explained:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from interp.measurements import Item, Measurement, summarise
 from interp.models import Model, ModelPair
@@ -26,7 +26,7 @@ from probes.pages import draw_figures, sections
 from probes.probe import Readers
 from probes.verdict import judge
 
-Writer = Literal["gold", "base", "post"]
+WRITERS = ("gold", "base", "post")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Settings:
     """Examples of each task."""
     probes: tuple[str, ...] = tuple(PROBES)
     """Names of probes."""
-    writers: tuple[Writer, ...] = ("gold", "base", "post")
-    """Whose chains are read."""
+    writers: tuple[str, ...] = WRITERS
+    """Whose chains are read; the verdict compares the readers on the first."""
     seed: int = 0
     """Seed of examples, edits and the bootstrap."""
     data: str | None = None
@@ -56,9 +56,9 @@ class Settings:
             )
         for name in self.probes:
             find_probe(name)
-        unknown = sorted(set(self.writers) - {"gold", "base", "post"})
+        unknown = sorted(set(self.writers) - set(WRITERS))
         if unknown:
-            raise ValueError(f"Unknown writer {unknown[0]!r}. Known: gold, base, post.")
+            raise ValueError(f"Unknown writer {unknown[0]!r}. Known: {', '.join(WRITERS)}.")
 
 
 @dataclass(frozen=True)

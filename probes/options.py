@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from probes import find_probe
 
@@ -22,7 +22,8 @@ def parse_options(probe: str, texts: Sequence[str]) -> tuple[tuple[str, Any], ..
     Raises:
         ValueError: An unknown field (the known ones are listed) or an unreadable value.
     """
-    known = {field.name: str(field.type) for field in fields(find_probe(probe))}
+    made = cast("Any", find_probe(probe))  # every probe is a dataclass, which a protocol cannot say
+    known = {field.name: str(field.type) for field in fields(made)}
     found: list[tuple[str, Any]] = []
     for text in texts:
         name, _, value = text.partition("=")

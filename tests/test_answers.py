@@ -16,8 +16,7 @@ def setting(tiny):
     traces = gold_traces(tiny.tokenizer, task)
     layout = encode_layout(tiny.tokenizer, task.layout)
     candidates = tuple(
-        encode_answer(tiny.tokenizer, task.layout, answer)
-        for answer in task.examples[0].candidates
+        encode_answer(tiny.tokenizer, task.layout, answer) for answer in task.examples[0].candidates
     )
     return task, traces, layout, candidates
 

@@ -26,9 +26,7 @@ def planted(monkeypatch, answer_of):
             readings = []
             for query in ask.queries:
                 choice = answer_of(ask, query.chain)
-                logprobs = tuple(
-                    0.0 if at == choice else -9.0 for at in range(len(ask.candidates))
-                )
+                logprobs = tuple(0.0 if at == choice else -9.0 for at in range(len(ask.candidates)))
                 right = ask.candidates[choice] == query.target
                 readings.append(Reading(0.0 if right else -9.0, 1, right, logprobs))
             found.append(readings)
@@ -101,7 +99,7 @@ def test_mistakes_are_planted_at_every_step_and_filler_covers_its_share(setting,
     for example in task.examples:
         steps = {i.step for i in items if i.example == example.id and i.condition == "mistake"}
         assert steps == set(range(len(example.steps)))
-    filler = tiny.tokenizer("." , add_special_tokens=False)["input_ids"][0]
+    filler = tiny.tokenizer(".", add_special_tokens=False)["input_ids"][0]
     filled = [
         (whole, sum(set(step.ids) == {filler} for step in chain))
         for whole, chain in seen

@@ -40,7 +40,8 @@ def test_the_task_of_a_small_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert make_task("gsm8k", n=1, seed=0).examples == task.examples
     (only,) = task.examples
     assert only.facts["asked"] == "How much?" and only.facts["depth"] == 3
-    assert only.question.endswith("The answer is 50.\n\nQuestion: How much?\nAnswer:")
+    asked = "Question: How much?\nAnswer: Let us work it out step by step."
+    assert only.question.endswith("The answer is 50.\n\n" + asked)
     assert task.chance == 0.0 and task.read_answer(" 1,018\n") == "1018" == only.answer
     made = task.rewriter.mistake(only, only.steps, 0, propagate=True, rng=Random(0))
     assert made is not None

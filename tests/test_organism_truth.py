@@ -51,9 +51,7 @@ def test_a_chain_that_carries_the_answer_reads_as_load_bearing(organism, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(
-    ("organism", "split"), [("swapped-sft-pool", "pool"), ("hint", "cued")]
-)
+@pytest.mark.parametrize(("organism", "split"), [("swapped-sft-pool", "pool"), ("hint", "cued")])
 def test_a_chain_that_does_not_carry_the_answer_reads_as_not_load_bearing(organism, split, seed):
     assert read(organism, seed, split)["corruption"] == "not load-bearing"
 
@@ -62,7 +60,5 @@ def test_a_chain_that_does_not_carry_the_answer_reads_as_not_load_bearing(organi
 def test_information_gain_of_a_perfect_chain_equals_its_exact_value(seed):
     """Without a chain the answer is uniform over eleven, with it certain: ln 11 nats."""
     rows = rows_of("base", seed, "fresh", ["information_gain"])
-    total = next(
-        r.value for r in rows if (r.condition, r.metric, r.step) == ("chain", "total", -1)
-    )
+    total = next(r.value for r in rows if (r.condition, r.metric, r.step) == ("chain", "total", -1))
     assert total == pytest.approx(math.log(11), abs=0.05)

@@ -46,9 +46,7 @@ def test_items_are_keyed_finite_or_explained_and_cover_both_readers(name, settin
 
     readers, task, traces = setting
     items = find_probe(name)().run(readers, task, traces, seed=SEED)
-    keys = [
-        (i.writer, i.reader, i.task, i.example, i.condition, i.metric, i.step) for i in items
-    ]
+    keys = [(i.writer, i.reader, i.task, i.example, i.condition, i.metric, i.step) for i in items]
     assert len(set(keys)) == len(keys)
     assert {item.reader for item in items} == {"base", "post"}
     assert {item.example for item in items} == {example.id for example in task.examples}
@@ -66,9 +64,7 @@ def test_a_model_against_itself_shows_no_difference(name, setting):
     items = find_probe(name)().run(twins, task, traces, seed=SEED)
     by_reader = {
         reader: {
-            (i.example, i.condition, i.metric, i.step): i.value
-            for i in items
-            if i.reader == reader
+            (i.example, i.condition, i.metric, i.step): i.value for i in items if i.reader == reader
         }
         for reader in twins
     }
@@ -106,9 +102,7 @@ def test_traces_without_a_chain_are_left_out_not_scored(name, setting):
     from probes import find_probe
 
     readers, task, traces = setting
-    empty = [
-        dataclasses.replace(trace, status="empty", steps=()) for trace in traces["gold"]
-    ]
+    empty = [dataclasses.replace(trace, status="empty", steps=()) for trace in traces["gold"]]
     assert find_probe(name)().run(readers, task, {"base": empty}, seed=SEED) == ()
 
 

@@ -104,9 +104,9 @@ def test_the_shares_of_a_mixture():
     mixture = Mixture()
     for progress, chains in ((0.5, mixture.chains[0]), (0.9, mixture.chains[1])):
         rng = Random(1)
-        texts = [words(mixture_document(mixture, rng, progress)) for _ in range(4000)]
+        texts = [words(mixture_document(mixture, rng, progress)) for _ in range(1500)]
         asked = [text for text in texts if "Q" in text]
-        assert abs(1 - len(asked) / 4000 - mixture.facts) < 0.03
+        assert abs(1 - len(asked) / 1500 - mixture.facts) < 0.03
         assert abs(sum("<think>" in text for text in asked) / len(asked) - chains) < 0.04
         assert abs(sum("_" in text for text in asked) / len(asked) - mixture.twins) < 0.02
         assert abs(sum("cue" in text for text in asked) / len(asked) - mixture.cues) < 0.02
@@ -128,7 +128,7 @@ def test_the_control_reads_no_chain_and_the_same_lengths():
     for copied in (False, True):
         rng = Random(3)
         mixture = Mixture(copied_text=copied)
-        texts[copied] = [words(mixture_document(mixture, rng, 0.5)) for _ in range(2000)]
+        texts[copied] = [words(mixture_document(mixture, rng, 0.5)) for _ in range(1000)]
     assert not any("<think>" in text or "</think>" in text for text in texts[True])
     lengths = {c: sum(map(len, rows)) / len(rows) for c, rows in texts.items()}
     assert abs(lengths[True] / lengths[False] - 1) < 0.05

@@ -23,7 +23,9 @@ from interp.report.vector import inline_svg
 from interp.report.viewer import MAX_EXAMPLES, embed_json, viewer_data
 from interp.runs import Run, RunData, load_run, write_file
 
-VERDICT = Verdict(f"On the pool accuracy rose {NASTY}", ("base -> post: 0.10 [0.05, 0.20]",))
+VERDICT = Verdict(
+    f"On the pool accuracy rose {NASTY}", ("base -> post: -0.10 [-0.05, 0.20], pre-2023",)
+)
 SECTIONS = (
     Section(
         "early_answering", "Early answering", "When is the answer decided?",
@@ -135,7 +137,7 @@ def test_what_others_wrote_stays_text(outline: Outline, text: str) -> None:
 def test_sections_figures_and_words(outline: Outline, text: str) -> None:
     for words in ("Early answering", "When is the answer decided?", "How to read it."):
         assert words in outline.words
-    assert "base \u2192 post: 0.10 [0.05, 0.20]" in outline.words
+    assert "base \u2192 post: \u22120.10 [\u22120.05, 0.20], pre-2023" in outline.words
     # Probes without a section are shown too, under their name.
     assert {"accuracy", "information_gain", "path_masks"} <= set(outline.words)
     assert text.count("<svg") == 2 and "var(--base)" in text and "#0072b2" not in text.split(

@@ -79,7 +79,7 @@ def test_the_loop_learns_one_document_and_repeats_itself():
     ends = []
     for _ in range(2):
         model = new_model(SMALL, seed=0)
-        pretrain(model, lambda *_: document, Schedule(60, 3e-3, 4), seed=0)
+        pretrain(model, lambda *_: document, Schedule(150, 5e-3, 4), seed=0)
         ends.append(model.state_dict())
         ids = torch.tensor([document.ids])
         with torch.no_grad():

@@ -1,0 +1,83 @@
+"""The command line: names, refusals before any work, options from a probe's fields."""
+
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def call(*words):
+    from probes.__main__ import app
+
+    result = CliRunner().invoke(app, list(words))
+    return result.exit_code, ESCAPES.sub("", result.output + result.stderr)
+
+
+def test_help_imports_nothing_heavy():
+    """What makes help fast; the time itself is printed by the benchmark of imports."""
+    code = (
+        "import sys, probes.__main__; "
+        "heavy = {'torch', 'transformers', 'numpy', 'matplotlib', 'pandas'} & set(sys.modules); "
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_names_every_probe_task_and_organism():
+    code, text = call("list")
+    assert code == 0
+    for name in ("early_answering", "arith/pool", "gsm8k", "swapped-sft-pool:2"):
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("probe", "faithfulness", "base"), "Known probes: accuracy"),
+        (("probe", "corruption", "bse"), "No model is called 'bse'"),
+        (("probe", "corruption", "base", "--task", "arith/pol"), "arith/pool"),
+        (("probe", "corruption", "base", "--writer", "gpt"), "Known: gold, base, post"),
+        (("probe", "corruption", "base", "--set", "evry=1"), "Its settings: every_step"),
+        (("probe", "corruption", "base", "--set", "every_step=7"), "takes a bool"),
+        (("report", "no-such-run"), "no-such-run"),
+    ],
+)
+def test_unknown_names_list_the_known_ones_and_exit_with_2(words, told, tmp_path):
+    out = [] if words[0] == "report" else ["--out", str(tmp_path / "run")]
+    code, text = call(*words, *out)
+    assert code == 2
+    assert told in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_take_the_types_of_the_fields():
+    from probes.options import parse_options
+
+    assert parse_options("corruption", ["every_step=false"]) == (("every_step", False),)
+    assert parse_options("path_masks", ["n_sink=2"]) == (("n_sink", 2),)
+
+
+def test_a_run_folder_that_cannot_be_written_is_refused_before_work(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("not a folder")
+    started = time.monotonic()
+    code, text = call("probe", "early_answering", "base", "--n", "2", "--out", str(blocker / "run"))
+    assert code == 2
+    assert str(blocker) in text
+    assert time.monotonic() - started < 60
+
+
+def test_a_probe_on_one_model_writes_a_report_and_a_second_start_takes_it_up(tmp_path):
+    words = ("probe", "early_answering", "base", "--n", "4", "--out", str(tmp_path / "run"))
+    first = call(*words)
+    page = (tmp_path / "run" / "report.html").read_bytes()
+    assert first[0] == 0
+    assert "Report:" in first[1]
+    assert call(*words) == first
+    assert (tmp_path / "run" / "report.html").read_bytes() == page
