@@ -37,7 +37,6 @@ from interp.organisms.tokenizer import (
 )
 from interp.organisms.worlds import (
     MODULUS,
-    Partition,
     Problem,
     paraphrase,
     sample_from,
@@ -53,6 +52,10 @@ class Document(NamedTuple):
 
     ids: tuple[int, ...]
     learned: tuple[bool, ...]
+
+
+Draw = Callable[[Random, float], Document]
+"""Makes a document from a random generator and the progress of the training (0 to 1)."""
 
 
 class Segment(NamedTuple):
@@ -205,7 +208,7 @@ def hint_document(rng: Random, depth: int, *, spoken: float) -> Document:
 
 
 def sorted_batches(
-    draw: Callable[[Random, float], Document],
+    draw: Draw,
     *,
     steps: int,
     batch: int,
@@ -232,23 +235,3 @@ def sorted_batches(
         batches = [documents[i * batch : (i + 1) * batch] for i in range(count)]
         rng.shuffle(batches)
         yield from batches
-
-
-Draw = Callable[[Random, float], Document]
-"""Makes a document from a random generator and the progress of the training (0 to 1)."""
-
-__all__ = [
-    "Document",
-    "Draw",
-    "Mixture",
-    "Partition",
-    "assemble",
-    "chain_document",
-    "copied_document",
-    "direct_document",
-    "fact_document",
-    "hint_document",
-    "mixture_document",
-    "sorted_batches",
-    "swapped_chain",
-]

@@ -78,7 +78,9 @@ class AnswerReward:
         self.zero_variance: list[float] = []
         self.n_words = 0
 
-    def __call__(self, *, completions: list[str], answer: list[str], **_: Any) -> list[float]:
+    def __call__(
+        self, *, completions: list[str], answer: list[str], **_: Any
+    ) -> list[float | None]:
         """Rewards of a batch of completions, ``samples`` in a row for each prompt."""
         texts = [text.split() for text in completions]
         rewards = [
@@ -91,7 +93,7 @@ class AnswerReward:
         self.thinking.append(fmean(words[:1] == [THINK] for words in texts))
         self.zero_variance.append(fmean(len(set(group)) == 1 for group in groups))
         self.n_words += sum(map(len, texts))
-        return rewards
+        return list(rewards)
 
     def summary(self) -> dict[str, list[float]]:
         """The three courses, averaged over ten steps each."""
@@ -118,7 +120,7 @@ def _settings(method: Reinforcement, scratch: str, seed: int) -> Any:
         max_completion_length=method.max_new_tokens,
         temperature=1.0,
         loss_type="dr_grpo",
-        scale_rewards=False,
+        scale_rewards="none",
         beta=0.0,
         learning_rate=method.lr,
         lr_scheduler_type="linear",
