@@ -9,9 +9,10 @@ Each line is a step. The calculator's ``<<16-3-4=9>>`` is taken out of the text 
 ``facts["equation_0"]``, so a propagated mistake can be worked out exactly. The number after
 ``####`` is the answer.
 
-The prompt shows four worked examples, which are our own and short (about 250 tokens); a question
-is then asked as ``Question: ...\nAnswer:``, each step begins with a line break, and the answer is
-read after ``\nThe answer is``. The question alone is ``facts["asked"]``.
+The prompt shows four worked examples, which are our own and short (about 300 tokens); a question
+is then asked as ``Question: ...\nAnswer: Let us work it out step by step.``, each step begins with
+a line break, and the answer is read after ``\nThe answer is``. (After a bare ``Answer:`` SmolLM2,
+a chat model, mostly ends its turn at once.) The question alone is ``facts["asked"]``.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ FEW_SHOT: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "50",
     ),
 )
+_OPENING = "Answer: Let us work it out step by step."
 _ANNOTATION = re.compile(r"<<([^<>]*)>>")
 
 
@@ -104,12 +106,12 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
 def prompt(question: str) -> str:
     """The whole text of a question: the worked examples, then the question itself."""
     shown = [
-        f"Question: {asked}\nAnswer:"
+        f"Question: {asked}\n{_OPENING}"
         + "".join(f"\n{step}" for step in steps)
         + f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{answer}."
         for asked, steps, answer in FEW_SHOT
     ]
-    return "\n\n".join([*shown, f"Question: {question}\nAnswer:"])
+    return "\n\n".join([*shown, f"Question: {question}\n{_OPENING}"])
 
 
 def read_solution(text: str) -> tuple[tuple[str, ...], dict[str, str | int], str]:
