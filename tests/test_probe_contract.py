@@ -57,6 +57,7 @@ def test_items_are_keyed_finite_or_explained_and_cover_both_readers(name, settin
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_model_against_itself_shows_no_difference(name, setting):
+    from interp.measurements import CONTRAST, summarise
     from probes import find_probe
 
     readers, task, traces = setting
@@ -72,6 +73,13 @@ def test_a_model_against_itself_shows_no_difference(name, setting):
     for key, value in by_reader["base"].items():
         other = by_reader["post"][key]
         assert value == other or (math.isnan(value) and math.isnan(other)), key
+    rows = summarise(items, pair="twins", chance={task.name: task.chance}, seed=0, n_boot=200)
+    contrasts = [row for row in rows if row.reader == CONTRAST and not math.isnan(row.value)]
+    assert contrasts
+    for row in contrasts:
+        assert row.value == 0.0
+        assert row.low <= 0.0 <= row.high
+        assert row.p == 1.0
 
 
 @pytest.mark.parametrize("name", PROBES)
