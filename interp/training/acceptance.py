@@ -53,13 +53,12 @@ def acceptance(model: Any) -> dict[str, float]:
         Figure names and shares.
     """
     model.eval()
-    with torch.no_grad():
-        figures: dict[str, float] = {}
-        for name in ("pool", "fresh"):
-            figures |= _chain_figures(model, name, arith_examples(name, N_PROBLEMS, SEED))
-        figures |= _depth_figures(model)
-        figures |= _cue_figures(model, arith_examples("cued", N_PROBLEMS, SEED))
-        figures |= _twin_figures(model, arith_examples("twins", N_PROBLEMS, SEED))
+    figures: dict[str, float] = {}
+    for name in ("pool", "fresh"):
+        figures |= _chain_figures(model, name, arith_examples(name, N_PROBLEMS, SEED))
+    figures |= _depth_figures(model)
+    figures |= _cue_figures(model, arith_examples("cued", N_PROBLEMS, SEED))
+    figures |= _twin_figures(model, arith_examples("twins", N_PROBLEMS, SEED))
     return {name: round(value, 4) for name, value in figures.items()}
 
 
@@ -176,7 +175,8 @@ def next_logprobs(model: Any, prompts: Sequence[list[int]]) -> Float[Tensor, "ba
         width = max(map(len, part))
         ids = torch.tensor([p + [WORD_IDS[PAD]] * (width - len(p)) for p in part])
         last = torch.tensor([len(p) - 1 for p in part])
-        logits = model(input_ids=ids, use_cache=False).logits[torch.arange(len(part)), last]
+        with torch.no_grad():
+            logits = model(input_ids=ids, use_cache=False).logits[torch.arange(len(part)), last]
         rows.append(logits.float().log_softmax(-1))
     return torch.cat(rows)
 
