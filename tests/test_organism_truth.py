@@ -15,7 +15,7 @@ SEEDS = (0, 1, 2)
 N = 45
 
 
-def rows_of(organism, seed, split, probes):
+def rows_of(organism, seed, split, probes, n=N):
     from interp.measurements import summarise
     from interp.tasks import make_task
     from interp.traces import gold_traces
@@ -23,7 +23,7 @@ def rows_of(organism, seed, split, probes):
     from probes.named import find_model
 
     model = find_model(f"{organism}:{seed}")
-    task = make_task(f"arith/{split}", n=N, seed=1)
+    task = make_task(f"arith/{split}", n=n, seed=1)
     traces = {"gold": gold_traces(model.tokenizer, task)}
     items = [
         item
@@ -58,7 +58,10 @@ def test_a_chain_that_does_not_carry_the_answer_reads_as_not_load_bearing(organi
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_information_gain_of_a_perfect_chain_equals_its_exact_value(seed):
-    """Without a chain the answer is uniform over eleven, with it certain: ln 11 nats."""
-    rows = rows_of("base", seed, "fresh", ["information_gain"])
+    """Without a chain the answer is uniform over eleven, with it certain: ln 11 nats.
+
+    The model's own log p of single answers scatters around -ln 11, hence the many problems.
+    """
+    rows = rows_of("base", seed, "fresh", ["information_gain"], n=240)
     total = next(r.value for r in rows if (r.condition, r.metric, r.step) == ("chain", "total", -1))
     assert total == pytest.approx(math.log(11), abs=0.05)
