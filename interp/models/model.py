@@ -7,6 +7,7 @@ must know and record: sizes, context length, dtype and the hash of the weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -60,12 +61,12 @@ class Model:
         """Width of the MLP's hidden layer."""
         return int(self.hf.config.intermediate_size)
 
-    @property
+    @cached_property
     def d_vocab(self) -> int:
         """Number of tokens that the model scores (its tokenizer may know fewer)."""
         return int(self.hf.config.vocab_size)
 
-    @property
+    @cached_property
     def n_ctx(self) -> int:
         """Longest sequence, in tokens."""
         return int(self.hf.config.max_position_embeddings)
