@@ -146,14 +146,8 @@ def summarise(
         cell, is_contrast = draft.cell, is_contrast_cell(draft.cell)
         rows.append(
             Measurement(
-                probe=cell.probe,
+                **cell._asdict(),
                 pair=pair,
-                writer=cell.writer,
-                reader=cell.reader,
-                task=cell.task,
-                condition=cell.condition,
-                metric=cell.metric,
-                step=cell.step,
                 value=found.value,
                 low=found.low,
                 high=found.high,
