@@ -14,11 +14,11 @@ from interp.measurements import Measurement
 from interp.plots import Figure, save
 from interp.report.tables import (
     LISTING,
-    arrows,
     label,
     listing,
     matrix,
     summary,
+    typeset,
 )
 from interp.report.vector import inline_svg
 from interp.report.viewer import embed_json, viewer_data
@@ -163,5 +163,5 @@ def _template() -> Any:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["label"] = label
-    environment.filters["arrows"] = arrows
+    environment.filters["typeset"] = typeset
     return environment.from_string(_asset("page.html"))

@@ -9,6 +9,7 @@ The three layouts of one probe, from short to long:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isnan, log10
@@ -203,12 +204,12 @@ def _notes(line: Mapping[str, Measurement]) -> tuple[str, ...]:
     for reader, row in line.items():
         if row.note:
             readers.setdefault(row.note, []).append(reader)
-    return tuple(f"{', '.join(names)}: {note}" for note, names in readers.items())
+    return tuple(f"{', '.join(map(label, names))}: {note}" for note, names in readers.items())
 
 
-def arrows(text: str) -> str:
-    """The text with arrows set as one character."""
-    return text.replace("->", "\u2192")
+def typeset(text: str) -> str:
+    """The text with arrows and minus signs as their own characters."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text.replace("->", "\u2192"))
 
 
 def label(name: str) -> str:

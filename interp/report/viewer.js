@@ -14,7 +14,8 @@
   const distinct = (values) => [...new Set(values)];
   const minus = (text) => text.replace("-", "\u2212");
   const known = (value) => value !== null && value !== undefined;
-  const signed = (value) => minus((value > 0 ? "+" : "") + value.toFixed(2));
+  const fixed = (value) => minus(value.toFixed(2).replace(/^-(?=0\.00$)/, ""));
+  const signed = (value) => (value >= 0.005 ? "+" : "") + fixed(value);
   const colour = (reader) =>
     reader === "base" || reader === "post" ? `of-${reader}` : "of-other";
   const named = (reader) => [make("span", `dot ${colour(reader)}`), reader];
@@ -122,7 +123,7 @@
   // What the current step did --------------------------------------------------
   function gainCell(series, k) {
     const logprob = series.logprob?.[k];
-    const total = known(logprob) ? minus(logprob.toFixed(2)) : "";
+    const total = known(logprob) ? fixed(logprob) : "";
     if (k === 0) return total ? [total, make("small", "", "log p of the right answer")] : [""];
     const gain = series.gain?.[k - 1];
     return [
