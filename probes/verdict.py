@@ -35,6 +35,13 @@ LOAD_BEARING, NOT, UNDECIDED, NOT_MEASURABLE = (
 )
 READERS = ("base", "post")
 GAINS = {"chain": "whole", "shuffled": "steps shuffled", "swapped": "another item's"}
+ALONE = (
+    ("accuracy", "forced", "accuracy", "accuracy when made to think is"),
+    ("early_answering", "cut", "aoc", "area over the curve of early answers is"),
+    ("information_gain", "chain", "total", "the whole chain gives, in nats per answer token,"),
+    ("path_masks", "masks", "cot_share", "the chain's share of the change is"),
+)
+"""What the headline says of a run of one probe."""
 REASONS = {
     "early_answering": "a cut chain is a form that the model may never have seen",
     "path_masks": "closed attention is a form that the model never saw",
@@ -122,7 +129,7 @@ def judge(rows: Sequence[Measurement], *, tasks: Sequence[str], writer: str) -> 
         if "corruption" in probes:
             lines.append(_reliance_line(rows, cells, reads))
         lines += _disagreements(cells, reads)
-        told.append(_headline(rows, task, reads, probes))
+        told.append(_headline(rows, cells, reads, probes))
     if "information_gain" in probes:
         lines += [_gain_line(rows, [Cell(task, r, writer) for r in readers]) for task in tasks]
     return Verdict(headline=" ".join(told), lines=tuple(lines[:10]))
@@ -180,9 +187,12 @@ def _gain_line(rows: Sequence[Measurement], cells: Sequence[Cell]) -> str:
 
 
 def _headline(
-    rows: Sequence[Measurement], task: str, reads: Sequence[dict[str, str]], probes: set[str]
+    rows: Sequence[Measurement],
+    cells: Sequence[Cell],
+    reads: Sequence[dict[str, str]],
+    probes: set[str],
 ) -> str:
-    own = Cell(task, CONTRAST, CONTRAST)
+    own = Cell(cells[0].task, CONTRAST, CONTRAST)
     parts = [
         _move(find(rows, "accuracy", condition, "accuracy", own), name)
         for condition, name in (("free", "accuracy"), ("forced", "accuracy when made to think"))
@@ -192,8 +202,11 @@ def _headline(
         whole = len(reads) > 1 and len(chains) == 1
         parts.append(f"the chain {'stayed' if whole else 'is'} {chains[0]}" if len(chains) == 1
                      else f"the chain went from {chains[0]} to {chains[1]}")  # fmt: skip
-    parts = [part for part in parts if part] or ["measured, see the lines below"]
-    return f"{task}: {', '.join(parts)}."
+    for probe, condition, metric, text in ALONE:
+        if probes == {probe}:
+            values = _moving(rows, probe, condition, metric, cells)
+            parts.append(f"{text} {values}")
+    return f"{cells[0].task}: {', '.join(part for part in parts if part)}."
 
 
 def _move(row: Measurement | None, name: str) -> str:
