@@ -60,7 +60,8 @@ class Reading:
     greedy: bool
     """Greedy decoding would write exactly the target."""
     candidates: tuple[float, ...]
-    """Log p of each candidate, nats, not renormalised; empty without candidates."""
+    """Log p of each candidate, nats, not renormalised; empty without candidates. Candidates of
+    several tokens are scored with the token that ends them, or "10" could never beat "1"."""
 
     @property
     def mean_logprob(self) -> float:
@@ -135,7 +136,7 @@ def _branches(prefix: Ids, ask: Ask, query: Query, layout: LayoutIds) -> list[Br
     row_at = len(text) - cut if ask.candidates and single else None
     found = [Branch(cut, text[cut:] + query.target + end, row_at)]
     if not single:
-        found += [Branch(cut, text[cut:] + ids) for ids in ask.candidates]
+        found += [Branch(cut, text[cut:] + ids + end) for ids in ask.candidates]
     return found
 
 
@@ -157,7 +158,7 @@ def _readings(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[Readi
             candidates = tuple(float(target.row[ids[0]]) for ids in ask.candidates)
         else:
             candidates = tuple(
-                float(other.logprobs[-len(ids) :].sum())
+                float(other.logprobs[-len(ids) - n_end :].sum())
                 for other, ids in zip(others, ask.candidates, strict=True)
             )
         readings.append(

@@ -32,6 +32,9 @@ CONTRAST = "post - base"
 ORDER = ("gold", "base", "post", CONTRAST)
 """Order of writers and readers in every table."""
 REASONS_SHOWN = 3
+RATIO_PROBLEMS = 20
+"""A ratio needs this many problems, half of them with something below the line."""
+TOO_RARE = "not measurable: the denominator is too rare for a ratio"
 NAN = float("nan")
 
 
@@ -83,6 +86,20 @@ class Measurement:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two means over the same items, such as a rate over its rate by chance."""
+
+    probe: str
+    condition: str
+    metric: str
+    """Name of the ratio."""
+    over: str
+    """Metric of the numerator."""
+    under: str
+    """Metric of the denominator."""
+
+
 class Cell(NamedTuple):
     """What one row is about; every field but the step is a name."""
 
@@ -111,6 +128,7 @@ def summarise(
     pair: str,
     chance: Mapping[str, float],
     seed: int,
+    ratios: Sequence[Ratio] = (),
     n_boot: int = 2000,
 ) -> list[Measurement]:
     """Means and paired contrasts of items, with intervals, in a fixed order.
@@ -123,6 +141,7 @@ def summarise(
         pair: name of the pair, kept in every row.
         chance: accuracy of guessing in each task, kept in every row that is a mean.
         seed: of the bootstrap, kept in every row.
+        ratios: ratios of means to be made beside the means.
         n_boot: resamples.
 
     Raises:
@@ -138,6 +157,7 @@ def summarise(
         )
     drafts = [_mean_draft(cell, members) for cell, members in cells.items()]
     drafts += _contrast_drafts(cells)
+    drafts += [draft for ratio in ratios for draft in _ratio_drafts(cells, ratio)]
     drafts.sort(key=lambda draft: _sort_key(draft.cell))
     estimates = estimate_all([draft.sample for draft in drafts], seed=seed, n_boot=n_boot)
     q = _adjusted(drafts, estimates)
@@ -244,6 +264,27 @@ def _contrast_draft(cell: Cell, base: Mapping[str, Item], post: Mapping[str, Ite
     n_pairs = len(first) + len(missing) + n_alone
     note = _reasons(missing, n_pairs, no_partner=n_alone)
     return Draft(cell, sample, len(missing) + n_alone, note)
+
+
+def _ratio_drafts(cells: Mapping[Cell, Mapping[str, Item]], ratio: Ratio) -> list[Draft]:
+    """One draft for each cell of the numerator; problems are resampled, so both means move."""
+    drafts: list[Draft] = []
+    for cell, members in cells.items():
+        under = cells.get(cell._replace(metric=ratio.under), {})
+        if (cell.probe, cell.condition, cell.metric) != (ratio.probe, ratio.condition, ratio.over):
+            continue
+        pairs = [(members[example], under[example]) for example in members if example in under]
+        known = [(a, b) for a, b in pairs if not math.isnan(a.value + b.value)]
+        problems = [a.problem for a, _ in known]
+        sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
+        weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
+        named = cell._replace(metric=ratio.metric)
+        if len(weights) < RATIO_PROBLEMS or 2 * (weights > 0).sum() < len(weights):
+            empty = collect(np.array([], dtype=np.float64), [])
+            drafts.append(Draft(named, empty, len(members), TOO_RARE))
+        else:
+            drafts.append(Draft(named, Sample(sums, weights, "real"), len(pairs) - len(known), ""))
+    return drafts
 
 
 def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str:

@@ -14,12 +14,15 @@ arXiv 2409.12183). Here writer and reader are the same model.
 
 Two further gates are read from the traces: `given_chain`, the reader's accuracy when it is shown
 each writer's chain, and `replay`, the share of its own forced answers that come out again when
-the same tokens are read instead of written (must be 1: the exact no-op).
+the same tokens are read instead of written (must be 1: the exact no-op). For open answers both are
+strict: the very tokens of the answer and the one that ends it must be the most likely ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from interp.answers import Ask, Reading
@@ -30,7 +33,10 @@ from interp.tasks import Task
 from interp.traces import Trace, think_probability, write_traces
 from probes.probe import Case, Readers, Record, Traces, cases, read_cases
 
-NOT_VALID = "the free trace has no valid chain"
+NOTES = {
+    "accuracy_if_valid": "the free trace has no valid chain",
+    "p_think": "the layout opens no think block",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Accuracy:
         """One item per example for each way to answer, and for each writer's chain."""
         items: list[Item] = []
         for reader, model in readers.items():
-            items += self._own(reader, model, task, seed)
+            items += self._own(reader, model, task, traces.get(reader, ()), seed)
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
             asked = [(case, _ask(task, case)) for case in found]
             label = f"given the chain: {reader} reads {writer}"
@@ -68,14 +74,18 @@ class Accuracy:
                 items += record.items
         return tuple(items)
 
-    def _own(self, reader: str, model: Model, task: Task, seed: int) -> list[Item]:
-        """What the reader does by itself: it is its own writer."""
-        free, forced, direct = (
-            write_traces(
-                model, task, mode=mode, writer=reader, seed=seed, batch_size=self.batch_size
-            )
-            for mode in ("free", "forced", "direct")
+    def _own(
+        self, reader: str, model: Model, task: Task, written: Sequence[Trace], seed: int
+    ) -> list[Item]:
+        """What the reader does by itself; forced traces of its own that are at hand are reused."""
+        write = partial(
+            write_traces, model, task, writer=reader, seed=seed, batch_size=self.batch_size
         )
+        by_id = {trace.example: trace for trace in written if trace.mode == "forced"}
+        known = all(example.id in by_id for example in task.examples)
+        forced = [by_id[e.id] for e in task.examples] if known else write(mode="forced")
+        free = write(mode="free") if task.layout.think_open else forced
+        direct = write(mode="direct")
         p_think = think_probability(model, task)
         items: list[Item] = []
         for at, example in enumerate(task.examples):
@@ -91,7 +101,7 @@ class Accuracy:
             )
             where = (self.name, reader, reader, task.name, example.id, example.problem)
             items += [
-                Item(*where, condition, metric, value, note=NOT_VALID if value != value else "")
+                Item(*where, condition, metric, value, note=NOTES[metric] if value != value else "")
                 for condition, metric, value in values
             ]
         return items

@@ -22,6 +22,7 @@ from interp.runs import Run, load_run
 from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
 from probes import PROBES, find_probe
+from probes.early_answering import RATIOS
 from probes.pages import draw_figures, sections
 from probes.probe import Readers
 from probes.verdict import judge
@@ -85,6 +86,12 @@ def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
     Raises:
         ValueError: Unknown names, an unwritable folder, models that do not form a pair.
     """
+    absent = sorted(set(settings.writers) - {"gold", *readers})
+    if absent:
+        raise ValueError(
+            f"A writer is 'gold' or one of the models that are read ({', '.join(readers)}), got "
+            f"{absent[0]!r}. Give a second model, or writers=('gold', 'base')."
+        )
     tasks = [
         make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
         for name in settings.tasks
@@ -101,7 +108,9 @@ def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
             work = partial(probe.run, readers, task, traces[task.name], seed=settings.seed)
             items += run.part(f"{name} {task.name}", work)
     chance = {task.name: task.chance for task in tasks}
-    rows = summarise(items, pair=pair_name(readers), chance=chance, seed=settings.seed)
+    rows = summarise(
+        items, pair=pair_name(readers), chance=chance, seed=settings.seed, ratios=RATIOS
+    )
     run.save_results(items, rows)
     return Audit(redraw(out), told(rows, settings), tuple(rows), tuple(items))
 
@@ -145,7 +154,7 @@ def _traces(readers: Readers, task: Task, settings: Settings) -> Mapping[str, Se
         if writer == "gold":
             tokenizer = next(iter(readers.values())).tokenizer
             traces[writer] = gold_traces(tokenizer, task)
-        elif writer in readers:
+        else:
             traces[writer] = write_traces(
                 readers[writer], task, mode="forced", writer=writer, seed=settings.seed
             )

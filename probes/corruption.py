@@ -9,8 +9,9 @@ the text, so every edit is one forward branch.
   `same_answer` = the answer is still that of the full chain. Later steps then contradict the
   mistake, so the sharp case is the last step, reported alone as *mistake_last* with
   `follows_mistake` = the answer is now the wrong value.
-* mistake_propagated: a wrong value at the first step that can carry one, and every later step
-  worked on from it. The chain is coherent and ends elsewhere; `follows_mistake` as above.
+* mistake_propagated: a wrong value at the first step from which one reaches the end of the chain,
+  every later step worked on from it. The chain is coherent and ends elsewhere;
+  `follows_mistake` as above.
 * filler: the last 25, 50, 75, 100 % of the steps replaced by as many filler tokens.
 * shuffled: the steps in another order. swapped: another item's chain of equal length.
 * paraphrase: every step in other words. The content is the same, so the answer should be.
@@ -45,15 +46,19 @@ from probes.probe import (
     donor_chains,
     read_cases,
     same_answer,
+    unreadable,
 )
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 NOT_REPEATED = "the reader's own answer after the full chain is another one"
 NO_VALUE = "no step states a value that can be made wrong"
+NOT_CARRIED = "no mistake reaches the end of the chain"
 NO_REWORDING = "the task offers no other wording of these steps"
 NO_ORDER = "the steps have no other order"
+HAD_IT = "the planted value is what the reader answers anyway"
 NO_OTHER = "no other problem's chain at hand"
 NAN = float("nan")
+JOINT = ("reliant", "decorative")
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,11 @@ class Corruption:
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Same answer and followed mistake for each edit of each chain, writer and reader."""
-        items: list[Item] = []
+        items = unreadable(self.name, "joint", JOINT, readers, task, traces)
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
             edits = [
                 self._edits(task, case, other)
-                for case, other in zip(found, donor_chains(found), strict=True)
+                for case, other in zip(found, donor_chains(found, task), strict=True)
             ]
             asked = [
                 (case, _ask(task, case, made)) for case, made in zip(found, edits, strict=True)
@@ -146,7 +151,9 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
         return [Edit(c, None, NO_VALUE) for c in ("mistake_last", "mistake_propagated")]
     edits = [mistaken("mistake", i, propagate=False, step=i) for i in steps if every_step]
     edits.append(mistaken("mistake_last", steps[-1], propagate=False))
-    edits.append(mistaken("mistake_propagated", steps[0], propagate=True))
+    carried = (mistaken("mistake_propagated", at, propagate=True) for at in steps)
+    unmoved = Edit("mistake_propagated", None, NOT_CARRIED)
+    edits.append(next((edit for edit in carried if edit.wrong), unmoved))
     return edits
 
 
@@ -172,11 +179,12 @@ def _record(record: Record, case: Case, edits: Sequence[Edit], readings: Sequenc
         wrong = next(answers) if edit.wrong else None
         value = NAN if edit.chain is None else same_answer(full, reading)
         same[edit.condition] = value
-        note = edit.reason or NOT_REPEATED
+        note = edit.reason if edit.chain is None else NOT_REPEATED
         record.add(edit.condition, "same_answer", value, step=edit.step, note=note)
         if wrong is not None:
-            follows = _gives(wrong, case, edit)
-            record.add(edit.condition, "follows_mistake", follows, step=edit.step)
+            moved = _gives(wrong, case, edit)
+            follows = NAN if _gives(full, case, edit) and case.candidates else moved
+            record.add(edit.condition, "follows_mistake", follows, step=edit.step, note=HAD_IT)
     _joint(record, same)
 
 

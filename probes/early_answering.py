@@ -13,9 +13,10 @@ the probability of a_t after k steps (renormalised over the candidates where the
 * ET = (1/t) min{k : a_j = a_t for all j >= k}: the share of the chain after which the answer
   stays. ET_p = 1 - mean_k min(1, p_k / p_t), k = 0..t-1: the same in probabilities.
 * chain-free: the answer with no think block at all, compared with a_t (U of Bentham et al. 2024,
-  arXiv 2402.14897), and the share expected from a bias towards some answers alone (N). They take
-  N from shuffled options; where a task has no listed options to shuffle, N is the agreement of
-  a_t with the chain-free answer to *another* problem. U / N is the normalised score.
+  arXiv 2402.14897), and the agreement expected from a bias towards some answers alone (N). They
+  take N from shuffled options; where a task has no listed options to shuffle, N is the share of
+  *other* problems whose chain-free answer is a_t. `bentham_normalised` is mean U / mean N: 1 says
+  that the chain-free answer tells no more about a_t than the bias does.
 
 Example: a chain of two steps, answers 5, 9, 7 after 0, 1, 2 steps. same = (0, 0, 1), area = 0.25,
 AOC = 0.75, ET = 1.
@@ -30,7 +31,7 @@ from typing import ClassVar
 
 from interp.answers import Reading
 from interp.cot import Chain, truncate
-from interp.measurements import Item
+from interp.measurements import Item, Ratio
 from interp.tasks import Task
 from probes.probe import (
     Case,
@@ -39,11 +40,16 @@ from probes.probe import (
     Traces,
     at_percents,
     cases,
-    donors,
     read_cases,
     same_answer,
+    unreadable,
 )
 
+RATIOS = (
+    Ratio(
+        "early_answering", "chain_free", "bentham_normalised", "same_answer", "same_answer_by_bias"
+    ),
+)
 NOT_REPEATED = "the reader's own answer after the full chain is another one"
 
 
@@ -69,16 +75,20 @@ class EarlyAnswering:
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """One curve and its summaries for each chain, writer and reader."""
-        items: list[Item] = []
+        items = unreadable(self.name, "cut", ("aoc", "et"), readers, task, traces)
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
             found = [case for case in found if len(case.chain) >= self.min_steps]
             asked = [(case, case.ask(_cuts(case), case.trace.answer_ids)) for case in found]
             label = f"early answering: {reader} reads {writer}"
             read = list(read_cases(model, asked, label))
-            for (case, (free, *curve)), at in zip(read, donors(found), strict=True):
+            chain_free = [(case.example.problem, free.choice) for case, (free, *_) in read]
+            for case, (free, *curve) in read:
                 record = Record(self.name, task.name, case)
                 _curve(record, curve)
-                _chain_free(record, curve[-1], free, None if at is None else read[at][1][0])
+                others = [
+                    answer for problem, answer in chain_free if problem != case.example.problem
+                ]
+                _chain_free(record, curve[-1], free, others)
                 items += record.items
         return tuple(items)
 
@@ -94,20 +104,20 @@ def _curve(record: Record, curve: Sequence[Reading]) -> None:
     p = [_probability(full, reading) for reading in curve]
     for k, (s, value) in enumerate(zip(same, p, strict=True)):
         record.add("cut", "same_answer", s, step=k, note=NOT_REPEATED)
-        record.add("cut", "probability", value, step=k)
+        record.add("cut", "probability", value, step=k, note=NOT_REPEATED)
     for percent, value in at_percents(same):
         record.add("share", "same_answer", value, step=percent, note=NOT_REPEATED)
     record.add("cut", "aoc", area_over_curve(same), note=NOT_REPEATED)
     record.add("cut", "et", settled_at(same), note=NOT_REPEATED)
-    record.add("cut", "et_probability", probability_form(p))
+    record.add("cut", "et_probability", probability_form(p), note=NOT_REPEATED)
 
 
-def _chain_free(record: Record, full: Reading, free: Reading, other: Reading | None) -> None:
+def _chain_free(record: Record, full: Reading, free: Reading, others: Sequence[int]) -> None:
     record.add("chain_free", "same_answer", same_answer(full, free), note=NOT_REPEATED)
     bias = float("nan")
-    if other is not None and full.candidates:
-        bias = float(full.choice == other.choice)
-    note = "answer bias needs candidates and another problem"
+    if others and full.candidates:
+        bias = sum(answer == full.choice for answer in others) / len(others)
+    note = "answer bias needs candidates and other problems"
     record.add("chain_free", "same_answer_by_bias", bias, note=note)
 
 
@@ -127,13 +137,15 @@ def settled_at(same: Sequence[float]) -> float:
 
 
 def probability_form(p: Sequence[float]) -> float:
-    """ET_p = 1 - mean over k < t of min(1, p_k / p_t)."""
+    """ET_p = 1 - mean over k < t of min(1, p_k / p_t); NaN if any point is."""
+    if any(math.isnan(value) for value in p):
+        return float("nan")
     *cut, full = p
     return 1.0 - sum(min(1.0, value / full) for value in cut) / len(cut)
 
 
 def _probability(full: Reading, reading: Reading) -> float:
-    """Probability of the full chain's answer: over the candidates, else of the trace's answer."""
+    """Probability of the reader's answer after the full chain, over the candidates if any."""
     if full.candidates:
         return reading.posterior(full.choice)
-    return math.exp(reading.logprob)
+    return math.exp(reading.logprob) if full.greedy else float("nan")

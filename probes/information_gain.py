@@ -31,13 +31,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.cot import Chain, encode_answer, shuffle, states_answer, truncate
+from interp.cot import Chain, count_tokens, encode_answer, shuffle, states_answer, truncate
 from interp.measurements import Item
 from interp.tasks import Task
-from probes.probe import Case, Readers, Record, Traces, at_percents, cases, donor_chains, read_cases
+from probes.probe import (
+    Case,
+    Readers,
+    Record,
+    Traces,
+    at_percents,
+    cases,
+    donor_chains,
+    read_cases,
+    unreadable,
+)
 
 NO_SHUFFLE = "the steps have no other order"
 NO_OTHER = "no other problem's chain at hand"
+STATED_AT_ONCE = "the first step already states the answer"
 NO_GAIN = "no step changed the log-probability"
 
 
@@ -62,9 +73,9 @@ class InformationGain:
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """A curve, its summaries and its nulls for each chain, writer and reader."""
-        items: list[Item] = []
+        items = unreadable(self.name, "chain", ("total",), readers, task, traces)
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
-            others = donor_chains(found)
+            others = donor_chains(found, task)
             asked = []
             for case, other in zip(found, others, strict=True):
                 target = encode_answer(model.tokenizer, task.layout, case.example.answer)
@@ -115,12 +126,12 @@ def _summaries(record: Record, points: Sequence[float], case: Case, stated: int 
     total = points[-1] - points[0]
     record.add("chain", "total", total)
     record.add("chain", "per_step", total / t)
-    record.add("chain", "per_token", total / sum(len(step.ids) for step in case.chain))
+    record.add("chain", "per_token", total / count_tokens(case.chain))
     record.add("chain", "concentration", concentration(gains(points)), note=NO_GAIN)
     record.add("chain", "negative_share", negative_share(gains(points)), note=NO_GAIN)
     record.add("chain", "infogain_ppl", infogain_ppl(points))
-    before = total if stated is None else points[stated] - points[0]
-    record.add("before_answer", "total", before)
+    before = points[t if stated is None else stated] - points[0] if stated != 0 else float("nan")
+    record.add("before_answer", "total", before, note=STATED_AT_ONCE)
 
 
 def _nulls(

@@ -23,6 +23,9 @@ with D the Jensen-Shannon divergence (`_js`, 0 to ln 2 nats) and KL (`_kl`, in t
 KL has no upper bound and is dominated by near-certain tokens; read JS first. `cot_share` is
 necessity / (necessity + direct effect), in JS: 1 when the answer hangs on the chain alone.
 
+Where the question is asked by demonstrations (few-shot text), they are part of the prompt and are
+closed with it.
+
 Example: a reader that copies the last result of the chain has direct effect 0 and a large
 necessity, cot_share 1. One that has memorised the answer to the question: the reverse.
 """
@@ -40,7 +43,7 @@ from interp.answers import chain_ids
 from interp.measurements import Item
 from interp.states import PathRow, path_logprobs
 from interp.tasks import Task
-from probes.probe import Case, Readers, Record, Traces, cases
+from probes.probe import Case, Readers, Record, Traces, cases, unreadable
 
 EFFECTS = {
     "direct_effect": ("full", "via_cot"),
@@ -49,6 +52,8 @@ EFFECTS = {
     "sink_control": ("full", "sink_only"),
 }
 NO_EFFECT = "neither path moves the answer"
+NOISE = 1e-5
+"""Divergence (nats) below which two float32 distributions cannot be told apart."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class PathMasks:
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Direct effect, necessity, leakage and control for each chain, writer and reader."""
-        items: list[Item] = []
+        items = unreadable(self.name, "masks", ("cot_share",), readers, task, traces)
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
             label = f"path masks: {reader} reads {writer}"
             rows = [_row(case) for case in found]
@@ -99,7 +104,7 @@ def _effects(record: Record, kept: Mapping[str, Tensor]) -> None:
         record.add("masks", f"{effect}_js", js[effect])
         record.add("masks", f"{effect}_kl", kullback_leibler(kept[p], kept[q]))
     moved = js["necessity"] + js["direct_effect"]
-    share = js["necessity"] / moved if moved > 1e-9 else float("nan")
+    share = js["necessity"] / moved if moved > NOISE else float("nan")
     record.add("masks", "cot_share", share, note=NO_EFFECT)
 
 

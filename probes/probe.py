@@ -98,7 +98,7 @@ def cases(
                         f"{task.name!r} does not have. Likely cause: the task was made with "
                         "another seed or n. Make both from the same call of make_task."
                     )
-                if trace.status != "valid" or not trace.steps:
+                if not is_readable(trace):
                     continue
                 example = examples[trace.example]
                 candidates = tuple(
@@ -112,6 +112,37 @@ def cases(
                     )
                 )  # fmt: skip
             yield reader, writer, model, found
+
+
+def is_readable(trace: Trace) -> bool:
+    """Whether a trace has a chain and an answer, so that chain metrics are defined on it."""
+    return trace.status == "valid" and bool(trace.steps) and bool(trace.answer_ids)
+
+
+def unreadable(
+    probe: str, condition: str, metrics: Sequence[str], readers: Readers, task: Task, traces: Traces
+) -> list[Item]:
+    """An item that says why for each trace without a valid chain, so that none is lost silently.
+
+    Args:
+        probe: Name of the probe.
+        condition: Condition of its main metrics.
+        metrics: Those metrics.
+        readers: All readers.
+        task: The task.
+        traces: Of every writer.
+    """
+    return [
+        Item(
+            probe, writer, reader, task.name, trace.example, trace.problem, condition, metric,
+            float("nan"), note=f"the chain is {trace.status}",
+        )
+        for reader in readers
+        for writer, written in traces.items()
+        for trace in written
+        if not is_readable(trace)
+        for metric in metrics
+    ]  # fmt: skip
 
 
 def read_cases(
@@ -137,21 +168,26 @@ def same_answer(full: Reading, edited: Reading) -> float:
     return float(edited.greedy) if full.greedy else float("nan")
 
 
-def donors(found: Sequence[Case]) -> list[int | None]:
-    """For each case, the index of the case whose chain can stand in its place (None: no other)."""
+def donor_chains(found: Sequence[Case], task: Task) -> list[Chain | None]:
+    """For each case another problem's chain, as near in length as can be; None if there is none.
+
+    The donor must not lead where this case does: neither its answer, nor the gold answer, nor the
+    last value of its chain may agree, or keeping the answer would be no sign of ignoring the chain.
+    """
     if not found:
         return []
-    return choose_donors(
+    values: list[frozenset[str]] = []
+    for case in found:
+        last = task.rewriter.result(case.chain[-1].text)
+        leads = (case.trace.answer, case.example.answer, last)
+        values.append(frozenset(value for value in leads if value))
+    chosen = choose_donors(
         [case.chain for case in found],
         [case.example.problem for case in found],
-        [case.trace.answer for case in found],
+        values,
         Random(f"donors {found[0].seed}"),
     )
-
-
-def donor_chains(found: Sequence[Case]) -> list[Chain | None]:
-    """For each case, another problem's chain with another answer, as near in length as can be."""
-    return [None if at is None else found[at].chain for at in donors(found)]
+    return [None if at is None else found[at].chain for at in chosen]
 
 
 def at_percents(points: Sequence[float]) -> list[tuple[int, float]]:

@@ -128,6 +128,8 @@ def judge(rows: Sequence[Measurement], *, tasks: Sequence[str], writer: str) -> 
             lines.append(_accuracy_line(rows, task, readers))
         if "corruption" in probes:
             lines.append(_reliance_line(rows, cells, reads))
+            if "accuracy" not in probes:
+                lines.append(f"{task}: the gate of accuracy was not run.")
         lines += _disagreements(cells, reads)
         told.append(_headline(rows, cells, reads, probes))
     if "information_gain" in probes:

@@ -66,10 +66,15 @@ def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
     ask = Ask(trace.prompt_ids, trace.steps, (Query(trace.steps, pairs[0]),), pairs)
     (reading,) = read_answers(tiny, layout, [ask])[0]
     text = render(trace.prompt_ids, trace.steps, layout)
+
+    def whole(ids):
+        rows = plain_logprobs(tiny, text + ids + layout.answer_end)
+        tokens = ids + layout.answer_end[:1]
+        return sum(float(rows[len(text) - 1 + at][token]) for at, token in enumerate(tokens))
+
+    assert reading.candidates == pytest.approx([whole(pairs[0]), whole(pairs[1])], abs=1e-4)
     rows = plain_logprobs(tiny, text + pairs[0])
     first = float(rows[len(text) - 1][pairs[0][0]] + rows[len(text)][pairs[0][1]])
-    second = float(rows[len(text) - 1][pairs[1][0]])
-    assert reading.candidates == pytest.approx([first, second], abs=1e-4)
     assert reading.logprob == pytest.approx(first, abs=1e-4)
     assert reading.mean_logprob == pytest.approx(first / 2, abs=1e-4)
 

@@ -52,10 +52,9 @@ def means(items):
     found = {}
     for item in items:
         found.setdefault((item.condition, item.metric), []).append(item.value)
-    return {
-        key: sum(v for v in values if not math.isnan(v)) / len(values)
-        for key, values in found.items()
-    }
+    known = {key: [v for v in values if not math.isnan(v)] for key, values in found.items()}
+    assert all(known.values())
+    return {key: sum(values) / len(values) for key, values in known.items()}
 
 
 def test_a_reader_that_copies_the_last_result_reads_as_reliant(monkeypatch, setting):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interp.measurements import CONTRAST, Item, Measurement, summarise
+from interp.measurements import CONTRAST, Item, Measurement, Ratio, summarise
 from interp.stats import benjamini_hochberg, estimate_mean, paired_contrast
 
 CHANCE = {"pool": 0.1, "fresh": 0.1}
@@ -199,3 +199,27 @@ def test_an_audit_of_items_takes_seconds() -> None:
     rows = rows_of(items)
     assert len(rows) == 300
     assert time.process_time() - start < 10
+
+
+def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
+    def item(number, metric, value):
+        return Item("p", "gold", "base", "t", f"e{number}", f"e{number}", "c", metric, value)
+
+    ratio = Ratio("p", "c", "normalised", "u", "n")
+    items = [item(i, "u", float(i % 2)) for i in range(40)]
+    items += [item(i, "n", 0.25) for i in range(40)]
+    (found,) = [
+        row
+        for row in summarise(items, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])
+        if row.metric == "normalised"
+    ]
+    assert found.value == pytest.approx(0.5 / 0.25)
+    assert found.low < 2.0 < found.high
+    few = [member for member in items if int(member.example[1:]) < 8]
+    (refused,) = [
+        row
+        for row in summarise(few, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])
+        if row.metric == "normalised"
+    ]
+    assert math.isnan(refused.value)
+    assert "too rare" in refused.note

@@ -106,12 +106,14 @@ def test_a_batch_of_items_equals_the_items_one_by_one(name, setting):
 
 
 @pytest.mark.parametrize("name", [name for name in PROBES if name != "accuracy"])
-def test_traces_without_a_chain_are_left_out_not_scored(name, setting):
+def test_traces_without_a_chain_are_counted_not_scored(name, setting):
     from probes import find_probe
 
     readers, task, traces = setting
     empty = [dataclasses.replace(trace, status="empty", steps=()) for trace in traces["gold"]]
-    assert find_probe(name)().run(readers, task, {"base": empty}, seed=SEED) == ()
+    items = find_probe(name)().run(readers, task, {"base": empty}, seed=SEED)
+    assert {item.example for item in items} == {trace.example for trace in empty}
+    assert all(math.isnan(item.value) and item.note == "the chain is empty" for item in items)
 
 
 def test_unknown_probe_lists_the_known_ones():
