@@ -301,18 +301,22 @@ def shuffle(chain: Chain, rng: Random) -> Chain | None:
 
 
 def choose_donors(
-    chains: Sequence[Chain], problems: Sequence[str], answers: Sequence[str], rng: Random
+    chains: Sequence[Chain],
+    problems: Sequence[str],
+    values: Sequence[frozenset[str]],
+    rng: Random,
 ) -> list[int | None]:
     """For each item, another item whose chain can stand in its place.
 
-    A donor belongs to another problem and has another answer (so that reading the same answer
-    again is no coincidence), its chain is not empty, and its number of steps is as near as
+    A donor belongs to another problem and shares no value with the item (so that reading the same
+    answer again is no coincidence), its chain is not empty, and its number of steps is as near as
     possible; ties are drawn at random.
 
     Args:
         chains: One per item.
         problems: The problem that each item belongs to.
-        answers: The answer that goes with each chain.
+        values: The answers that each item leads to or is judged by: the writer's, the gold one, the
+            result of the last step.
         rng: Decides ties.
 
     Returns:
@@ -320,15 +324,15 @@ def choose_donors(
     """
     donors: list[int | None] = []
     for item, chain in enumerate(chains):
-        fits = [
-            other
+        distance = {
+            other: abs(len(chain_of_other) - len(chain))
             for other, chain_of_other in enumerate(chains)
             if chain_of_other
             and problems[other] != problems[item]
-            and answers[other] != answers[item]
-        ]
-        distance = {other: abs(len(chains[other]) - len(chain)) for other in fits}
-        nearest = [other for other in fits if distance[other] == min(distance.values())]
+            and values[other].isdisjoint(values[item])
+        }
+        least = min(distance.values(), default=0)
+        nearest = [other for other, steps in distance.items() if steps == least]
         donors.append(rng.choice(nearest) if nearest and chain else None)
     return donors
 

@@ -172,13 +172,22 @@ def test_shuffle_leaves_no_step_in_place():
 def test_donors():
     chains = [tuple(Step(str(k), (k,)) for k in range(n)) for n in (2, 3, 2, 3, 0, 5)]
     problems = ["a", "b", "c", "d", "e", "a"]
-    answers = ["1", "2", "3", "2", "4", "5"]
-    donors = choose_donors(chains, problems, answers, Random(0))
+    values = [frozenset({value}) for value in ("1", "2", "3", "2", "4", "5")]
+    donors = choose_donors(chains, problems, values, Random(0))
     # 3 has the answer of 1 and 4 has no chain; 5 is of the problem of 0.
     assert donors[0] == 2 and donors[2] == 0
     assert donors[1] in (0, 2, 5) and abs(len(chains[donors[1]]) - 3) == 1
     assert donors[4] is None and donors[5] in (1, 3)
-    assert choose_donors(chains[:1], ["a"], ["1"], Random(0)) == [None]
+    assert choose_donors(chains[:1], ["a"], values[:1], Random(0)) == [None]
+
+
+def test_a_donor_shares_no_value_at_all():
+    chains = [FOUR[:n] for n in (2, 2, 2, 4)]
+    # Written, gold and last result: 0 and 1 share the gold answer, 0 and 2 only the last result.
+    values = [frozenset(v) for v in (("1", "7"), ("2", "7"), ("3", "1"), ("4",))]
+    assert choose_donors(chains, list("abcd"), values, Random(0))[:3] == [3, 2, 1]
+    same = [frozenset({"1", str(k)}) for k in range(2, 6)]
+    assert choose_donors(chains, list("abcd"), same, Random(0)) == [None] * 4
 
 
 def test_the_step_that_states_the_answer(chain: Chain):
