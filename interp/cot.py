@@ -41,6 +41,9 @@ Chain = tuple[Step, ...]
 
 FILLER_MARK = "\N{HORIZONTAL ELLIPSIS}"
 """Text of a step that was replaced by filler tokens."""
+_EQUALS = re.compile(r"=|\bequals\b")
+_OPERATOR_BEFORE = re.compile(r"[\d)%]\s*[-+*/×x−]\s*[(]*[$€£]?$")
+_OPERATOR_AFTER = re.compile(r"[)%]*\s*[-+*/×x−]\s*[(]*[$€£]?[\d.]")
 
 
 @dataclass(frozen=True)
@@ -340,8 +343,9 @@ def choose_donors(
 def states_answer(chain: Chain, answer: str, rewriter: Rewriter) -> int | None:
     """The first step that states the answer: what must be cut to measure inference, not copying.
 
-    A step states the answer if that is its result. A step without a readable result states it if
-    the answer stands in its text as a word of its own.
+    A step states the answer if that is its result, or if the answer stands as a word of its own to
+    the right of the step's first ``=`` or ``equals``; anywhere, in a step without one. A number
+    counts by value (``$1,800.00`` states 1800); an operand (the 9 of ``9 * 2``) is no statement.
 
     Args:
         chain: Any chain.
@@ -353,9 +357,32 @@ def states_answer(chain: Chain, answer: str, rewriter: Rewriter) -> int | None:
     """
     if not answer:
         return None
-    word = re.compile(rf"(?<![\w.]){re.escape(answer)}(?!\w|[.,]\d)")
+    word = _spellings(answer)
     for at, step in enumerate(chain):
-        result = rewriter.result(step.text)
-        if result == answer or (result is None and word.search(step.text)):
+        if rewriter.result(step.text) == answer or _stands_in(step.text, word):
             return at
     return None
+
+
+def _spellings(answer: str) -> re.Pattern[str]:
+    """Finds an answer as a word; a number also with a currency sign and with closing zeros."""
+    number = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?", answer)
+    if number is None:
+        spelled = re.escape(answer)
+    else:
+        sign, whole, decimals = number.groups()
+        whole = "0?" if whole == "0" and decimals else whole
+        spelled = whole + (rf"\.{decimals}0*" if decimals else r"(?:\.0+)?")
+        spelled = (r"-\s*[$€£]?" if sign else r"(?<!-)(?<!-[$€£])") + spelled
+    return re.compile(rf"(?<![\w.]){spelled}(?!\w|[.,]\d)")
+
+
+def _stands_in(text: str, word: re.Pattern[str]) -> bool:
+    """Whether a word stands where a step states values, and is not an operand there."""
+    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    stated = _EQUALS.split(plain, maxsplit=1)[-1]
+    return any(
+        not _OPERATOR_BEFORE.search(stated[: found.start()])
+        and not _OPERATOR_AFTER.match(stated[found.end() :])
+        for found in word.finditer(stated)
+    )

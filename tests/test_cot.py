@@ -203,6 +203,31 @@ def test_the_step_that_states_the_answer(chain: Chain):
     assert states_answer(running, "36", numbers) == 1
     assert states_answer(running, "9", numbers) is None
     assert states_answer(running[2:], "18", numbers) == 1
+    assert states_answer(running, "1800", numbers) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "stated", "not_stated"),
+    [
+        ("He pays 6 * 300 = $1,800 a year.", "1800", "6 300 1 800 18"),
+        ("That is $1,800.50 in all.", "1800.5", "1800 1 800 50"),
+        ("So $1,234,567, then.", "1234567", "1 234 567 1234"),
+        ("It is 2 * 9 = 18 and then 18 * 3 = 54.", "18 54", "2 9 3"),
+        ("It is 36 / 2 = 6 * 3 = 18, half of 36.", "18 36", "2 6 3"),
+        ("9 + 9 equals 18, so 20 with the tip = 20.", "18 20", "9"),
+        ("5 - 8 = -3 degrees.", "-3", "3 5 8"),
+        ("It costs 2 * 9 = $18.00", "18", "9 2 0"),
+        ("The half is .5 of it.", "0.5", "5 0"),
+        ("It has 9 * (2 + 1)", "", "9 2 1"),
+    ],
+)
+def test_statements_in_running_text(text: str, stated: str, not_stated: str):
+    numbers = make_task("sums", n=1, seed=0).rewriter
+    step = (Step(text, (0,)),)
+    for answer in stated.split():
+        assert states_answer(step, answer, numbers) == 0, answer
+    for answer in not_stated.split():
+        assert states_answer(step, answer, numbers) is None, answer
 
 
 def test_cut_ids_by_words(words: Any):
