@@ -223,6 +223,19 @@ def test_a_number_of_the_question_is_left_alone_outside_equations():
     assert made[1] == f"For 4 days he needs {value} * 3 = {value * 3}."
 
 
+@pytest.mark.parametrize("propagate", [False, True])
+def test_the_old_value_is_not_given_away_again(propagate: bool):
+    steps = ("He saves 2 * 900 = $1,800, and 1800 of 5,000 is a start.", "So he has $1,800.")
+    asked = Example("x", "x", "Has he 1800 of 5,000?", "1800", steps)
+    made = NumberRewriter().mistake(asked, steps, 0, propagate=propagate, rng=Random(1))
+    assert made is not None
+    value = int(NumberRewriter().result(made[0]) or "")
+    assert made == (
+        f"He saves 2 * 900 = ${value:,}, and {value} of 5,000 is a start.",
+        f"So he has ${value:,}." if propagate else steps[1],
+    )
+
+
 def test_an_annotated_equation_is_worked_out_where_the_text_cannot_be():
     steps = ("It costs 2 * 25 = 50.", "Of 50 he pays 20% = 10.", "That leaves 50 - 10 = 40.")
     facts = {"equation_0": "2*25=50", "equation_1": "50*.2=10", "equation_2": "50-10=40"}

@@ -4,15 +4,17 @@ A step such as ``She makes 9 * 2 = $18 every day.`` holds an equation. Its **res
 after the last ``=`` (or ``equals``). Three things are done with it:
 
 - read: the result in the form of an answer, ``18``;
-- a *mistake*: the result becomes another number of the same size, in its second digit
-  (18 -> 16, 70,000 -> 72,000). When the mistake is *propagated*, later steps that use the old
-  number use the new one, and their own results are worked out anew;
+- a *mistake*: the result becomes another number near it, in its second digit (18 -> 16,
+  70,000 -> 72,000), also where the step goes on to repeat it. When the mistake is *propagated*,
+  later steps that use the old number use the new one, and their own results are worked out anew;
 - a *paraphrase* by rule: ``9 times 2 equals $18``, or a lead-in where there is no equation. It
   is no more than that, and no judge has called it one.
 
 What can go wrong: numbers are matched by value. If the corrupted value also stands in the question,
-its later uses are ambiguous; they are then changed inside equations only. An equation that
-cannot be worked out (``30% of 50 = 15``, in a step without an annotation) keeps its result.
+its later uses are ambiguous; in steps with a result they are then changed inside the equation only,
+while a step without a result changes it (``So 18 are left.`` would give the old value away).
+An equation that cannot be worked out (``30% of 50 = 15``, in a step without an annotation) keeps
+its result.
 """
 
 from __future__ import annotations
@@ -91,16 +93,20 @@ class NumberRewriter:
     def mistake(
         self, example: Example, steps: tuple[str, ...], at: int, *, propagate: bool, rng: Random
     ) -> tuple[str, ...] | None:
-        """The steps with another number as the result of step `at`; None without a result."""
+        """The steps with another number as the result of step `at`; None without a result.
+
+        What step `at` says after its result follows the new number, propagated or not.
+        """
         found = _last_result(steps[at])
         if found is None:
             return None
         old = _value(found)
         new = _wrong_value(old, rng)
         changed = [*steps]
-        changed[at] = _with_result(steps[at], found, new)
+        known = {old: new}
+        tail = _replaced(steps[at][found.end() :], known)
+        changed[at] = _with_result(steps[at][: found.end()], found, new) + tail
         if propagate:
-            known = {old: new}
             question = str(example.facts.get("asked", example.question))
             asked = {Fraction(n.replace(",", "")) for n in _NUMBERS.findall(question)}
             for later in range(at + 1, len(steps)):
@@ -168,7 +174,10 @@ def _equation(example: Example, steps: tuple[str, ...], at: int) -> str | None:
 
 
 def _wrong_value(value: Fraction, rng: Random) -> Fraction:
-    """Another number of the same sign and size; it differs by 1 to 3 in the second digit."""
+    """Another number, off by 1 to 3 units of the second digit, or by 1 to 3 if that is below one.
+
+    A positive number stays positive.
+    """
     size = abs(value)
     unit = 10 ** max(0, math.floor(math.log10(size)) - 1) if size else 1
     others = [value + sign * k * unit for k in (1, 2, 3) for sign in (1, -1)]
@@ -198,12 +207,13 @@ def _carried_on(
 ) -> str:
     """A later step with the numbers in `known` replaced; its new result is added to `known`.
 
-    Numbers that the question holds too (`asked`) are replaced inside the equation alone.
+    Numbers that the question holds too (`asked`) are replaced inside the equation alone; a step
+    without a result has all its numbers replaced.
     """
     prose = {old: new for old, new in known.items() if old not in asked}
     found = _last_result(step)
     if found is None:
-        return _replaced(step, prose)
+        return _replaced(step, known)
     equation = next(iter(reversed([*_EQUATION.finditer(step)])), None)
     start = 0 if equation is None else equation.start()
     before = None if left is None else evaluate(left)
