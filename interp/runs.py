@@ -14,7 +14,8 @@
 Every file is written beside its place and moved there when it is complete. A run that is begun
 again in the same folder with the same models and settings takes its finished parts from there and
 ends with the same rows, byte for byte. With other models or settings it is refused, since one
-folder holds one run; when only the code or a library has changed, the parts are made again.
+folder holds one run. When only the code or a library has changed, parts and results are removed
+and made again, so that no result stands under the manifest of another code.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ PACKAGES = ("interp", "probes")
 LIBRARIES = ("posthoc", "torch", "transformers", "numpy", "scipy")
 MANIFEST, ITEMS, ROWS = "manifest.json", "items.parquet", "measurements.parquet"
 EXAMPLES, TRACES, PARTS = "examples.jsonl", "traces.jsonl", "parts"
+RESULTS = (ITEMS, ROWS, "report.html")
+"""Files that say what was found; they are removed when the code has changed."""
 
 Row = TypeVar("Row", Item, Measurement)
 
@@ -85,8 +88,8 @@ class Run:
             _check_same(folder, manifest, plain)
             if all(manifest.get(key) == value for key, value in code.items()):
                 return Run(folder, manifest)
-            for part in (folder / PARTS).glob("*.parquet"):
-                part.unlink()
+            for stale in (*(folder / PARTS).glob("*.parquet"), *(folder / name for name in RESULTS)):
+                stale.unlink(missing_ok=True)
         elif strangers := sorted(p.name for p in folder.iterdir()):
             raise ValueError(
                 f"A run goes into a new folder or into one that it began; {folder} holds "

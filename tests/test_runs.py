@@ -114,10 +114,18 @@ def test_other_settings_are_refused_and_name_what_differs(tmp_path: Path) -> Non
 
 def test_other_code_makes_the_parts_again(tmp_path: Path, monkeypatch) -> None:
     fill(Run.create(tmp_path, MADE_OF))
+    (tmp_path / "report.html").write_text("old")
+    results = {"items.parquet", "measurements.parquet", "report.html"}
+    Run.create(tmp_path, MADE_OF)
+    assert results <= {path.name for path in tmp_path.iterdir()}
     monkeypatch.setattr(runs, "_source_sha256", lambda: "other")
     again = Run.create(tmp_path, MADE_OF)
+    assert not results & {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="not finished"):
+        load_run(tmp_path)
     found = again.part("probe t/pool", lambda: make_items("new"))
     assert {item.probe for item in found} == {"new"}
+    again.save_results(found, make_rows())
     assert load_run(tmp_path).manifest["source_sha256"] == "other"
 
 
