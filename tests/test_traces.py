@@ -301,6 +301,10 @@ def test_messages_of_the_import(words: Any, task: Task, tmp_path: Path):
             "example": "x",
         },
         r"line 2: the chain is empty.*\"status\": \"empty\"": {**good, "chain": " "},
+        r"line 2: the answer is read by .*none in ' '. Give it in the form '\d+' has": {
+            **good,
+            "answer": " ",
+        },
         r"line 2: unknown status 'fine'": {**good, "status": "fine"},
         r"line 2: the token ids do not spell.*Remove 'ids'": foreign,
     }
@@ -308,6 +312,9 @@ def test_messages_of_the_import(words: Any, task: Task, tmp_path: Path):
         with pytest.raises(ValueError, match=message):
             import_traces(lines(tmp_path / "t.jsonl", good, record), words, task)
     # The remedies work.
+    unread = {**exported, "answer": ""}  # what a model wrote is kept, readable or not
+    (kept,) = import_traces(lines(tmp_path / "t.jsonl", unread), words, task)
+    assert kept.answer == "" and kept.steps == gold.steps and not kept.correct
     del foreign["ids"]
     empty = {**good, "chain": "", "status": "empty"}
     found = import_traces(lines(tmp_path / "t.jsonl", foreign, empty), words, task)

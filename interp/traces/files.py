@@ -50,9 +50,10 @@ def import_traces(path: Path, tokenizer: Any, task: Task) -> tuple[Trace, ...]:
         The traces, in the order of the file, graded anew.
 
     Raises:
-        ValueError: If a line is malformed, its example is unknown, its chain is empty though its
-            status is valid (or not given), or its token ids belong to another tokenizer. The
-            message gives the number of the line.
+        ValueError: If a line is malformed, its example is unknown, its chain is empty or no answer
+            can be read though its status is valid (or not given), or its token ids belong to
+            another tokenizer. The message gives the number of the line. Where a model wrote the
+            tokens itself (the line has ``ids``), an answer that cannot be read is a finding.
     """
     examples = {example.id: example for example in task.examples}
     traces: list[Trace] = []
@@ -105,6 +106,11 @@ def _imported(record: Any, tokenizer: Any, task: Task, examples: Mapping[str, Ex
             '"status": "empty"'
         )
     answer = task.read_answer(str(record["answer"]))
+    if status == "valid" and not answer and "ids" not in record:
+        raise ValueError(
+            f"the answer is read by task {task.name!r}, which finds none in {record['answer']!r}. "
+            f"Give it in the form {example.answer!r} has (right or wrong), or leave the line out."
+        )
     prompt_ids = encode(tokenizer, example.question)
     steps = encode_steps(tokenizer, texts)
     answer_ids = encode_answer(tokenizer, task.layout, answer)
