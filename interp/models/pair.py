@@ -42,8 +42,8 @@ class ModelPair:
     """A base model and what post-training made of it.
 
     Raises:
-        ValueError: If the two differ in tokenizer, vocabulary size, width, depth, heads, context,
-            dtype or device.
+        ValueError: If the two differ in tokenizer, vocabulary size, width, depth, heads, dtype or
+            device.
     """
 
     base: Model
