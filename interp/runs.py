@@ -88,7 +88,10 @@ class Run:
             _check_same(folder, manifest, plain)
             if all(manifest.get(key) == value for key, value in code.items()):
                 return Run(folder, manifest)
-            for stale in (*(folder / PARTS).glob("*.parquet"), *(folder / name for name in RESULTS)):
+            for stale in (
+                *(folder / PARTS).glob("*.parquet"),
+                *(folder / name for name in RESULTS),
+            ):
                 stale.unlink(missing_ok=True)
         elif strangers := sorted(p.name for p in folder.iterdir()):
             raise ValueError(
