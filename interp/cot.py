@@ -7,7 +7,8 @@ function from a chain to a chain, so that the unchanged steps keep their very to
 - `add_mistake`: one step states a wrong value, and the later ones follow it or do not;
 - `paraphrase`: the first k steps in other words;
 - `fill`: the last part of the chain as filler, token for token;
-- `shuffle`, `swap` (see `choose_donors`), `repeat_token`: semantic nulls of the same length.
+- `shuffle`: the same steps in another order;
+- `choose_donors`: whose chain, about as long, can stand in its place.
 
 Where an edit is impossible (nothing to corrupt, nothing to shuffle) it gives None, never the
 chain as it was: an unchanged chain would read as a chain that does not matter.
@@ -190,13 +191,6 @@ def truncate(chain: Chain, k: int) -> Chain:
     return chain[:k]
 
 
-def replace_step(chain: Chain, at: int, step: Step) -> Chain:
-    """The chain with another step at index `at` (zero-based)."""
-    if not 0 <= at < len(chain):
-        raise ValueError(f"steps count from 0 to {len(chain) - 1}; at={at} was asked")
-    return (*chain[:at], step, *chain[at + 1 :])
-
-
 def rewrite(tokenizer: Any, chain: Chain, texts: Sequence[str]) -> Chain:
     """The chain with these step texts; a step whose text stays the same keeps its tokens."""
     return tuple(
@@ -270,21 +264,9 @@ def fill(chain: Chain, filler: Sequence[int], *, last: int | None = None) -> Cha
             f"last={last} and {len(filler)} filler tokens. Leave last out to fill the whole chain."
         )
     kept = len(chain) - n_filled
-    return chain[:kept] + _filled(chain[kept:], filler, FILLER_MARK)
-
-
-def repeat_token(tokenizer: Any, chain: Chain, rng: Random) -> Chain | None:
-    """The chain as one of its own tokens, drawn at random, over and over; None if it is empty."""
-    ids = [token for step in chain for token in step.ids]
-    if not ids:
-        return None
-    token = (rng.choice(ids),)
-    return _filled(chain, token, decode(tokenizer, token))
-
-
-def _filled(chain: Chain, filler: Sequence[int], text: str) -> Chain:
     supply = cycle(filler)
-    return tuple(Step(text, tuple(islice(supply, len(step.ids)))) for step in chain)
+    filled = (Step(FILLER_MARK, tuple(islice(supply, len(step.ids)))) for step in chain[kept:])
+    return (*chain[:kept], *filled)
 
 
 def shuffle(chain: Chain, rng: Random) -> Chain | None:

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Num
 
 FEW = 5
 """Below this many problems with the rarer value, 0/1 cells get Wilson's interval."""
@@ -146,58 +146,20 @@ def _sample(values: np.ndarray, problems: Sequence[Hashable], kind: Kind) -> Sam
     return Sample(sums, counts, kind, float((values == 1).mean()), float((values == -1).mean()))
 
 
-def estimate_mean(
-    values: Num[np.ndarray, " example"],
-    problems: Sequence[Hashable],
-    *,
-    rng: np.random.Generator,
-    n_boot: int = 2000,
-    level: float = 0.95,
-) -> Estimate:
-    """Mean of items with its interval; fewer than two problems give a NaN interval.
-
-    Args:
-        values: one finite number per item, [example].
-        problems: the problem of each item; problems are what is resampled.
-        rng: source of the resamples.
-        n_boot: number of resamples.
-        level: coverage of the interval.
-    """
-    return _estimate([collect(values, problems)], rng=rng, n_boot=n_boot, level=level)[0]
-
-
-def paired_contrast(
-    first: Num[np.ndarray, " example"],
-    second: Num[np.ndarray, " example"],
-    problems: Sequence[Hashable],
-    *,
-    rng: np.random.Generator,
-    n_boot: int = 2000,
-    level: float = 0.95,
-) -> Estimate:
-    """Mean of `second - first` over paired items, with interval and two-sided p against 0.
-
-    Identical inputs give exactly 0 with p = 1.
-
-    Args:
-        first: one finite number per pair, [example].
-        second: its partner, in the same order.
-        problems: the problem of each pair; problems are what is resampled.
-        rng: source of the resamples.
-        n_boot: number of resamples.
-        level: coverage of the interval.
-    """
-    sample = collect_pairs(first, second, problems)
-    return _estimate([sample], rng=rng, n_boot=n_boot, level=level)[0]
-
-
 def estimate_all(
     samples: Sequence[Sample], *, seed: int, n_boot: int = 2000, level: float = 0.95
 ) -> list[Estimate]:
     """Estimates of many cells at once; cells with equally many problems share resamples.
 
     The generator for cells of n problems is seeded by (seed, n), so that an estimate depends on
-    its own sample and the seed alone.
+    its own sample and the seed alone. The p of a contrast (`collect_pairs`) is two-sided, against
+    0; identical sides give exactly 0 with p = 1. Fewer than two problems give a NaN interval.
+
+    Args:
+        samples: one per cell.
+        seed: source of the resamples.
+        n_boot: number of resamples.
+        level: coverage of the intervals.
     """
     by_size: dict[int, list[int]] = {}
     for index, sample in enumerate(samples):
@@ -341,37 +303,3 @@ def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " tes
     scaled = p[order] * len(order) / np.arange(1, len(order) + 1)
     q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return q
-
-
-def auroc(scores: Num[np.ndarray, " example"], labels: Shaped[np.ndarray, " example"]) -> float:
-    """Probability that a positive scores above a negative, ties counting one half.
-
-    Args:
-        scores: higher means more positive, [example].
-        labels: 1 or True for positive, 0 or False for negative, [example].
-
-    Returns:
-        The area under the ROC curve; NaN if either class is missing.
-    """
-    positive = labels.astype(bool)
-    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
-    if n_pos == 0 or n_neg == 0:
-        return float("nan")
-    wins = midranks(scores)[positive].sum() - n_pos * (n_pos + 1) / 2
-    return float(wins / (n_pos * n_neg))
-
-
-def spearman(first: Num[np.ndarray, " example"], second: Num[np.ndarray, " example"]) -> float:
-    """Spearman's rank correlation, ties by mid-ranks; NaN if either side is constant."""
-    a, b = (ranks - ranks.mean() for ranks in (midranks(first), midranks(second)))
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum() / scale) if scale > 0 else float("nan")
-
-
-def midranks(values: Num[np.ndarray, " example"]) -> Float[np.ndarray, " example"]:
-    """Ranks from 1, equal values sharing the mean of their ranks."""
-    if len(values) == 0:
-        return np.zeros(0)
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[codes]

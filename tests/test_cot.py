@@ -20,8 +20,6 @@ from interp.cot import (
     encode_steps,
     fill,
     paraphrase,
-    repeat_token,
-    replace_step,
     rewrite,
     shuffle,
     states_answer,
@@ -95,15 +93,11 @@ def test_layout_in_ids(words: Any):
     assert encode_answer(words, task.layout, "") == ()
 
 
-def test_truncate_and_replace(words: Any, chain: Chain):
+def test_truncate(chain: Chain):
     assert [step_texts(truncate(chain, k)) for k in range(4)] == [CHAIN_TEXTS[:k] for k in range(4)]
     for k in (-1, 4):
         with pytest.raises(ValueError, match="keeps 0 to 3"):
             truncate(chain, k)
-    step = Step("7 * 2 = 5 ;", encode(words, "7 * 2 = 5 ;"))
-    assert replace_step(chain, 1, step) == (chain[0], step, chain[2])
-    with pytest.raises(ValueError, match="from 0 to 2; at=3"):
-        replace_step(chain, 3, step)
     assert count_tokens(chain) == 18
 
 
@@ -146,14 +140,6 @@ def test_filler_has_as_many_tokens(chain: Chain):
     for last, filler in ((0, (7,)), (4, (7,)), (1, ())):
         with pytest.raises(ValueError, match="replaces 1 to 3 steps"):
             fill(chain, filler, last=last)
-
-
-def test_repeated_token_is_one_of_the_chain(words: Any, chain: Chain):
-    repeated = repeat_token(words, chain, Random(3))
-    assert repeated is not None and [len(step.ids) for step in repeated] == [6, 6, 6]
-    (token,) = {token for step in repeated for token in step.ids}
-    assert token in {token for step in chain for token in step.ids}
-    assert repeat_token(words, (), Random(0)) is None
 
 
 def test_shuffle_leaves_no_step_in_place():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from interp.measurements import CONTRAST, Item, Measurement, Ratio, summarise
-from interp.stats import benjamini_hochberg, estimate_mean, paired_contrast
+from interp.stats import benjamini_hochberg, collect, collect_pairs, estimate_all
 
 CHANCE = {"pool": 0.1, "fresh": 0.1}
 
@@ -73,20 +73,21 @@ def test_every_row_equals_the_slow_way() -> None:
         def side(writer: str, reader: str, cell=cell):
             return [i for i in cell if i.writer == writer and i.reader == reader]
 
-        rng = np.random.default_rng((3, 12))
         if CONTRAST in (row.writer, row.reader):
             first = side(row.writer.replace(CONTRAST, "base"), row.reader.replace(CONTRAST, "base"))
             second = side(
                 row.writer.replace(CONTRAST, "post"), row.reader.replace(CONTRAST, "post")
             )
             a, b = (np.array([i.value for i in s]) for s in (first, second))
-            expected = paired_contrast(a, b, [i.problem for i in first], rng=rng, n_boot=500)
+            sample = collect_pairs(a, b, [i.problem for i in first])
+            (expected,) = estimate_all([sample], seed=3, n_boot=500)
             assert row.p == pytest.approx(expected.p)
             assert math.isnan(row.chance)
         else:
             members = side(row.writer, row.reader)
             values = np.array([i.value for i in members])
-            expected = estimate_mean(values, [i.problem for i in members], rng=rng, n_boot=500)
+            sample = collect(values, [i.problem for i in members])
+            (expected,) = estimate_all([sample], seed=3, n_boot=500)
             assert math.isnan(row.p) and math.isnan(row.q) and row.chance == 0.1
         assert (row.value, row.low, row.high) == pytest.approx(expected[:3])
         assert row.n == 12 and row.n_missing == 0 and row.pair == "a->b" and row.seed == 3

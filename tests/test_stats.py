@@ -10,15 +10,11 @@ import pytest
 from scipy import stats as oracle
 
 from interp.stats import (
-    auroc,
+    Estimate,
     benjamini_hochberg,
     collect,
     collect_pairs,
     estimate_all,
-    estimate_mean,
-    midranks,
-    paired_contrast,
-    spearman,
     wilson,
 )
 
@@ -31,11 +27,21 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def estimate_mean(values, problems, *, seed: int = 0, n_boot: int = 2000, level=0.95) -> Estimate:
+    sample = collect(values, problems)
+    return estimate_all([sample], seed=seed, n_boot=n_boot, level=level)[0]
+
+
+def paired_contrast(first, second, problems, *, seed: int = 0, n_boot: int = 2000) -> Estimate:
+    sample = collect_pairs(first, second, problems)
+    return estimate_all([sample], seed=seed, n_boot=n_boot)[0]
+
+
 def covered(draw, truth: float, n_boot: int = 300) -> float:
     hits = 0
     for seed in range(SIMULATIONS):
         values, problems = draw(rng(seed))
-        found = estimate_mean(values, problems, rng=rng(10_000 + seed), n_boot=n_boot)
+        found = estimate_mean(values, problems, seed=10_000 + seed, n_boot=n_boot)
         hits += found.low <= truth <= found.high
     return hits / SIMULATIONS
 
@@ -64,7 +70,7 @@ def test_interval_of_shares_covers_at_least_nominally(rate: float) -> None:
 
 def test_mean_of_uneven_problems_is_the_mean_of_items() -> None:
     values = np.array([1.0, 2.0, 3.0, 10.0])
-    found = estimate_mean(values, ["a", "a", "a", "b"], rng=rng())
+    found = estimate_mean(values, ["a", "a", "a", "b"])
     assert found.value == 4.0
     assert found.n == 2
 
@@ -78,24 +84,24 @@ def test_resampling_equals_a_slow_loop() -> None:
     for drawn in product("abc", repeat=3):
         items = [v for p in drawn for v in by_problem[p]]
         means.append(sum(items) / len(items))
-    found = estimate_mean(values, problems, rng=rng(), n_boot=40_000, level=0.4)
+    found = estimate_mean(values, problems, n_boot=40_000, level=0.4)
     tail = oracle.norm.cdf(math.sqrt(3 / 2) * oracle.t.ppf(0.3, 2))
     low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
     assert found.low == pytest.approx(low) and found.high == pytest.approx(high)
 
 
 def test_few_problems_give_nan_intervals() -> None:
-    one = estimate_mean(np.array([1.0, 0.0]), ["a", "a"], rng=rng())
+    one = estimate_mean(np.array([1.0, 0.0]), ["a", "a"])
     assert one.value == 0.5 and one.n == 1 and math.isnan(one.low) and math.isnan(one.high)
-    none = estimate_mean(np.array([]), [], rng=rng())
+    none = estimate_mean(np.array([]), [])
     assert math.isnan(none.value) and none.n == 0
 
 
 def test_all_right_is_not_certainty() -> None:
-    found = estimate_mean(np.ones(100), range(100), rng=rng())
+    found = estimate_mean(np.ones(100), range(100))
     assert found.value == 1.0 and found.high == 1.0
     assert found.low == pytest.approx(oracle.binomtest(100, 100).proportion_ci(method="wilson").low)
-    clustered = estimate_mean(np.ones(100), [i // 10 for i in range(100)], rng=rng())
+    clustered = estimate_mean(np.ones(100), [i // 10 for i in range(100)])
     assert clustered.low == pytest.approx(
         oracle.binomtest(10, 10).proportion_ci(method="wilson").low
     )
@@ -114,16 +120,16 @@ def test_wilson_rejects_impossible_counts() -> None:
 
 def test_identical_inputs_contrast_exactly_zero() -> None:
     values = rng().normal(size=50)
-    found = paired_contrast(values, values, range(50), rng=rng())
+    found = paired_contrast(values, values, range(50))
     assert (found.value, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
     shares = (values > 0).astype(float)
-    found = paired_contrast(shares, shares, range(50), rng=rng())
+    found = paired_contrast(shares, shares, range(50))
     assert found.value == 0.0 and found.p == 1.0
     assert found.low == -found.high and 0 < found.high < 0.08
 
 
 def test_total_flip_is_significant_and_not_certain() -> None:
-    found = paired_contrast(np.ones(40), np.zeros(40), range(40), rng=rng())
+    found = paired_contrast(np.ones(40), np.zeros(40), range(40))
     assert found.value == -1.0 and found.low == -1.0 and -1.0 < found.high < -0.8
     assert found.p < 1e-6
 
@@ -132,7 +138,7 @@ def test_total_flip_is_significant_and_not_certain() -> None:
 def test_few_flips_are_judged_as_mcnemar_does(flips: int) -> None:
     second = np.zeros(80)
     second[:flips] = 1
-    found = paired_contrast(np.zeros(80), second, range(80), rng=rng())
+    found = paired_contrast(np.zeros(80), second, range(80))
     exact = 2 * oracle.binom.cdf(0, flips, 0.5) - oracle.binom.pmf(0, flips, 0.5)
     assert found.p == pytest.approx(exact)
     assert found.low < 0 < found.high
@@ -143,7 +149,7 @@ def test_p_agrees_with_interval_and_is_uniform_under_null() -> None:
     for seed in range(400):
         g = rng(seed)
         first = g.normal(size=15)
-        found = paired_contrast(first, first + g.normal(size=15), range(15), rng=g, n_boot=800)
+        found = paired_contrast(first, first + g.normal(size=15), range(15), seed=seed, n_boot=800)
         ps.append(found.p)
         if abs(found.p - 0.05) > 0.01:
             assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
@@ -154,10 +160,10 @@ def test_p_agrees_with_interval_and_is_uniform_under_null() -> None:
 def test_p_of_a_strong_effect_is_not_bounded_by_the_number_of_resamples() -> None:
     """So that one strong effect survives among hundreds of tests."""
     shift = rng(1).normal(1.0, 0.5, 60)
-    found = paired_contrast(np.zeros(60), shift, range(60), rng=rng(), n_boot=500)
+    found = paired_contrast(np.zeros(60), shift, range(60), n_boot=500)
     t_test = oracle.ttest_1samp(shift, 0.0).pvalue
     assert 0.01 * t_test < found.p < 100 * t_test < 1e-10
-    constant = paired_contrast(np.zeros(3), np.full(3, 7.5), range(3), rng=rng(), n_boot=500)
+    constant = paired_contrast(np.zeros(3), np.full(3, 7.5), range(3), n_boot=500)
     assert 0 < constant.p < 1
 
 
@@ -165,7 +171,7 @@ def test_pairs_are_paired() -> None:
     """Noise shared by both sides cancels."""
     shared = rng(1).normal(0, 10, 40)
     shift = rng(2).normal(0.5, 0.1, 40)
-    found = paired_contrast(shared, shared + shift, range(40), rng=rng())
+    found = paired_contrast(shared, shared + shift, range(40))
     assert 0.4 < found.low < found.high < 0.6
 
 
@@ -194,23 +200,3 @@ def test_benjamini_hochberg_equals_scipy_and_keeps_nan() -> None:
     assert q[known] == pytest.approx(oracle.false_discovery_control(p[known]))
     assert np.isnan(q[1])
     assert benjamini_hochberg(np.array([])).shape == (0,)
-
-
-def test_auroc_counts_pairs() -> None:
-    scores, labels = np.array([3, 1, 2, 2, 0, 3]), np.array([1, 0, 1, 0, 0, 0])
-    pairs = [
-        (s > t) + 0.5 * (s == t)
-        for s, a in zip(scores, labels, strict=True)
-        for t, b in zip(scores, labels, strict=True)
-        if a and not b
-    ]
-    assert auroc(scores, labels) == pytest.approx(np.mean(pairs))
-    assert auroc(scores, labels.astype(bool)) == pytest.approx(np.mean(pairs))
-    assert math.isnan(auroc(scores, np.ones(6)))
-
-
-def test_spearman_equals_scipy_with_ties() -> None:
-    a, b = rng(3).integers(0, 5, 40), rng(4).integers(0, 5, 40)
-    assert spearman(a, b) == pytest.approx(oracle.spearmanr(a, b).statistic)
-    assert math.isnan(spearman(a, np.ones(40)))
-    assert midranks(np.array([2.0, 1.0, 2.0])).tolist() == [2.5, 1.0, 2.5]
