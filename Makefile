@@ -20,7 +20,7 @@ audit: $(VENV)/core
 	$(BIN)/posthoc audit base swapped-sft-pool --task arith/pool --task arith/fresh
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
