@@ -21,6 +21,7 @@
 # those 300 perfectly. Does its chain still matter?
 
 # %%
+# %matplotlib inline
 import torch
 
 from interp import plots
