@@ -34,6 +34,7 @@ LOAD_BEARING, NOT, UNDECIDED, NOT_MEASURABLE = (
     "not measurable",
 )
 READERS = ("base", "post")
+UNCLEAR = "no clear change in"
 GAINS = {"chain": "whole", "shuffled": "steps shuffled", "swapped": "another item's"}
 ALONE = (
     ("accuracy", "forced", "accuracy", "accuracy when made to think is"),
@@ -195,15 +196,12 @@ def _headline(
     probes: set[str],
 ) -> str:
     own = Cell(cells[0].task, CONTRAST, CONTRAST)
-    parts = [
-        _move(find(rows, "accuracy", condition, "accuracy", own), name)
-        for condition, name in (("free", "accuracy"), ("forced", "accuracy when made to think"))
-    ]
-    chains = list(dict.fromkeys(read["corruption"] for read in reads))
+    free = find(rows, "accuracy", "free", "accuracy", own)
+    forced = find(rows, "accuracy", "forced", "accuracy", own)
+    parts = [_move(free, "accuracy"), _move(forced, "accuracy when made to think")]
+    parts = [part for part in parts if not part.startswith(UNCLEAR)] or parts[:1]
     if "corruption" in probes:
-        whole = len(reads) > 1 and len(chains) == 1
-        parts.append(f"the chain {'stayed' if whole else 'is'} {chains[0]}" if len(chains) == 1
-                     else f"the chain went from {chains[0]} to {chains[1]}")  # fmt: skip
+        parts.append(_told([read["corruption"] for read in reads]))
     for probe, condition, metric, text in ALONE:
         if probes == {probe}:
             values = _moving(rows, probe, condition, metric, cells)
@@ -211,11 +209,23 @@ def _headline(
     return f"{cells[0].task}: {', '.join(part for part in parts if part)}."
 
 
+def _told(chains: Sequence[str]) -> str:
+    """What became of the chain, base first."""
+    if len(chains) == 1:
+        return f"the chain is {chains[0]}"
+    if chains[0] == chains[1]:
+        return f"the chain stayed {chains[0]}"
+    if list(chains) == [LOAD_BEARING, NOT]:
+        return "the answer no longer follows the chain"
+    return f"the chain went from {chains[0]} to {chains[1]}"
+
+
 def _move(row: Measurement | None, name: str) -> str:
     if row is None or math.isnan(row.low):
         return ""
-    way = "rose" if row.low > 0 else "fell" if row.high < 0 else "did not clearly change"
-    return f"{name} {way} ({row.value:+.2f})"
+    if row.low <= 0 <= row.high:
+        return f"{UNCLEAR} {name}"
+    return f"{name} {'up' if row.value > 0 else 'down'} {abs(row.value):.2f}"
 
 
 def _moving(
