@@ -105,10 +105,11 @@ def train(
     workers: Annotated[int, typer.Option(help="Trainings at a time, one thread each.")] = 2,
 ) -> None:
     """Train organisms from their recipes (parents first) and write their cards."""
-    from interp.training.making import train_all
+    with _explained():
+        from interp.training.making import train_all
 
-    for card in train_all(out, recipes=recipe or None, seeds=seeds or None, workers=workers):
-        typer.echo(card)
+        for card in train_all(out, recipes=recipe or None, seeds=seeds or None, workers=workers):
+            typer.echo(card)
 
 
 @app.command()

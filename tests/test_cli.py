@@ -46,10 +46,11 @@ def test_list_names_every_probe_task_and_organism():
         (("probe", "corruption", "base", "--set", "evry=1"), "Its settings: every_step"),
         (("probe", "corruption", "base", "--set", "every_step=7"), "takes a bool"),
         (("report", "no-such-run"), "no-such-run"),
+        (("train", "bse"), "swapped-sft-pool"),
     ],
 )
 def test_unknown_names_list_the_known_ones_and_exit_with_2(words, told, tmp_path):
-    out = [] if words[0] == "report" else ["--out", str(tmp_path / "run")]
+    out = [] if words[0] in {"report", "train"} else ["--out", str(tmp_path / "run")]
     code, text = call(*words, *out)
     assert code == 2
     assert told in text
