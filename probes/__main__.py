@@ -1,4 +1,4 @@
-"""The command line: `posthoc audit`, `probe`, `list`, `train`, `report`, `bench`.
+"""The command line: `posthoc audit`, `probe`, `list`, `organisms`, `train`, `report`, `bench`.
 
 Everything heavy is imported inside the commands, so that help answers at once.
 """
@@ -95,6 +95,14 @@ def list_names() -> None:
     typer.echo("Bundled organisms (name:seed)")
     for entry in bundled():
         typer.echo(f"  {entry.name}:{entry.seed}")
+
+
+@app.command()
+def organisms() -> None:
+    """Print what the bundled organisms do: means over seeds, from their cards."""
+    from interp.organisms.zoo import bundled, table
+
+    typer.echo(table(bundled()))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from interp.organisms.zoo import (
     organism_path,
     organisms_folder,
     read_card,
+    table,
 )
 
 SIZE_LIMIT = 60_000_000  # bytes, all organisms together
@@ -92,3 +93,13 @@ def test_unknown_names_and_seeds_list_what_there_is(tmp_path):
         organism_path("base", 9)
     with pytest.raises(ValueError, match="the folder is empty"):
         organism_path("base", root=tmp_path)
+
+
+def test_the_table_is_means_of_cards_by_hand_and_the_readme_shows_it():
+    base = [card for card in bundled() if card.name == "base"]
+    figures = [card.figures["fresh/follows_wrong_step"] for card in base]
+    row = table(base).splitlines()[-1].split(" | ")
+    assert row[0] == "| `base`" and row[1] == "fresh"
+    assert float(row[5]) == round(sum(figures) / len(figures), 2)
+    readme = (organisms_folder().parents[1] / "README.md").read_text(encoding="utf-8")
+    assert table(bundled()) in readme

@@ -15,6 +15,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 CARD_FILE = "card.json"
@@ -84,6 +85,29 @@ def bundled(root: Path | None = None) -> tuple[Card, ...]:
     root = root or organisms_folder()
     cards = [read_card(file.parent) for file in root.glob(f"*/{CARD_FILE}")]
     return tuple(sorted(cards, key=lambda card: (card.name, card.seed)))
+
+
+TABLE = (
+    ("made to think", "forced_think_accuracy"),
+    ("no chain", "direct_accuracy"),
+    ("opens a chain", "think_share"),
+    ("follows a wrong step", "follows_wrong_step"),
+    ("same after another chain", "same_after_other_chain"),
+)
+"""Columns of the table of organisms: their titles and the figures of the cards they show."""
+
+
+def table(cards: Sequence[Card]) -> str:
+    """What organisms do, as a Markdown table: means over seeds, a row per name and problem set."""
+    lines = ["| organism | problems | " + " | ".join(title for title, _ in TABLE) + " |"]
+    lines.append("| --- " * (2 + len(TABLE)) + "|")
+    for name in sorted({card.name for card in cards}):
+        figures = [card.figures for card in cards if card.name == name]
+        for problems in ("pool", "fresh"):
+            means = [fmean(of_seed[f"{problems}/{key}"] for of_seed in figures) for _, key in TABLE]
+            numbers = " | ".join(f"{mean:.2f}" for mean in means)
+            lines.append(f"| `{name}` | {problems} | {numbers} |")
+    return "\n".join(lines)
 
 
 def organism_path(name: str, seed: int = 0, *, root: Path | None = None) -> Path:
