@@ -100,7 +100,8 @@ def test_a_batch_of_items_equals_the_items_one_by_one(name, setting):
         if item.condition in {"swapped", "joint"} or item.metric == "same_answer_by_bias":
             continue
         key = (item.writer, item.example, item.condition, item.metric, item.step)
-        assert item.value == pytest.approx(values[key], abs=2e-4, nan_ok=True), key
+        # 2e-4 nats, which for a perplexity is a share of it.
+        assert item.value == pytest.approx(values[key], rel=2e-4, abs=2e-4, nan_ok=True), key
         compared += 1
     assert compared > len(task.examples)
 
