@@ -167,7 +167,7 @@ def label_axes(figure: Figure, axes: Sequence[Any], *, x: str = "", y: str = "")
     """Labels the axes of one panel, or all panels together."""
     y = fill(y, 26)
     if len(axes) == 1:
-        axes[0].set_xlabel(x)
+        axes[0].set_xlabel(fill(x, 26))  # long names of lines leave the panel little width
         axes[0].set_ylabel(y)
         return
     for text, write in ((x, figure.supxlabel), (y, figure.supylabel)):
