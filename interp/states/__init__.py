@@ -6,6 +6,13 @@ steps (`heads`).
 """
 
 from interp.states.edits import AskedText, StateEdit
+from interp.states.heads import (
+    ReceiverHeads,
+    find_receiver_heads,
+    kurtosis,
+    step_attention,
+    vertical_scores,
+)
 from interp.states.kv import (
     RepairRate,
     StateReading,
@@ -15,18 +22,26 @@ from interp.states.kv import (
 )
 from interp.states.paths import PATHS, PathRow, path_logprobs
 from interp.states.spans import SteppedText, lay_out
+from interp.states.suppression import Suppression, suppress_steps
 
 __all__ = [
     "PATHS",
     "AskedText",
     "PathRow",
+    "ReceiverHeads",
     "RepairRate",
     "StateEdit",
     "StateReading",
     "StateReceipt",
     "SteppedText",
+    "Suppression",
     "edit_states",
+    "find_receiver_heads",
+    "kurtosis",
     "lay_out",
     "path_logprobs",
     "repair_rate",
+    "step_attention",
+    "suppress_steps",
+    "vertical_scores",
 ]

@@ -37,10 +37,11 @@ def read_text(model: Model, ids: Sequence[int]) -> Any:
     return cache
 
 
-def tables(cache: Any) -> list[Float[Tensor, "batch n_heads pos d_head"]]:
+def tables(cache: Any) -> list[Float[Tensor, "batch _ pos _"]]:
     """Keys and values of all layers in turn (K of layer 0, V of layer 0, K of layer 1, ...).
 
-    These are the tensors of the cache itself, so that writing into them edits it.
+    Axes are [batch, key-value head, pos, d_head]. These are the tensors of the cache itself, so
+    that writing into them edits it.
     """
     return [table for layer in cache.layers for table in (layer.keys, layer.values)]
 

@@ -50,8 +50,9 @@ from interp.states.caches import causal, read_text, repeat, tables
 from interp.states.edits import AskedText, StateEdit, check_edits, longest_answer
 from interp.states.spans import Ids
 
-States = list[Float[Tensor, "n_heads pos d_head"]]
-"""Rows of one span: keys and values of all layers in turn, as `interp.states.caches.tables`."""
+States = list[Float[Tensor, "_ _ _"]]
+"""Rows [head, pos, d_head] of one span: keys and values of all layers in turn (K of layer 0, V of
+layer 0, K of layer 1, ...)."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class _Job:
 
     edit: StateEdit
     span: range
-    heads: list[Int[Tensor, " n_heads"]]
+    heads: list[Int[Tensor, " _"]]
     """Heads edited in each layer."""
     rows: States
     """What is written: the chosen heads of the span."""
@@ -170,14 +171,15 @@ def _prepare(
             if ids not in caches:
                 caches[ids] = read_text(model, ids)
             rows = _rows_at(caches[ids], span)
-        heads = [
-            [head for at, head in edit.places if at == layer]
-            if edit.places is not None
-            else list(range(model.n_kv_heads))
-            for layer in range(len(rows) // 2)
-        ]
         index = [
-            torch.tensor(of_layer, dtype=torch.long, device=model.device) for of_layer in heads
+            torch.tensor(
+                range(len(keys))
+                if edit.places is None
+                else [head for at, head in edit.places if at == layer],
+                dtype=torch.long,
+                device=model.device,
+            )
+            for layer, keys in enumerate(rows[::2])
         ]
         chosen = [table[index[at // 2]] for at, table in enumerate(rows)]
         n_kept = span.stop if edit.recompute else len(asked.text.ids)
