@@ -151,7 +151,7 @@ class ReceiverHeads:
     """Mean over the texts that are long enough; NaN if none is."""
     top: tuple[tuple[int, int], ...]
     """The receiver heads as (layer, head), the most peaked first."""
-    step_scores: tuple[Float[Tensor, " step"], ...]
+    step_scores: tuple[Float[Tensor, " _"], ...]
     """Per text the mean vertical score of each step over the receiver heads; NaN for the last."""
     n_texts: int
     """Texts long enough for a kurtosis."""

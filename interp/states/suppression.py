@@ -9,7 +9,9 @@ a lower-triangular matrix (after Thought Anchors, Bogdan et al., arXiv 2506.1914
 What an entry means: how much the target draws on the keys and values of the source, directly or
 through the states of tokens in between. These are read under the mask too, so they pass on only
 what their own words say: the text stays as it was written, and a result that a later step writes
-down again is not hidden.
+down again is not hidden. The divergence at a token is that of what is predicted *after* it; so the
+first word of a step belongs to the end of the step before, which still sees itself. A chain whose
+steps begin by copying the last result may hang together with small entries next to the diagonal.
 
 Where this departs from the released code, on purpose: there a masked step is hidden from itself
 too; here its own tokens see each other, so that what enters later steps is what the step was, and
