@@ -21,6 +21,7 @@ from interp.models.checks import all_sites
 from interp.models.model import site_shape
 from interp.organisms.tokenizer import build_tokenizer
 from interp.sites import Site
+from interp.states import SteppedText, step_attention
 
 EXACT = 2e-4
 """Logits of the tiny model go up to about 10; two float32 implementations differ by about 1e-5."""
@@ -177,3 +178,16 @@ def test_steered_writing_agrees(model: Any, lens: Any):
             )
         ids = [*ids, int(logits[0, -1].argmax())]
     assert found.ids == tuple(ids[4:])
+
+
+def test_attention_between_steps_agrees(model: Any, lens: Any):
+    text = SteppedText(tuple(IDS), (range(1, 3), range(3, 4), range(5, 8)))
+    with torch.no_grad():
+        _, cache = lens.run_with_cache(torch.tensor([IDS]))
+    found = step_attention(model, text)
+    for layer in range(model.n_layers):
+        pattern = cache[f"blocks.{layer}.attn.hook_pattern"][0]
+        for i, rows in enumerate(text.steps):
+            for j, columns in enumerate(text.steps):
+                block = pattern[:, rows.start : rows.stop, columns.start : columns.stop]
+                assert torch.allclose(found[layer, :, i, j], block.mean((-1, -2)), atol=EXACT)

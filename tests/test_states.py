@@ -11,7 +11,7 @@ import torch
 from conftest import make_hf
 from torch import Tensor
 
-import interp.states as states_module
+import interp.states.paths as states_module
 from interp.models import make_model
 from interp.states import PATHS, PathRow, path_logprobs
 

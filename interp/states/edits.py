@@ -1,0 +1,120 @@
+"""Edits: which cached rows of which step are changed, and by what; checked before anything is read.
+
+`StateEdit(2)` ablates the third step of a text, `StateEdit(2, donor=other)` swaps in the rows of
+another text (what both mean is told in `interp.states.kv`). Everything that could be wrong with
+texts, edits and references is found here, so that no forward pass is spent on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from interp.models.model import Model
+from interp.models.passes import check_length, check_row
+from interp.states.spans import Ids, SteppedText, check_text
+
+
+@dataclass(frozen=True)
+class AskedText:
+    """A chain and what follows it, up to the answer."""
+
+    text: SteppedText
+    """From the first token of the prompt to the last of the chain: what is read before the edit."""
+    after: Ids
+    """What closes the chain and asks for the answer, read after the edit. At least one token,
+    because the token that predicts the answer must itself come after the edit."""
+    answer: Ids
+    """The answer, with the token that ends it."""
+
+
+@dataclass(frozen=True)
+class StateEdit:
+    """One change of the cached rows of one step: a swap if there is a donor, else an ablation."""
+
+    step: int
+    """Index into the steps of the text."""
+    donor: AskedText | None = None
+    """The text whose rows come in. One of its steps must lie at the same positions."""
+    places: tuple[tuple[int, int], ...] | None = None
+    """Pairs (layer, key-value head) that are edited; None means all. Under grouped-query attention
+    several query heads read one key-value head."""
+    recompute: bool = False
+    """Whether the later tokens of the chain are read again after the edit."""
+
+    @property
+    def kind(self) -> Literal["ablate", "swap"]:
+        """Its name in results."""
+        return "ablate" if self.donor is None else "swap"
+
+
+def _check_edit(model: Model, text: SteppedText, edit: StateEdit, n_common: int, name: str) -> None:
+    if not 0 <= edit.step < len(text.steps):
+        raise ValueError(
+            f"{name} changes step {edit.step}, but the text has steps 0 to {len(text.steps) - 1}"
+        )
+    span = text.steps[edit.step]
+    if edit.donor is not None and span not in edit.donor.text.steps:
+        raise ValueError(
+            f"a swap needs a step of the donor at the same positions, because keys carry their "
+            f"position; {name} is about positions {span.start} to {span.stop - 1}, where the donor "
+            f"has no step. Choose a donor whose prompt and earlier steps have as many tokens"
+        )
+    if edit.donor is None and span.stop > n_common:
+        raise ValueError(
+            f"an ablation writes the mean over reference texts at the same position; {name} "
+            f"reaches to position {span.stop - 1}, and the longest reference has {n_common} tokens."
+            f" Give references=[ids, ...] at least {span.stop} long, for example the other texts"
+        )
+    places = edit.places
+    known = {(i, j) for i in range(model.n_layers) for j in range(model.n_kv_heads)}
+    if places is not None and (not places or len(set(places)) < len(places) or set(places) - known):
+        raise ValueError(
+            f"places lists pairs (layer, key-value head), at least one and none twice; {name} has "
+            f"{places}, and {model.name} has layers 0 to {model.n_layers - 1} with key-value heads "
+            f"0 to {model.n_kv_heads - 1}. Leave places out to edit them all"
+        )
+
+
+def _check_asked(model: Model, asked: AskedText, name: str) -> None:
+    check_text(model, asked.text, name)
+    check_row(model, asked.after, f"what follows the chain of {name}")
+    check_row(model, asked.answer, f"the answer of {name}")
+
+
+def check_edits(
+    model: Model,
+    texts: Sequence[AskedText],
+    edits: Sequence[Sequence[StateEdit]],
+    references: Sequence[Sequence[int]],
+) -> None:
+    """Makes sure that every edit can be done, before any forward pass.
+
+    Raises:
+        ValueError: If a text, step, donor, place or reference does not fit.
+    """
+    if len(texts) != len(edits):
+        raise ValueError(
+            f"every text needs its own list of edits (an empty one is fine), received "
+            f"{len(texts)} texts and {len(edits)} lists"
+        )
+    for number, reference in enumerate(references):
+        check_row(model, reference, f"reference {number}")
+    n_common = max(map(len, references), default=0)
+    for number, (asked, of_text) in enumerate(zip(texts, edits, strict=True)):
+        _check_asked(model, asked, f"text {number}")
+        for place, edit in enumerate(of_text):
+            name = f"edit {place} of text {number}"
+            if edit.donor is not None:
+                _check_asked(model, edit.donor, f"the donor of {name}")
+            _check_edit(model, asked.text, edit, n_common, name)
+        longest = longest_answer(asked, of_text)
+        n_tokens = len(asked.text.ids) + len(asked.after) + longest
+        check_length(model, n_tokens, f"text {number}, with its longest answer,")
+
+
+def longest_answer(asked: AskedText, edits: Sequence[StateEdit]) -> int:
+    """Tokens of the longest answer of a text and its donors."""
+    donors = [edit.donor for edit in edits if edit.donor is not None]
+    return max(len(each.answer) for each in (asked, *donors))
