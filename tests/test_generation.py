@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import make_hf
 
+import interp.engine.decoding as decoding_module
 import interp.engine.generation as generation_module
 from interp.engine import generate
 from interp.interventions import Intervention, add
@@ -137,13 +138,13 @@ def test_finished_rows_cost_nothing(tiny: Any, monkeypatch: pytest.MonkeyPatch):
     free = generate(tiny, prompts, max_new_tokens=12)
     stop = [[free[0].ids[2]], [free[1].ids[1]]]
     read: list[int] = []
-    plain_body = generation_module.body
+    plain_body = decoding_module.body
 
     def count(model: Any, ids: Any, **settings: Any) -> Any:
         read.append(ids.numel() if ids.shape[1] == 1 else 0)
         return plain_body(model, ids, **settings)
 
-    monkeypatch.setattr(generation_module, "body", count)
+    monkeypatch.setattr(decoding_module, "body", count)
     written = generate(tiny, prompts, max_new_tokens=12, stop=stop)
     assert sum(g.stopped for g in written) >= 2
     assert sum(read) == sum(len(g.ids) - 1 for g in written)
@@ -269,7 +270,7 @@ def test_memory_shortage_halves_the_batch(tiny: Any, monkeypatch: pytest.MonkeyP
 def test_bad_input_is_refused_before_any_pass(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, prompts: Any, settings: Any, message: str
 ):
-    monkeypatch.setattr(generation_module, "body", None)
+    monkeypatch.setattr(decoding_module, "body", None)
     with pytest.raises(ValueError, match=message):
         generate(tiny, prompts, **{"max_new_tokens": 8, **settings})
 

@@ -11,6 +11,7 @@ ORDER = (
     "interp.organisms",
     "interp.training",
     "interp.interventions",
+    "interp.ablations",
     "interp.engine",
     "interp.states",
     "interp.tasks",
