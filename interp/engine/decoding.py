@@ -22,6 +22,7 @@ its place, and two models asked with one number answer alike where their distrib
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from interp.engine.editing import Editor
 from interp.interventions import Intervention, Receipt
-from interp.models.hooks import Handler
+from interp.models.hooks import Handler, hooked
 from interp.models.model import Model
 from interp.models.passes import body, check_length, check_row, new_cache, pad_right
 from interp.sites import Site
@@ -101,6 +102,15 @@ def check_request(
                 len(prompt) + max_new_tokens,
                 f"prompt {number} ({len(prompt)} tokens) with {max_new_tokens} new tokens",
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Reread:
+    """What came of reading the last tokens again."""
+
+    hidden: Float[Tensor, "batch d_model"]
+    receipts: list[Receipt]
+    """Their rows count the readings; their positions are those of the whole text."""
 
 
 class Decoder:
@@ -176,6 +186,61 @@ class Decoder:
             visible=self._real[:, None, : self._width + self._n_read] if padded else None,
             cache=self._cache,
         )[:, 0]
+
+    def reread(
+        self,
+        places: Sequence[int],
+        tails: Sequence[Sequence[int]],
+        interventions: Sequence[Intervention],
+    ) -> Reread:
+        """Reads the last tokens of rows once more under other interventions, for one answer each.
+
+        The rows' own cache stays as it is: the tokens are read on a copy, in which their first
+        reading is hidden.
+
+        Args:
+            places: Which row of the batch each reading is of; a row may be read several times.
+            tails: The last tokens of that row, which this reading reads again.
+            interventions: What to change; their `rows` count the readings, and their positions
+                the tokens of the tails.
+
+        Returns:
+            Final hidden states after the last token, and receipts.
+        """
+        n_keys, n_tail = self._width + self._n_read, max(len(tail) for tail in tails)
+        index = torch.tensor(places, device=self.model.device)
+        copy = new_cache(self.model)
+        for layer, kept in enumerate(self._cache.layers):
+            copy.update(kept.keys[index], kept.values[index], layer)
+        sizes = torch.tensor([len(tail) for tail in tails], device=index.device)
+        first = self._starts[index] + self._n_read - sizes  # position of each tail's first token
+        columns = torch.arange(n_keys, device=index.device)
+        # A prompt's tokens lie at their positions, later tokens behind the padding of the prompts.
+        positions = torch.where(
+            columns < self._width, columns, columns - self._width + self._starts[index, None]
+        )
+        before = self._real[index, :n_keys] & (positions < first[:, None])
+        own = torch.ones(n_tail, n_tail, dtype=torch.bool, device=index.device).tril()
+        editor = Editor(
+            self.model, interventions, {n: len(tail) for n, tail in enumerate(tails)}, writes=False
+        )
+        editor.move(range(len(tails)), [0] * len(tails), decoding=False)
+        with hooked(self.model, editor.handlers()):
+            hidden = body(
+                self.model,
+                pad_right(self.model, tails),
+                positions=first[:, None] + torch.arange(n_tail, device=index.device),
+                visible=torch.cat(
+                    [part.expand(len(tails), n_tail, -1) for part in (before[:, None], own)], 2
+                ),
+                cache=copy,
+            )
+        shifts = first.tolist()
+        receipts = [
+            replace(receipt, positions=tuple(at + shifts[receipt.row] for at in receipt.positions))
+            for receipt in editor.receipts({})
+        ]
+        return Reread(hidden[torch.arange(len(tails), device=index.device), sizes - 1], receipts)
 
     def keep(self, places: Sequence[int]) -> None:
         """Drops all rows but those at these places of the batch."""
