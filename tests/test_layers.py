@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "interp.progress",
+    "interp.scale",
     "interp.sites",
     "interp.models",
     "interp.organisms",
