@@ -302,22 +302,21 @@ def test_every_operator_at_every_place_while_writing(tiny: Any, operator: Any, p
             )
     written = generate(tiny, prompts, max_new_tokens=4, interventions=edits)
     for row, (prompt, found) in enumerate(zip(prompts, written, strict=True)):
-        ids = list(prompt)
-        for step in range(4):
-            n, end = len(prompt), len(ids)
-            span = {"all": range(end), "prompt": range(n), "generated": range(n, end)}
-            listed = span[positions] if isinstance(positions, str) else (0, n - 1)
+        n, ids = len(prompt), list(prompt)
+
+        def asked(end: int, n: int = n) -> list[int]:
+            spans = {"all": range(end), "prompt": range(n), "generated": range(n, end)}
+            return list(spans[positions]) if isinstance(positions, str) else [0, n - 1]
+
+        for token, logprob in zip(found.ids, found.logprobs, strict=True):
+            listed = tuple(asked(len(ids)))
             mine = [
-                Intervention(
-                    e.site, operator, e.vector, e.dose, positions=tuple(listed), head=e.head
-                )
+                Intervention(e.site, operator, e.vector, e.dose, positions=listed, head=e.head)
                 for e in edits
-                if e.rows == (row,) and len(listed)
+                if e.rows == (row,) and listed
             ]
             logprobs = run(tiny, [ids], interventions=mine, logits_at="last").last[0].log_softmax(0)
-            assert found.ids[step] == int(logprobs.argmax())
-            assert found.logprobs[step] == pytest.approx(float(logprobs.max()), abs=1e-4)
-            ids.append(found.ids[step])
-        assert [list(receipt.positions) for receipt in found.receipts] == [
-            sorted(span[positions] if isinstance(positions, str) else (0, n - 1))
-        ] * 5
+            assert token == int(logprobs.argmax())
+            assert logprob == pytest.approx(float(logprobs.max()), abs=1e-4)
+            ids.append(token)
+        assert [list(receipt.positions) for receipt in found.receipts] == [asked(n + 3)] * 5
