@@ -9,10 +9,12 @@ import pytest
 import torch
 from conftest import make_hf
 
+import interp.engine.decoding as decoding_module
 import interp.engine.generation as generation_module
 from interp.engine import generate
+from interp.engine.editing import Editor
 from interp.interventions import Intervention, add
-from interp.models import make_model
+from interp.models import hooked, make_model
 from interp.sites import Site
 
 EXACT = 1e-4
@@ -137,13 +139,13 @@ def test_finished_rows_cost_nothing(tiny: Any, monkeypatch: pytest.MonkeyPatch):
     free = generate(tiny, prompts, max_new_tokens=12)
     stop = [[free[0].ids[2]], [free[1].ids[1]]]
     read: list[int] = []
-    plain_body = generation_module.body
+    plain_body = decoding_module.body
 
     def count(model: Any, ids: Any, **settings: Any) -> Any:
         read.append(ids.numel() if ids.shape[1] == 1 else 0)
         return plain_body(model, ids, **settings)
 
-    monkeypatch.setattr(generation_module, "body", count)
+    monkeypatch.setattr(decoding_module, "body", count)
     written = generate(tiny, prompts, max_new_tokens=12, stop=stop)
     assert sum(g.stopped for g in written) >= 2
     assert sum(read) == sum(len(g.ids) - 1 for g in written)
@@ -179,6 +181,63 @@ def test_steered_writing_equals_reading_again(tiny: Any, positions: Any):
         one = expected[positions] if isinstance(positions, str) else tuple(sorted({0, n - 1}))
         assert landed == ([one] if number in rows else [])
     assert n_moved > 0
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_edits_and_receipts_under_both_caches_of_hugging_face(tiny: Any, kind: str):
+    """`hf.generate` with its own cache, edited through the hook door: tokens and receipts of ours.
+
+    The prompts are padded on the left by Hugging Face's rule. A compiled static cache would skip
+    hooks that are added later, so compilation is off.
+    """
+    prompts = [[1, 6, 17, 30], [18, 10], [4, 4, 5]]
+    edits = [push(rows=(0,)), push(positions="generated", rows=(0, 1)), push(positions=(-1,))]
+    expected = generate(tiny, prompts, max_new_tokens=9, interventions=edits)
+    lengths = {row: len(prompt) for row, prompt in enumerate(prompts)}
+    editor, passes = Editor(tiny, edits, lengths, writes=True), list[int]()
+
+    def advance(embedded: torch.Tensor) -> None:
+        n_read = len(passes)
+        first = [length - 4 if n_read == 0 else length + n_read - 1 for length in lengths.values()]
+        editor.move(range(3), first, decoding=n_read > 0)
+        passes.append(embedded.shape[1])
+
+    padded = torch.tensor([[0] * (4 - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (4 - n) + [1] * n for n in lengths.values()])
+    with hooked(tiny, [(Site(None, "embed"), advance), *editor.handlers()]):
+        found = tiny.hf.generate(
+            padded,
+            attention_mask=mask,
+            max_new_tokens=9,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+            cache_implementation=kind,
+            disable_compile=True,
+        )
+    assert passes == [4] + [1] * 8
+    assert found[:, 4:].tolist() == [list(g.ids) for g in expected]
+    receipts = editor.receipts(dict.fromkeys(range(3), 8))
+    ours = sorted((r for g in expected for r in g.receipts), key=lambda r: (r.intervention, r.row))
+    assert [(r.row, r.positions) for r in receipts] == [(r.row, r.positions) for r in ours]
+    assert [r.edit_norm for r in receipts] == pytest.approx([r.edit_norm for r in ours], rel=1e-4)
+
+
+def test_prefill_forms_no_table_of_tokens_against_tokens(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Rows of unlike length: the prompts are read causally, later tokens see one row of a table."""
+    tables: list[tuple[int, ...] | None] = []
+    plain_body = decoding_module.body
+
+    def look(model: Any, ids: Any, **settings: Any) -> Any:
+        visible = settings.get("visible")
+        tables.append(None if visible is None else tuple(visible.shape))
+        return plain_body(model, ids, **settings)
+
+    monkeypatch.setattr(decoding_module, "body", look)
+    generate(tiny, [[1, 6, 17, 30], [18, 10]], max_new_tokens=3)
+    assert tables == [None, (2, 1, 5), (2, 1, 6)]
 
 
 def test_first_new_token_moves(tiny: Any):
@@ -269,7 +328,7 @@ def test_memory_shortage_halves_the_batch(tiny: Any, monkeypatch: pytest.MonkeyP
 def test_bad_input_is_refused_before_any_pass(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, prompts: Any, settings: Any, message: str
 ):
-    monkeypatch.setattr(generation_module, "body", None)
+    monkeypatch.setattr(decoding_module, "body", None)
     with pytest.raises(ValueError, match=message):
         generate(tiny, prompts, **{"max_new_tokens": 8, **settings})
 

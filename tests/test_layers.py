@@ -6,11 +6,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "interp.progress",
+    "interp.scale",
     "interp.sites",
     "interp.models",
     "interp.organisms",
     "interp.training",
     "interp.interventions",
+    "interp.ablations",
     "interp.engine",
     "interp.states",
     "interp.tasks",

@@ -2,6 +2,20 @@
 
 from interp.engine.branches import Branch, BranchScore, score_branches
 from interp.engine.generation import Generation, generate
+from interp.engine.routing import route
 from interp.engine.running import Run, run
+from interp.engine.sources import Routing, Step, disagree
 
-__all__ = ["Branch", "BranchScore", "Generation", "Run", "generate", "run", "score_branches"]
+__all__ = [
+    "Branch",
+    "BranchScore",
+    "Generation",
+    "Routing",
+    "Run",
+    "Step",
+    "disagree",
+    "generate",
+    "route",
+    "run",
+    "score_branches",
+]

@@ -1,9 +1,8 @@
 """Writing: batched decoding in which no row notices the others.
 
-Prompts are padded on the left, with the padding hidden by an explicit table and positions counted
-from each row's own first token. A row that reaches a stop sequence leaves the batch at once and
-costs nothing more. Random choices are drawn per row from a seed of its own, so a row writes the
-same text alone, in a batch, and in a batch of other size.
+A row that reaches a stop sequence leaves the batch at once and costs nothing more. Random choices
+are drawn per row from a seed of its own, so a row writes the same text alone, in a batch, and in a
+batch of other size or order. How a batch is read is the business of `interp.engine.decoding`.
 
 Interventions act on the prompt and on every generated token that the model reads. The first new
 token is predicted from the last prompt token: to move it, an intervention must include that one
@@ -21,12 +20,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.engine.batching import in_halves
-from interp.engine.editing import Editor, check_rows_exist
-from interp.engine.running import pad_left
-from interp.interventions import Intervention, Receipt
+from interp.engine.decoding import Decoder, check_request, draws_of, pick_tokens
+from interp.engine.editing import check_rows_exist
+from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.hooks import hooked
 from interp.models.model import Model
-from interp.models.passes import body, check_length, check_row, nan_error, new_cache, unembed
+from interp.models.passes import nan_error, unembed
 from interp.progress import track
 
 
@@ -57,7 +56,6 @@ class _Row:
     """A row while it is written."""
 
     number: int
-    prompt: Sequence[int]
     draws: Float[Tensor, " step"] | None
     """One uniform number per new token; None chooses the most likely."""
     ids: list[int] = field(default_factory=list[int])
@@ -68,20 +66,6 @@ class _Row:
         self.ids.append(token)
         self.logprobs.append(logprob)
         self.stopped = any(tuple(self.ids[-len(end) :]) == end for end in stop)
-
-
-def _choose(
-    logits: Float[Tensor, "batch d_vocab"],
-    draws: Float[Tensor, " batch"] | None,
-    temperature: float,
-) -> Int[Tensor, " batch"]:
-    """The most likely token, or the one at the drawn place of the cumulative distribution."""
-    if draws is None:
-        return logits.argmax(-1)
-    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
-    places = draws.to(logits.device)[:, None] * cumulative[:, -1:]
-    chosen = torch.searchsorted(cumulative, places, right=True)[:, 0]
-    return chosen.clamp_max(logits.shape[-1] - 1)
 
 
 def _write_token(
@@ -95,62 +79,39 @@ def _write_token(
         raise nan_error(model, f"row {rows[bad].number} after {len(rows[bad].ids)} new tokens")
     step = len(rows[0].ids)
     drawn = [row.draws[step] for row in rows if row.draws is not None]
-    chosen = _choose(logits, torch.stack(drawn) if drawn else None, settings.temperature)
+    chosen = pick_tokens(logits, torch.stack(drawn) if drawn else None, settings.temperature)
     logprobs = logits.gather(1, chosen[:, None])[:, 0] - total
     for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
         row.push(token, logprob, settings.stop)
     return chosen
 
 
-def _decode(model: Model, rows: Sequence[_Row], settings: _Settings, editor: Editor) -> None:
+def _decode(model: Model, rows: Sequence[_Row], settings: _Settings, decoder: Decoder) -> None:
     """Writes all rows to their ends."""
-    padded = pad_left(model, [row.prompt for row in rows])
-    real, width, cache = padded.real, padded.ids.shape[1], new_cache(model)
-    editor.move(
-        [row.number for row in rows], [len(row.prompt) - width for row in rows], decoding=False
-    )
-    hidden = body(
-        model, padded.ids, positions=padded.positions, visible=padded.visible, cache=cache
-    )[:, -1]
+    hidden = decoder.read_prompts()
     while True:
         chosen = _write_token(model, hidden, rows, settings)
         if len(rows[0].ids) == settings.max_new_tokens or all(row.stopped for row in rows):
             return
         if any(row.stopped for row in rows):
             kept = [place for place, row in enumerate(rows) if not row.stopped]
-            rows = [rows[place] for place in kept]
-            index = torch.tensor(kept, device=real.device)
-            cache.batch_select_indices(index)
-            chosen, real = chosen[index], real[index]
-        real = torch.cat([real, torch.ones_like(real[:, :1])], 1)
-        positions = [len(row.prompt) + len(row.ids) - 1 for row in rows]
-        editor.move([row.number for row in rows], positions, decoding=True)
-        hidden = body(
-            model,
-            chosen[:, None],
-            positions=torch.tensor(positions, device=real.device)[:, None],
-            visible=None if bool(real.all()) else real[:, None],
-            cache=cache,
-        )[:, -1]
-
-
-def _start(number: int, prompt: Sequence[int], settings: _Settings, seed: int | None) -> _Row:
-    if seed is None:
-        return _Row(number, prompt, None)
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.rand(settings.max_new_tokens, generator=generator, dtype=torch.float64)
-    return _Row(number, prompt, draws)
+            rows, chosen = [rows[place] for place in kept], chosen[kept]
+            decoder.keep(kept)
+        hidden = decoder.read(chosen)
 
 
 def _generate_batch(
     model: Model, jobs: Sequence[tuple[int, Sequence[int], int | None]], settings: _Settings
 ) -> list[Generation]:
-    rows = [_start(number, prompt, settings, seed) for number, prompt, seed in jobs]
-    lengths = {row.number: len(row.prompt) for row in rows}
-    editor = Editor(model, settings.interventions, lengths, writes=True)
-    with hooked(model, editor.handlers()):
-        _decode(model, rows, settings, editor)
-    receipts = editor.receipts({row.number: len(row.ids) - 1 for row in rows})
+    n_new = settings.max_new_tokens
+    rows = [
+        _Row(number, None if seed is None else draws_of(seed, n_new)) for number, _, seed in jobs
+    ]
+    prompts = {number: prompt for number, prompt, _ in jobs}
+    decoder = Decoder(model, prompts, settings.interventions, max_new_tokens=n_new)
+    with hooked(model, decoder.handlers()):
+        _decode(model, rows, settings, decoder)
+    receipts = decoder.receipts({row.number: len(row.ids) - 1 for row in rows})
     return [
         Generation(
             tuple(row.ids),
@@ -160,33 +121,6 @@ def _generate_batch(
         )
         for row in rows
     ]
-
-
-def _check(
-    model: Model, prompts: Sequence[Sequence[int]], settings: _Settings, seeds: Sequence[int] | None
-) -> None:
-    if settings.max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens must be at least 1, received {settings.max_new_tokens}")
-    if any(not end for end in settings.stop):
-        raise ValueError("a stop sequence must hold at least one token; leave empty ones out")
-    if settings.temperature < 0:
-        raise ValueError(f"temperature must be 0 (greedy) or more, received {settings.temperature}")
-    if (settings.temperature > 0) != (seeds is not None):
-        raise ValueError(
-            f"drawing tokens needs one seed per prompt and choosing the most likely needs none; "
-            f"received temperature {settings.temperature} and seeds {seeds}. Example: "
-            f"temperature=1.0, seeds=range(len(prompts))"
-        )
-    if seeds is not None and len(seeds) != len(prompts):
-        raise ValueError(f"one seed per prompt: received {len(seeds)} for {len(prompts)} prompts")
-    for number, prompt in enumerate(prompts):
-        check_row(model, prompt, f"prompt {number}")
-        check_length(
-            model,
-            len(prompt) + settings.max_new_tokens,
-            f"prompt {number} ({len(prompt)} tokens) with {settings.max_new_tokens} new tokens",
-        )
-    check_rows_exist(settings.interventions, len(prompts))
 
 
 @torch.no_grad()
@@ -226,7 +160,16 @@ def generate(
     """
     ends = tuple(tuple(end) for end in stop)
     settings = _Settings(max_new_tokens, ends, temperature, interventions)
-    _check(model, prompts, settings, seeds)
+    check_request(
+        [model],
+        prompts,
+        max_new_tokens=max_new_tokens,
+        stop=ends,
+        temperature=temperature,
+        seeds=seeds,
+    )
+    check_rows_exist(interventions, len(prompts))
+    check_widths(model, interventions)
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     written: dict[int, Generation] = {}

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.engine.batching import in_halves
 from interp.engine.editing import Editor, check_rows_exist
-from interp.interventions import Intervention, Receipt
+from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model
 from interp.models.passes import body, check_row, nan_error, pad_right, unembed
@@ -82,10 +83,70 @@ def _capture_into(store: dict[Site, Tensor], site: Site) -> Handler:
     return capture
 
 
-def _check_finite(model: Model, logits: Sequence[Tensor]) -> None:
-    for number, row in enumerate(logits):
+def _check_finite(model: Model, numbers: Sequence[int], logits: Sequence[Tensor]) -> None:
+    for number, row in zip(numbers, logits, strict=True):
         if not bool(torch.isfinite(row.sum())) and not bool(torch.isfinite(row).all()):
             raise nan_error(model, f"row {number}")
+
+
+@dataclass(frozen=True)
+class _Request:
+    interventions: Sequence[Intervention]
+    capture: Sequence[Site]
+    logits_at: Literal["all", "last"]
+    pad_side: Literal["left", "right"]
+
+
+def _read(model: Model, rows: Mapping[int, Sequence[int]], request: _Request) -> Run:
+    """One pass over rows under their numbers."""
+    lengths = [len(row) for row in rows.values()]
+    left = request.pad_side == "left"
+    starts = [max(lengths) - length if left else 0 for length in lengths]
+    editor = Editor(
+        model, request.interventions, dict(zip(rows, lengths, strict=True)), writes=False
+    )
+    editor.move(list(rows), [-start for start in starts], decoding=False)
+    store: dict[Site, Tensor] = {}
+    looks = [(site, _capture_into(store, site)) for site in dict.fromkeys(request.capture)]
+    with hooked(model, [*editor.handlers(), *looks]):
+        if left:
+            padded = pad_left(model, list(rows.values()))
+            positions = None if padded.visible is None else padded.positions
+            hidden = body(model, padded.ids, positions=positions, visible=padded.visible)
+        else:
+            hidden = body(model, pad_right(model, list(rows.values())))
+    spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    if request.logits_at == "last":
+        ends = torch.tensor([span.stop - 1 for span in spans], device=hidden.device)
+        logits = tuple(unembed(model, hidden[torch.arange(len(rows)), ends])[:, None])
+    else:
+        whole = unembed(model, hidden)
+        logits = tuple(whole[row, span] for row, span in enumerate(spans))
+    _check_finite(model, list(rows), logits)
+    captures = {
+        site: tuple(store[site][row, span] for row, span in enumerate(spans)) for site in store
+    }
+    return Run(logits, captures, tuple(editor.receipts({})))
+
+
+def _read_in_memory(model: Model, rows: Mapping[int, Sequence[int]], request: _Request) -> Run:
+    """The pass in one go, or in parts where memory does not suffice."""
+    parts: list[Run] = []
+
+    def work(numbers: Sequence[int]) -> Sequence[int]:
+        parts.append(_read(model, {number: rows[number] for number in numbers}, request))
+        return numbers
+
+    in_halves(work, list(rows))
+    receipts = [receipt for part in parts for receipt in part.receipts]
+    return Run(
+        tuple(logits for part in parts for logits in part.logits),
+        {
+            site: tuple(activation for part in parts for activation in part.captures[site])
+            for site in parts[0].captures
+        },
+        tuple(sorted(receipts, key=lambda receipt: (receipt.intervention, receipt.row))),
+    )
 
 
 @torch.no_grad()
@@ -96,9 +157,9 @@ def run(
     interventions: Sequence[Intervention] = (),
     capture: Sequence[Site] = (),
     logits_at: Literal["all", "last"] = "all",
-    pad_side: Literal["left", "right"] = "left",
+    pad_side: Literal["left", "right"] = "right",
 ) -> Run:
-    """Reads a batch of rows in one pass.
+    """Reads a batch of rows in one pass, or in parts where that does not fit into memory.
 
     Args:
         model: The model.
@@ -106,7 +167,8 @@ def run(
         interventions: What to change; at one site they act in the order given.
         capture: Sites whose activations are returned (copies, on the model's device).
         logits_at: All positions, or only the last of each row, which saves memory and time.
-        pad_side: Where shorter rows are padded; the results are the same.
+        pad_side: Where shorter rows are padded; the results are the same. Padding on the left
+            needs a table of every token against every other, so it costs more memory.
 
     Returns:
         Logits, captures and receipts.
@@ -118,31 +180,8 @@ def run(
     for number, row in enumerate(rows):
         check_row(model, row, f"row {number}")
     check_rows_exist(interventions, len(rows))
+    check_widths(model, interventions)
     if not rows:
         return Run((), {site: () for site in capture}, ())
-    lengths = [len(row) for row in rows]
-    starts = [max(lengths) - length if pad_side == "left" else 0 for length in lengths]
-    editor = Editor(model, interventions, dict(enumerate(lengths)), writes=False)
-    editor.move(range(len(rows)), [-start for start in starts], decoding=False)
-    store: dict[Site, Tensor] = {}
-    looks = [(site, _capture_into(store, site)) for site in dict.fromkeys(capture)]
-    with hooked(model, [*editor.handlers(), *looks]):
-        if pad_side == "left":
-            padded = pad_left(model, rows)
-            given = padded.visible is not None
-            positions = padded.positions if given else None
-            hidden = body(model, padded.ids, positions=positions, visible=padded.visible)
-        else:
-            hidden = body(model, pad_right(model, rows))
-    spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    if logits_at == "last":
-        ends = torch.tensor([span.stop - 1 for span in spans], device=hidden.device)
-        logits = tuple(unembed(model, hidden[torch.arange(len(rows)), ends])[:, None])
-    else:
-        whole = unembed(model, hidden)
-        logits = tuple(whole[row, span] for row, span in enumerate(spans))
-    _check_finite(model, logits)
-    captures = {
-        site: tuple(store[site][row, span] for row, span in enumerate(spans)) for site in store
-    }
-    return Run(logits, captures, tuple(editor.receipts({})))
+    request = _Request(interventions, capture, logits_at, pad_side)
+    return _read_in_memory(model, dict(enumerate(rows)), request)

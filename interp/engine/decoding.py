@@ -1,0 +1,265 @@
+"""Decoding: a model that reads a batch of prompts, and then one token per row, on its own cache.
+
+`generate` drives one `Decoder`, `route` one per model. A decoder knows what its model has read and
+nothing of how the next token is chosen::
+
+    decoder = Decoder(model, {0: prompt, 1: other}, interventions, max_new_tokens=20)
+    with hooked(model, decoder.handlers()):
+        hidden = decoder.read_prompts()        # final hidden state of the last token of each row
+        hidden = decoder.read(tokens)          # after one more token per row
+        decoder.keep([1])                      # row 0 has ended and costs nothing more
+
+Prompts are padded at the end and read causally, so prefill needs no mask: no table of every token
+against every other is ever formed. The padding stays in the cache, between a short prompt and
+what follows it, and is hidden from every later token by one row of a table; positions are counted
+from each row's own first token.
+
+Random choices take one uniform number per row and step, from a seed of the row's own. The number is
+looked up in the cumulative distribution, so what a row writes depends on neither its neighbours nor
+its place, and two models asked with one number answer alike where their distributions agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.engine.editing import Editor
+from interp.interventions import Intervention, Receipt
+from interp.models.hooks import Handler, hooked
+from interp.models.model import Model
+from interp.models.passes import body, check_length, check_row, new_cache, pad_right
+from interp.sites import Site
+
+
+def draws_of(seed: int, n: int) -> Float[Tensor, " step"]:
+    """The uniform numbers that belong to a seed, one per new token, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(n, generator=generator, dtype=torch.float64)
+
+
+def pick_tokens(
+    logits: Float[Tensor, "batch d_vocab"],
+    draws: Float[Tensor, " batch"] | None,
+    temperature: float,
+) -> Int[Tensor, " batch"]:
+    """Chooses one token per row.
+
+    Args:
+        logits: What the model says.
+        draws: One uniform number per row; None takes the most likely token.
+        temperature: What logits are divided by before drawing.
+
+    Returns:
+        The most likely token, or the one at the drawn place of the cumulative distribution.
+    """
+    if draws is None:
+        return logits.argmax(-1)
+    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
+    places = draws.to(logits.device)[:, None] * cumulative[:, -1:]
+    chosen = torch.searchsorted(cumulative, places, right=True)[:, 0]
+    return chosen.clamp_max(logits.shape[-1] - 1)
+
+
+def check_request(
+    models: Sequence[Model],
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop: Sequence[Sequence[int]],
+    temperature: float,
+    seeds: Sequence[int] | None,
+) -> None:
+    """All that can be wrong with a request to write, before any forward pass.
+
+    Raises:
+        ValueError: If a number is out of range, seeds and temperature do not go together, or a
+            prompt is empty, holds an unknown id or leaves no room in the context of a model.
+    """
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be at least 1, received {max_new_tokens}")
+    if any(not end for end in stop):
+        raise ValueError("a stop sequence must hold at least one token; leave empty ones out")
+    if temperature < 0:
+        raise ValueError(f"temperature must be 0 (greedy) or more, received {temperature}")
+    if (temperature > 0) != (seeds is not None):
+        raise ValueError(
+            f"drawing tokens needs one seed per prompt and choosing the most likely needs none; "
+            f"received temperature {temperature} and seeds {seeds}. Example: "
+            f"temperature=1.0, seeds=range(len(prompts))"
+        )
+    if seeds is not None and len(seeds) != len(prompts):
+        raise ValueError(f"one seed per prompt: received {len(seeds)} for {len(prompts)} prompts")
+    for model in models:
+        for number, prompt in enumerate(prompts):
+            check_row(model, prompt, f"prompt {number}")
+            check_length(
+                model,
+                len(prompt) + max_new_tokens,
+                f"prompt {number} ({len(prompt)} tokens) with {max_new_tokens} new tokens",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Reread:
+    """What came of reading the last tokens again."""
+
+    hidden: Float[Tensor, "batch d_model"]
+    receipts: list[Receipt]
+    """Their rows count the readings; their positions are those of the whole text."""
+
+
+class Decoder:
+    """One model reading the rows of one batch."""
+
+    def __init__(
+        self,
+        model: Model,
+        prompts: Mapping[int, Sequence[int]],
+        interventions: Sequence[Intervention],
+        *,
+        max_new_tokens: int,
+    ) -> None:
+        """Makes the tables; nothing is read yet.
+
+        Args:
+            model: The reader.
+            prompts: Row number -> token ids, in the order of the batch.
+            interventions: What to change; their `rows` are these row numbers.
+            max_new_tokens: Most tokens that a row can come to.
+
+        Raises:
+            ValueError: If an intervention does not fit the model or a row.
+        """
+        self.model = model
+        self._prompts = list(prompts.values())
+        self._rows = list(prompts)
+        self._lengths = [len(prompt) for prompt in self._prompts]
+        self._width, self._n_read = max(self._lengths), 0
+        self._cache = new_cache(model)
+        n_pads = torch.tensor([self._width - n for n in self._lengths], device=model.device)
+        columns = torch.arange(self._width + max_new_tokens, device=model.device)
+        self._starts = self._width - n_pads
+        self._real = (columns < self._starts[:, None]) | (columns >= self._width)
+        self._editor = Editor(
+            model, interventions, dict(zip(self._rows, self._lengths, strict=True)), writes=True
+        )
+
+    def handlers(self) -> list[tuple[Site, Handler]]:
+        """The edits, for the hook door."""
+        return self._editor.handlers()
+
+    def read_prompts(self) -> Float[Tensor, "batch d_model"]:
+        """Reads all prompts.
+
+        Returns:
+            The final hidden state of the last token of each.
+        """
+        self._editor.move(self._rows, [0] * len(self._rows), decoding=False)
+        hidden = body(self.model, pad_right(self.model, self._prompts), cache=self._cache)
+        return self.at_ends(hidden)
+
+    def at_ends(self, activation: Float[Tensor, "batch pos ..."]) -> Float[Tensor, "batch ..."]:
+        """What belongs to the last token read of each row, in an activation of the last pass."""
+        if self._n_read:
+            return activation[:, -1]
+        return activation[torch.arange(len(self._rows), device=activation.device), self._starts - 1]
+
+    def read(self, tokens: Int[Tensor, " batch"]) -> Float[Tensor, "batch d_model"]:
+        """Reads one more token of each row.
+
+        Returns:
+            The final hidden states after it.
+        """
+        positions = [length + self._n_read for length in self._lengths]
+        self._editor.move(self._rows, positions, decoding=True)
+        self._n_read += 1
+        padded = any(length < self._width for length in self._lengths)
+        return body(
+            self.model,
+            tokens[:, None],
+            positions=(self._starts + self._n_read - 1)[:, None],
+            visible=self._real[:, None, : self._width + self._n_read] if padded else None,
+            cache=self._cache,
+        )[:, 0]
+
+    def reread(
+        self,
+        places: Sequence[int],
+        tails: Sequence[Sequence[int]],
+        interventions: Sequence[Intervention],
+    ) -> Reread:
+        """Reads the last tokens of rows once more under other interventions, for one answer each.
+
+        The rows' own cache stays as it is: the tokens are read on a copy, in which their first
+        reading is hidden.
+
+        Args:
+            places: Which row of the batch each reading is of; a row may be read several times.
+            tails: The last tokens of that row, which this reading reads again.
+            interventions: What to change; their `rows` count the readings, and their positions
+                the tokens of the tails.
+
+        Returns:
+            Final hidden states after the last token, and receipts.
+        """
+        n_keys, n_tail = self._width + self._n_read, max(len(tail) for tail in tails)
+        index = torch.tensor(places, device=self.model.device)
+        copy = new_cache(self.model)
+        for layer, kept in enumerate(self._cache.layers):
+            copy.update(kept.keys[index], kept.values[index], layer)
+        sizes = torch.tensor([len(tail) for tail in tails], device=index.device)
+        first = self._starts[index] + self._n_read - sizes  # position of each tail's first token
+        columns = torch.arange(n_keys, device=index.device)
+        # A prompt's tokens lie at their positions, later tokens behind the padding of the prompts.
+        positions = torch.where(
+            columns < self._width, columns, columns - self._width + self._starts[index, None]
+        )
+        before = self._real[index, :n_keys] & (positions < first[:, None])
+        own = torch.ones(n_tail, n_tail, dtype=torch.bool, device=index.device).tril()
+        editor = Editor(
+            self.model, interventions, {n: len(tail) for n, tail in enumerate(tails)}, writes=False
+        )
+        editor.move(range(len(tails)), [0] * len(tails), decoding=False)
+        with hooked(self.model, editor.handlers()):
+            hidden = body(
+                self.model,
+                pad_right(self.model, tails),
+                positions=first[:, None] + torch.arange(n_tail, device=index.device),
+                visible=torch.cat(
+                    [part.expand(len(tails), n_tail, -1) for part in (before[:, None], own)], 2
+                ),
+                cache=copy,
+            )
+        shifts = first.tolist()
+        receipts = [
+            replace(receipt, positions=tuple(at + shifts[receipt.row] for at in receipt.positions))
+            for receipt in editor.receipts({})
+        ]
+        return Reread(hidden[torch.arange(len(tails), device=index.device), sizes - 1], receipts)
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Drops all rows but those at these places of the batch."""
+        index = torch.tensor(places, device=self.model.device)
+        self._cache.batch_select_indices(index)
+        self._real, self._starts = self._real[index], self._starts[index]
+        self._rows = [self._rows[place] for place in places]
+        self._lengths = [self._lengths[place] for place in places]
+
+    def receipts(self, n_read: Mapping[int, int]) -> list[Receipt]:
+        """Compares what was edited with what was asked for.
+
+        Args:
+            n_read: Row number -> new tokens that it has read.
+
+        Returns:
+            One receipt per intervention and row.
+
+        Raises:
+            RuntimeError: If an edit is missing, doubled, or was not asked for.
+        """
+        return self._editor.receipts(n_read)

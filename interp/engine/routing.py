@@ -1,0 +1,365 @@
+"""Routing: two models of a pair write one text, and a rule says for each token which of them does.
+
+At every step base and post have both read the same text, each on a cache of its own. `choose` sees
+what they say about the next token and names the source whose token is written; then both read it::
+
+    def choose(step):                      # the post model only where the base is unsure
+        unsure = step.logprobs["base"].max() < -1.0
+        return "post" if unsure else "base"
+
+    route(pair, prompts, choose=choose, max_new_tokens=200, stop=[[eos]])
+
+*Candidates* are further sources: the base model under named interventions, such as one steering
+vector at several doses and, beside them in the same batch, random vectors of the same norm. A
+candidate proposes one token and is then forgotten: what is written enters the base's own cache as
+read without the candidate's vector. This is the published protocol of hybrid decoding (Venhoff et
+al., arXiv 2510.07364, and its code): where the greedy tokens of base and post differ, steered base
+models propose, and the proposal that post finds likeliest is taken::
+
+    def guardrail(step):
+        if not step.candidates:
+            return "base"
+        return max(step.candidates, key=lambda name: step.logprobs["post"][step.proposed[name]])
+
+`window` says how far back a candidate's vector reaches: the last position only (1), the last few,
+or 'all' (each candidate then keeps a cache of its own, which has read the whole text steered; it
+costs a row of the batch at every step). `offer` says when candidates are asked: by default where
+the two models disagree. Rules that must not use the post model (what the base could do by itself)
+read `step.captures["base"]`.
+
+Since a rule that picks among many proposals with the post model's help lifts any proposals, compare
+only with controls that have as many candidates, the same `offer` and the same `choose`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.engine.batching import in_halves
+from interp.engine.decoding import Decoder, check_request, draws_of, pick_tokens
+from interp.engine.editing import Editor, check_rows_exist
+from interp.engine.sources import Choice, Routing, Settings, Step, addressed, disagree, merged
+from interp.interventions import Intervention, Receipt, check_widths
+from interp.models.hooks import Handler, hooked
+from interp.models.model import Model, check_site
+from interp.models.pair import ModelPair
+from interp.models.passes import nan_error, unembed
+from interp.progress import track
+from interp.sites import Site
+
+
+@dataclass
+class _Row:
+    """A row while it is written."""
+
+    number: int
+    prompt: Sequence[int]
+    draws: Float[Tensor, " step"] | None
+    ids: list[int] = field(default_factory=list[int])
+    sources: list[str] = field(default_factory=list[str])
+    proposed: list[dict[str, int]] = field(default_factory=list[dict[str, int]])
+    logprobs: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    stopped: bool = False
+
+
+class _Voice:
+    """One model of the pair with its decoder; the door is open only while it reads."""
+
+    def __init__(self, model: Model, decoder: Decoder, capture: Sequence[Site]) -> None:
+        self.model, self.decoder = model, decoder
+        self.captures: dict[Site, Tensor] = {}
+        self._looks: list[tuple[Site, Handler]] = [(site, self._keep(site)) for site in capture]
+
+    def _keep(self, site: Site) -> Handler:
+        def keep(activation: Tensor) -> None:
+            self.captures[site] = self.decoder.at_ends(activation).clone()
+
+        return keep
+
+    def read(self, tokens: Sequence[int] | None) -> Float[Tensor, "batch d_vocab"]:
+        """Logits after the prompts (None) or after one more token per row."""
+        with hooked(self.model, [*self.decoder.handlers(), *self._looks]):
+            if tokens is None:
+                hidden = self.decoder.read_prompts()
+            else:
+                hidden = self.decoder.read(torch.tensor(tokens, device=self.model.device))
+        return unembed(self.model, hidden)
+
+
+class _Writer:
+    """All that writes one batch."""
+
+    def __init__(self, pair: ModelPair, rows: Sequence[_Row], settings: Settings) -> None:
+        self._settings = settings
+        self._all_rows, self._rows = list(rows), list(rows)
+        prompts = {row.number: row.prompt for row in rows}
+        self._lines = [(number, "base") for number in prompts]
+        if settings.window == "all":
+            self._lines += [
+                (r.number, name) for r in rows for name in settings.offered_to(r.number)
+            ]
+        self._all_lines = list(self._lines)
+        edits, self._names = addressed(self._lines, settings)
+        n_new, capture = settings.max_new_tokens, settings.capture
+        lines = {n: prompts[row] for n, (row, _) in enumerate(self._lines)}
+        base = Decoder(pair.base, lines, edits, max_new_tokens=n_new)
+        post = Decoder(pair.post, prompts, settings.post, max_new_tokens=n_new)
+        self._base = _Voice(pair.base, base, capture)
+        self._post = _Voice(pair.post, post, capture)
+        self._receipts: dict[tuple[int, str], list[Receipt]] = {}
+
+    def write(self) -> list[Routing]:
+        """Writes all rows to their ends."""
+        tokens = None
+        while True:
+            lines = None if tokens is None else [tokens[row] for row, _ in self._lines]
+            posts = None if tokens is None else [tokens[row.number] for row in self._rows]
+            self._write_tokens(self._base.read(lines), self._post.read(posts))
+            if len(self._rows[0].ids) == self._settings.max_new_tokens:
+                break
+            if any(row.stopped for row in self._rows):
+                self._drop()
+            if not self._rows:
+                break
+            tokens = {row.number: row.ids[-1] for row in self._rows}
+        return self._results()
+
+    def _drop(self) -> None:
+        """Ends the rows that have stopped."""
+        going = [place for place, row in enumerate(self._rows) if not row.stopped]
+        self._rows = [self._rows[place] for place in going]
+        numbers = {row.number for row in self._rows}
+        lines = [place for place, (row, _) in enumerate(self._lines) if row in numbers]
+        self._lines = [self._lines[place] for place in lines]
+        if self._rows:
+            self._post.decoder.keep(going)
+            self._base.decoder.keep(lines)
+
+    def _step(self, row: _Row, logits: Mapping[str, Tensor], place: int) -> Step:
+        """What the sources in `logits` say about one row."""
+        stacked = torch.stack(list(logits.values()))
+        logprobs = stacked.log_softmax(-1)
+        bad = [name for name, of in zip(logits, logprobs, strict=True) if of.isnan().any()]
+        if bad:
+            model = self._post.model if bad[0] == "post" else self._base.model
+            where = f"row {row.number} after {len(row.ids)} new tokens, source {bad[0]!r}"
+            raise nan_error(model, where)
+        draws = None if row.draws is None else row.draws[len(row.ids)].expand(len(stacked))
+        tokens = pick_tokens(stacked, draws, self._settings.temperature).tolist()
+        voices = {"base": self._base, "post": self._post}
+        return Step(
+            row.number,
+            row.prompt,
+            tuple(row.ids),
+            dict(zip(logits, logprobs, strict=True)),
+            dict(zip(logits, tokens, strict=True)),
+            {name: {s: at[place] for s, at in v.captures.items()} for name, v in voices.items()},
+        )
+
+    def _write_tokens(self, base: Tensor, post: Tensor) -> None:
+        """Asks the candidates where they are offered, lets the rule choose, and writes it down."""
+        heard = [{"base": base[n], "post": post[n]} for n in range(len(self._rows))]
+        steps = [
+            self._step(*of_row, n) for n, of_row in enumerate(zip(self._rows, heard, strict=True))
+        ]
+        offered = [n for n, step in enumerate(steps) if self._settings.offer(step)]
+        if self._settings.window == "all":
+            places = {row.number: n for n, row in enumerate(self._rows)}
+            for line, (row, name) in enumerate(self._lines):
+                if name != "base" and places[row] in offered:
+                    heard[places[row]][name] = base[line]
+        else:
+            self._ask_candidates(offered, heard)
+        for place, row in enumerate(self._rows):
+            step = steps[place]
+            if len(heard[place]) > 2:
+                step = self._step(row, heard[place], place)
+            self._push(row, step)
+
+    def _ask_candidates(self, offered: Sequence[int], heard: list[dict[str, Tensor]]) -> None:
+        """Reads the last tokens again under each candidate's interventions."""
+        rows = self._rows
+        forks = [(n, name) for n in offered for name in self._settings.offered_to(rows[n].number)]
+        if not forks:
+            return
+        window = self._settings.window
+        assert window != "all"
+        tails = [[*rows[n].prompt[-window:], *rows[n].ids][-window:] for n, _ in forks]
+        lines = [(rows[n].number, name) for n, name in forks]
+        edits, names = addressed(lines, self._settings)
+        reread = self._base.decoder.reread([n for n, _ in forks], tails, edits)
+        logits = unembed(self._base.model, reread.hidden)
+        for (n, name), of_fork in zip(forks, logits, strict=True):
+            heard[n][name] = of_fork
+        self._file(reread.receipts, lines, names)
+
+    def _file(
+        self,
+        receipts: Sequence[Receipt],
+        lines: Sequence[tuple[int, str]],
+        names: Sequence[tuple[str | None, int]],
+    ) -> None:
+        """Puts receipts under their row and source."""
+        for receipt in receipts:
+            line, (_, place) = lines[receipt.row], names[receipt.intervention]
+            filed = replace(receipt, row=line[0], intervention=place)
+            self._receipts.setdefault(line, []).append(filed)
+
+    def _push(self, row: _Row, step: Step) -> None:
+        choice = self._settings.choose(step)
+        source, token = (choice, None) if isinstance(choice, str) else choice
+        if source not in step.proposed or not 0 <= (token or 0) < self._base.model.d_vocab:
+            raise ValueError(
+                f"`choose` must name a source that was asked ({', '.join(step.proposed)}), if it "
+                f"likes with a token id; for row {row.number} it returned {choice!r} after "
+                f"{len(row.ids)} new tokens. Candidates are there only where `offer` is true: "
+                f"see step.candidates"
+            )
+        token = step.proposed[source] if token is None else token
+        row.ids.append(token)
+        row.sources.append(source)
+        row.proposed.append(dict(step.proposed))
+        values = torch.stack([of_source[token] for of_source in step.logprobs.values()])
+        row.logprobs.append(dict(zip(step.logprobs, values.tolist(), strict=True)))
+        row.stopped = any(tuple(row.ids[-len(end) :]) == end for end in self._settings.stop)
+
+    def _results(self) -> list[Routing]:
+        n_read = {row.number: len(row.ids) - 1 for row in self._all_rows}
+        of_lines = {n: n_read[row] for n, (row, _) in enumerate(self._all_lines)}
+        self._file(self._base.decoder.receipts(of_lines), self._all_lines, self._names)
+        for receipt in self._post.decoder.receipts(n_read):
+            self._receipts.setdefault((receipt.row, "post"), []).append(receipt)
+        return [self._result(row) for row in self._all_rows]
+
+    def _result(self, row: _Row) -> Routing:
+        sources = ["base", "post", *self._settings.offered_to(row.number)]
+        return Routing(
+            tuple(row.ids),
+            tuple(row.sources),
+            {name: tuple(step.get(name) for step in row.proposed) for name in sources},
+            {name: tuple(step.get(name) for step in row.logprobs) for name in sources},
+            row.stopped,
+            {name: merged(self._receipts.get((row.number, name), [])) for name in sources},
+        )
+
+
+def _write_batch(
+    pair: ModelPair,
+    prompts: Sequence[Sequence[int]],
+    settings: Settings,
+    seeds: Sequence[int] | None,
+    numbers: Sequence[int],
+) -> list[Routing]:
+    n_new = settings.max_new_tokens
+    draws = [None if seeds is None else draws_of(seeds[number], n_new) for number in numbers]
+    rows = [_Row(number, prompts[number], d) for number, d in zip(numbers, draws, strict=True)]
+    return _Writer(pair, rows, settings).write()
+
+
+def _check(
+    pair: ModelPair,
+    prompts: Sequence[Sequence[int]],
+    settings: Settings,
+    seeds: Sequence[int] | None,
+) -> None:
+    """All that can be wrong with the input, before any forward pass."""
+    check_request(
+        [pair.base, pair.post],
+        prompts,
+        max_new_tokens=settings.max_new_tokens,
+        stop=settings.stop,
+        temperature=settings.temperature,
+        seeds=seeds,
+    )
+    window, candidates = settings.window, settings.candidates
+    bad = [name for name, edits in candidates.items() if name in ("base", "post") or not edits]
+    if bad:
+        raise ValueError(
+            f"a candidate is the base model under at least one intervention, with a name other "
+            f"than 'base' and 'post'; received {bad[0]!r} with {len(candidates[bad[0]])}. The "
+            f"unsteered base is the source 'base'"
+        )
+    if window != "all" and window < 1:
+        raise ValueError(f"window counts positions from 1 up, or is 'all'; received {window}")
+    own = [edit for edits in candidates.values() for edit in edits]
+    for edit in [*settings.base, *own] if candidates and window != "all" else ():
+        if edit.positions != "all":
+            raise ValueError(
+                f"with window={window} the window says which positions candidates edit, and the "
+                f"base's own interventions must act there too, so all need positions='all'; "
+                f"received {edit.positions!r} at {edit.site}. Use window='all' for other positions"
+            )
+    lengths = {number: len(prompt) for number, prompt in enumerate(prompts)}
+    for model, edits in ((pair.base, [*settings.base, *own]), (pair.post, settings.post)):
+        check_rows_exist(edits, len(prompts))
+        check_widths(model, edits)
+        Editor(model, edits, lengths, writes=True)  # refuses vectors and positions that do not fit
+        for site in settings.capture:
+            check_site(model, site)
+
+
+@torch.no_grad()
+def route(
+    pair: ModelPair,
+    prompts: Sequence[Sequence[int]],
+    *,
+    choose: Callable[[Step], Choice],
+    max_new_tokens: int,
+    stop: Sequence[Sequence[int]] = (),
+    temperature: float = 0.0,
+    seeds: Sequence[int] | None = None,
+    base_interventions: Sequence[Intervention] = (),
+    post_interventions: Sequence[Intervention] = (),
+    candidates: Mapping[str, Sequence[Intervention]] | None = None,
+    window: int | Literal["all"] = 1,
+    offer: Callable[[Step], bool] = disagree,
+    capture: Sequence[Site] = (),
+    batch_size: int = 16,
+    progress: str | None = None,
+) -> list[Routing]:
+    """Continues every prompt with both models of a pair.
+
+    Args:
+        pair: The models; both read every token.
+        prompts: Token ids of each prompt.
+        choose: Says for one row whose token is written: a source, or a source and a token id.
+        max_new_tokens: Longest continuation.
+        stop: Token sequences that end a row, as in `generate`.
+        temperature: As in `generate`; all sources of a row draw with the same uniform number.
+        seeds: One per prompt, when the temperature is above 0.
+        base_interventions: What to change in base, for itself and under every candidate.
+        post_interventions: What to change in post.
+        candidates: Name -> interventions in base; offered to the rows that one of them asks for.
+        window: Last positions that a candidate's interventions act on, or 'all' for the whole text.
+        offer: Whether candidates are asked at a step; it sees base and post only.
+        capture: Sites of both models whose activations at the last token the rules get to see.
+        batch_size: Prompts decoded together; halved by itself on running out of memory.
+        progress: Label of a progress bar for work over two seconds.
+
+    Returns:
+        One record per prompt, in order.
+
+    Raises:
+        ValueError: If an argument does not fit (before any forward pass), `choose` names no source
+            that was asked, or logits are not finite.
+        RuntimeError: If an edit did not take place at every position that was asked for.
+    """
+    settings = Settings(
+        choose, offer, dict(candidates or {}), window, base_interventions, post_interventions,
+        capture, max_new_tokens, tuple(map(tuple, stop)), temperature,
+    )  # fmt: skip
+    _check(pair, prompts, settings, seeds)
+    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
+    batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+    written: dict[int, Routing] = {}
+    for batch in track(batches, progress):
+        rows = in_halves(partial(_write_batch, pair, prompts, settings, seeds), batch)
+        written.update(zip(batch, rows, strict=True))
+    return [written[number] for number in range(len(prompts))]
