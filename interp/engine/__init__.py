@@ -3,5 +3,16 @@
 from interp.engine.branches import Branch, BranchScore, score_branches
 from interp.engine.generation import Generation, generate
 from interp.engine.running import Run, run
+from interp.engine.staircase import Sweep, sweep
 
-__all__ = ["Branch", "BranchScore", "Generation", "Run", "generate", "run", "score_branches"]
+__all__ = [
+    "Branch",
+    "BranchScore",
+    "Generation",
+    "Run",
+    "Sweep",
+    "generate",
+    "run",
+    "score_branches",
+    "sweep",
+]
