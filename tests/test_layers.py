@@ -12,6 +12,7 @@ ORDER = (
     "interp.training",
     "interp.interventions",
     "interp.engine",
+    "interp.patching",
     "interp.states",
     "interp.tasks",
     "interp.cot",

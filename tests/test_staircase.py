@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_hf, save_tiny
 from torch import Tensor
 
 from interp.engine import Sweep, run, sweep
-from interp.engine import staircase
 from interp.interventions import Intervention, add, interpolate, project_out, replace, zero_ablate
 from interp.models.checks import all_sites
 from interp.models.model import site_shape

@@ -49,7 +49,7 @@ from interp.models.passes import body, check_row, nan_error, unembed
 from interp.progress import track
 from interp.sites import Site
 
-POSITION_BLOCK = 4
+POSITION_BLOCK = 8
 """Positions whose cells are computed together."""
 
 REPLAY_TOLERANCE = 1000
