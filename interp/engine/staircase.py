@@ -53,7 +53,7 @@ POSITION_BLOCK = 8
 """Positions whose cells are computed together."""
 
 REPLAY_TOLERANCE = 1000
-"""Rounding steps, of the largest value, by which a replay of the plain run may be off."""
+"""Rounding steps, of the largest value, by which unchanged rows may be off the plain run."""
 
 Cell = Sequence[Intervention]
 """What one row changes, in the order in which it acts; an empty cell is the plain run."""
@@ -194,25 +194,6 @@ def _build(model: Model, text: _Text, start: int) -> _Stair:
     return _Stair(start, len(text.ids) - start, calls, left[0])
 
 
-def _check_replay(model: Model, text: _Text, stair: _Stair) -> None:
-    """Two unchanged rows that climb all steps must end where the model itself ends.
-
-    Raises:
-        RuntimeError: If not: the blocks depend on more than the arguments they are called with.
-    """
-    hidden = stair.calls[0].entered.expand(2, -1, -1)
-    for layer, call in enumerate(stair.calls):
-        hidden = call.again(_block(model, layer), hidden)
-    found, expected = _final_norm(model)(hidden), text.hidden[stair.start :]
-    error, scale = (float(x.float().abs().max()) for x in (found - expected, expected))
-    if not error <= REPLAY_TOLERANCE * torch.finfo(model.dtype).eps * scale:
-        raise RuntimeError(
-            f"{model.name} does not give its own results when its blocks are called one by one: "
-            f"off by {error:.3g} where values go up to {scale:.3g}. Its blocks share more than "
-            f"their arguments; use `run` for this family of models"
-        )
-
-
 def _climb(
     model: Model, text: _Text, stair: _Stair, jobs: Sequence[_Job]
 ) -> tuple[Float[Tensor, "batch pos d_model"], list[list[Receipt]]]:
@@ -257,6 +238,34 @@ def _score(
     return list(zip(logits, receipts, strict=True))
 
 
+def _check_replay(model: Model, text: _Text, n_last: int) -> int:
+    """Unchanged rows that join at every step must end where the model itself ends.
+
+    Args:
+        model: The model.
+        text: The text, of which the last few tokens are read again.
+        n_last: How many.
+
+    Returns:
+        Tokens x blocks computed.
+
+    Raises:
+        RuntimeError: If not: the blocks depend on more than the arguments they are called with.
+    """
+    n_layers, start = model.n_layers, max(0, len(text.ids) - n_last)
+    stair = _build(model, text, start)
+    jobs = [_Job(layer, (), layer, start) for layer in range(n_layers + 1)]
+    found, expected = _climb(model, text, stair, jobs)[0], text.hidden[start:]
+    error, scale = (float(x.float().abs().max()) for x in (found - expected, expected))
+    if not error <= REPLAY_TOLERANCE * torch.finfo(model.dtype).eps * scale:
+        raise RuntimeError(
+            f"{model.name} does not give its own results when its blocks are called one by one: "
+            f"off by {error:.3g} where values go up to {scale:.3g}. Its blocks share more than "
+            f"their arguments; use `run` for this family of models"
+        )
+    return stair.length * n_layers * (n_layers + 3) // 2
+
+
 def _make_job(model: Model, number: int, cell: Cell, n_tokens: int) -> _Job:
     """Checks one cell and finds where it begins.
 
@@ -297,8 +306,7 @@ def _make_jobs(
     for number, cell in enumerate(cells):
         job = _make_job(model, number, cell, len(ids))
         jobs.setdefault(job.position // position_block * position_block, []).append(job)
-    starts = sorted(jobs, reverse=True)  # the shortest is the cheapest to be checked by replay
-    return {start: sorted(jobs[start], key=lambda job: job.layer) for start in starts}
+    return {start: sorted(jobs[start], key=lambda job: job.layer) for start in sorted(jobs)}
 
 
 @torch.no_grad()
@@ -336,29 +344,22 @@ def sweep(
     jobs = _make_jobs(model, ids, cells, position_block, token_budget)
     if not jobs:
         return Sweep((), (), 0, 0)
-    n_layers = model.n_layers
-    text, n_tokens = _read_text(model, ids), len(ids)
+    text = _read_text(model, ids)
+    n_block_tokens = model.n_layers * len(ids) + _check_replay(model, text, position_block)
     found: dict[int, tuple[Tensor, list[Receipt]]] = {}
     for start, of_start in track(list(jobs.items()), progress):
         stair = _build(model, text, start)
-        if not found:
-            _check_replay(model, text, stair)
-            n_tokens += 2 * stair.length
-        n_tokens += stair.length
+        n_block_tokens += model.n_layers * stair.length
         n_rows = max(1, token_budget // stair.length)
         for first in range(0, len(of_start), n_rows):
             batch = of_start[first : first + n_rows]
             scores = in_halves(partial(_score, model, text, stair, logits_at == "all"), batch)
             found.update((job.number, score) for job, score in zip(batch, scores, strict=True))
-    climbed = sum(
-        (n_layers - job.layer) * (len(ids) - start)
-        for start, of_start in jobs.items()
-        for job in of_start
-    )
+        n_block_tokens += sum(model.n_layers - job.layer for job in of_start) * stair.length
     ordered = [found[number] for number in range(len(cells))]
     return Sweep(
         tuple(logits for logits, _ in ordered),
         tuple(receipt for _, receipts in ordered for receipt in receipts),
-        n_block_tokens=n_layers * n_tokens + climbed,
-        n_naive=n_layers * len(ids) * len(cells),
+        n_block_tokens=n_block_tokens,
+        n_naive=model.n_layers * len(ids) * len(cells),
     )

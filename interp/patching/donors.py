@@ -120,6 +120,26 @@ def check_donor(
     return donor.aligned(len(ids))
 
 
+def choose_positions(
+    aligned: Sequence[int], listed: Sequence[int] | None, n_tokens: int
+) -> tuple[int, ...]:
+    """The positions asked for, counted from the beginning; None asks for all that are aligned.
+
+    Raises:
+        ValueError: If one has no partner in the donor, or one is listed twice or none at all.
+    """
+    if listed is None:
+        return tuple(aligned)
+    chosen = tuple(position + n_tokens if position < 0 else position for position in listed)
+    lonely = sorted(set(chosen) - set(aligned))
+    if lonely or not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(
+            f"positions must be listed once and have a partner in the donor; received "
+            f"{tuple(listed)} for a text of {n_tokens} tokens; without a partner: {lonely}"
+        )
+    return chosen
+
+
 def donated(
     read: Run, donor: Donor, site: Site, positions: Sequence[int], head: int | None = None
 ) -> Float[Tensor, "pos ..."]:

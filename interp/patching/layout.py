@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from interp.models.model import Model, site_shape
-from interp.patching.donors import Donor, check_donor
+from interp.patching.donors import Donor, check_donor, choose_positions
 from interp.sites import STREAMS, Site
 
 
@@ -82,15 +82,8 @@ def plan_grid(model: Model, ids: Sequence[int], donor: Donor, layout: Layout) ->
     """
     layers = layout.layers if layout.layers is not None else tuple(range(model.n_layers))
     sites = [Site(layer, stream) for stream in layout.streams for layer in layers]
-    positions = aligned = check_donor(model, ids, donor, sites)
-    if layout.positions is not None:
-        positions = tuple(at + len(ids) if at < 0 else at for at in layout.positions)
-        wrong = sorted(set(positions) - set(aligned))
-        if wrong or len(set(positions)) < len(positions):
-            raise ValueError(
-                f"positions {layout.positions} of a text of {len(ids)} tokens must differ and have "
-                f"a partner in the donor; these have none: {wrong}"
-            )
+    aligned = check_donor(model, ids, donor, sites)
+    positions = choose_positions(aligned, layout.positions, len(ids))
     if layout.by == "pos":
         return Plan(layout, layers, positions, positions)
     n_heads = {site_shape(model, site)[0] for site in sites}

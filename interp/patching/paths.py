@@ -33,7 +33,7 @@ from interp.engine import Run, run, sweep
 from interp.engine.staircase import Cell
 from interp.interventions import Intervention, Receipt, replace
 from interp.models.model import Model, check_site, site_shape
-from interp.patching.donors import Donor, check_donor, donated, read_donor
+from interp.patching.donors import Donor, check_donor, choose_positions, donated, read_donor
 from interp.sites import Site
 
 Head = tuple[int, int]
@@ -189,11 +189,7 @@ def path_patch(
     streams = ("z", "mlp_out") if mlps == "frozen" else ("z",)
     used = [Site(at, "z") for at in sorted({layer for group in senders for layer, _ in group})]
     aligned = check_donor(model, ids, donor, used)
-    chosen = (
-        aligned if positions is None else tuple(at + len(ids) if at < 0 else at for at in positions)
-    )
-    if not chosen or not set(chosen) <= set(aligned):
-        raise ValueError(f"positions must have a partner in the donor; received {positions}")
+    chosen = choose_positions(aligned, positions, len(ids))
     every = [Site(layer, stream) for layer in range(model.n_layers) for stream in streams]
     own = run(model, [ids], capture=every, logits_at="last")
     given = read_donor(donor, used)
