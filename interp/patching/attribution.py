@@ -6,8 +6,8 @@ Patching At Industrial Scale"). One backward pass gives the gradient at all site
 
 It is a first guess of where to look and nothing more. It is poor where the step d - a is large and
 the model bends within it: at the residual stream of early layers, and wherever softmax or a norm
-saturates. So an estimate is reported together with its `agreement` with the exact grid of the same
-cells, or of some of them.
+saturates. How poor differs from model to model and must be measured: so an estimate is reported
+together with its `agreement` with the exact grid of the same cells, or of some of them.
 
 Example::
 
@@ -36,6 +36,9 @@ from interp.patching.layout import Layout, Plan, plan_grid
 from interp.patching.metric import Metric, measure
 from interp.sites import Site
 
+SAME = 1e-5
+"""Doses up to this are rounding: both runs have the same activation."""
+
 
 def _follow(store: dict[Site, Tensor], site: Site) -> Handler:
     """Puts a node of the gradient's graph at a site; the first of them is where the graph begins.
@@ -60,11 +63,10 @@ def _gradients(
         with hooked(model, [(site, _follow(nodes, site)) for site in sites]):
             hidden = body(model, torch.tensor([ids], device=model.device))
         value = measure(metric, unembed(model, hidden[:, -1]))[0]
-        # A site may not reach the last token at all, as the stream after the last block elsewhere.
-        found = torch.autograd.grad(value, [nodes[site] for site in sites], materialize_grads=True)
+        found = torch.autograd.grad(value, [nodes[site] for site in sites])
     if not all(bool(torch.isfinite(gradient).all()) for gradient in found):
         raise nan_error(model, "the patched text, or gradients that are not")
-    return float(value), {
+    return float(value.detach()), {
         site: (nodes[site].detach()[0], gradient[0])
         for site, gradient in zip(sites, found, strict=True)
     }
@@ -80,12 +82,11 @@ def _estimate(
     for site in plan.sites:
         activation, gradient = (part[listed].float() for part in own[site])
         step = donated(read, donor, site, listed).float() - activation
-        effect = (step * gradient).sum(-1)
         if plan.layout.by == "head":
-            effects.append(effect.sum(0))
+            effects.append((step * gradient).sum((0, 2)))
             doses.append((step.norm(dim=-1) / activation.norm(dim=-1)).mean(0))
         else:
-            effects.append(effect.flatten(1).sum(1))
+            effects.append((step * gradient).flatten(1).sum(1))
             doses.append(step.flatten(1).norm(dim=1) / activation.flatten(1).norm(dim=1))
     shape = plan.shape
     return torch.stack(effects).reshape(shape).cpu(), torch.stack(doses).reshape(shape).cpu()
@@ -141,18 +142,21 @@ def attribution_grid(
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well estimated effects agree with exact ones, over the cells of a grid."""
+    """How well estimated effects agree with exact ones, over the cells where the runs differ."""
 
     pearson: float
     """Of the sizes; ruled by the few largest cells."""
     spearman: float
     """Of the ranks."""
     n: int
-    """Number of cells. Correlations are NaN for fewer than three, or where all are equal."""
+    """Number of these cells. Correlations are NaN for fewer than three, or if all are equal."""
 
 
 def agreement(estimate: Grid, exact: Grid) -> Agreement:
     """Correlates the effects of an attribution grid with those of the exact grid.
+
+    Cells in which the donor has what the run has already are left out: both effects are zero there
+    whatever the method is worth.
 
     Args:
         estimate: From `attribution_grid`.
@@ -171,7 +175,8 @@ def agreement(estimate: Grid, exact: Grid) -> Agreement:
             f"only grids of the same cells and direction can be compared; received "
             f"{estimate.plan} ({estimate.direction}) and {exact.plan} ({exact.direction})"
         )
-    x, y = (grid.effects.flatten().double().numpy() for grid in (estimate, exact))
+    differ = estimate.doses > SAME
+    x, y = (grid.effects[differ].double().numpy() for grid in (estimate, exact))
     ranks: list[Any] = [rankdata(x), rankdata(y)]
     return Agreement(_correlation(x, y), _correlation(*ranks), len(x))
 
