@@ -7,6 +7,7 @@ be installed before either is imported.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,31 @@ def save_tiny(folder: Path, seed: int = 0, **changes: Any) -> Path:
     make_hf(seed, **changes).save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
     return folder
+
+
+def make_lens(model: Any) -> Any:
+    """A model in TransformerLens, without any processing of its weights."""
+    path = model.tokenizer.name_or_path
+    assert "llama" not in path.lower(), "TransformerLens guesses the family from paths"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformer_lens import HookedTransformer, loading
+
+        cfg = loading.get_pretrained_model_config(
+            path, device="cpu", dtype=torch.float32, fold_ln=False
+        )
+        weights = loading.get_pretrained_state_dict(path, cfg, model.hf, dtype=torch.float32)
+        found = HookedTransformer(
+            cfg, model.tokenizer, move_to_device=False, default_padding_side="left"
+        )
+        found.load_and_process_state_dict(
+            weights,
+            fold_ln=False,
+            center_writing_weights=False,
+            center_unembed=False,
+            fold_value_biases=False,
+        )
+    return found.eval()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ ORDER = (
     "interp.interventions",
     "interp.ablations",
     "interp.engine",
+    "interp.patching",
     "interp.states",
     "interp.tasks",
     "interp.cot",

@@ -6,12 +6,11 @@ agreement here means that names, places, axes and head layout are right.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import pytest
 import torch
-from conftest import make_hf
+from conftest import make_hf, make_lens
 from torch import Tensor
 
 from interp.engine import generate, run
@@ -45,28 +44,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def lens(model: Any) -> Any:
-    """The same model in TransformerLens, without any processing of its weights."""
-    path = model.tokenizer.name_or_path
-    assert "llama" not in path.lower(), "TransformerLens guesses the family from paths"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from transformer_lens import HookedTransformer, loading
-
-        cfg = loading.get_pretrained_model_config(
-            path, device="cpu", dtype=torch.float32, fold_ln=False
-        )
-        weights = loading.get_pretrained_state_dict(path, cfg, model.hf, dtype=torch.float32)
-        found = HookedTransformer(
-            cfg, model.tokenizer, move_to_device=False, default_padding_side="left"
-        )
-        found.load_and_process_state_dict(
-            weights,
-            fold_ln=False,
-            center_writing_weights=False,
-            center_unembed=False,
-            fold_value_biases=False,
-        )
-    return found.eval()
+    """The same model in TransformerLens."""
+    return make_lens(model)
 
 
 def lens_name(site: Site) -> str:

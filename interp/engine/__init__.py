@@ -5,17 +5,21 @@ from interp.engine.generation import Generation, generate
 from interp.engine.routing import route
 from interp.engine.running import Run, run
 from interp.engine.sources import Routing, Step, disagree
+from interp.engine.staircase import Cell, Sweep, sweep
 
 __all__ = [
     "Branch",
     "BranchScore",
+    "Cell",
     "Generation",
     "Routing",
     "Run",
     "Step",
+    "Sweep",
     "disagree",
     "generate",
     "route",
     "run",
     "score_branches",
+    "sweep",
 ]

@@ -6,7 +6,8 @@ finished make these differ from pass to pass). At a site it gathers all edits of
 rows, applies the operator once, and puts the results back into a new tensor.
 
 Interventions at one site act in the order given: those that share an operator and touch different
-places form one group; any other begins a new one.
+places form one group; any other begins a new one. The books cost time in proportion to the number
+of edits, so that a batch may hold thousands of rows with an intervention each.
 
 What was edited is written down where it happens, and compared at the end with what was asked for,
 which is worked out from the specification alone.
@@ -15,7 +16,7 @@ which is worked out from the specification alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -54,6 +55,20 @@ class _Group:
     in_norms: Tensor
     owners: list[tuple[int, int, int]]
     """(intervention, batch, column) of each edit."""
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A group while it is put together."""
+
+    operator: Operator
+    in_heads: bool
+    edits: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
+    """(intervention, batch, column, row of its vector table)."""
+    taken: set[tuple[int, int, int | None]] = field(
+        default_factory=set[tuple[int, int, int | None]]
+    )
+    """Places that it edits: batch, column, head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,14 +172,18 @@ class Editor:
         self._model = model
         self._interventions = interventions
         self._tables: list[Tensor] = []
-        self._plans: dict[tuple[int, int], _Plan] = {}
+        self._plans: list[dict[int, _Plan]] = []
         for number, intervention in enumerate(interventions):
             check_site(model, intervention.site)
             self._tables.append(_vector_table(model, number, intervention))
-            for row, length in lengths.items():
-                if intervention.rows is None or row in intervention.rows:
-                    plan = _plan(number, intervention, row, length, writes)
-                    self._plans[number, row] = plan
+            asked = lengths if intervention.rows is None else intervention.rows
+            self._plans.append(
+                {
+                    row: _plan(number, intervention, row, lengths[row], writes)
+                    for row in asked
+                    if row in lengths
+                }
+            )
         self._groups: dict[Site, list[_Group]] = {}
         self._window: tuple[tuple[int, ...], bool] | None = None
         self._first: tuple[int, ...] = ()
@@ -188,29 +207,37 @@ class Editor:
         if window == self._window and decoding:
             return
         self._window = window
-        self._groups = {}
-        chains: dict[Site, list[list[int]]] = {}
-        edits = {number: self._edits(number) for number in range(len(self._interventions))}
+        chains: dict[Site, list[_Draft]] = {}
+        batch_of = {row: batch for batch, row in enumerate(rows)}
         for number, intervention in enumerate(self._interventions):
-            if not edits[number]:
+            edits = self._edits(number, batch_of, decoding)
+            if not edits:
                 continue
             chain = chains.setdefault(intervention.site, [])
-            if chain and self._joins(number, chain[-1], edits):
-                chain[-1].append(number)
-            else:
-                chain.append([number])
-        for site, chain in chains.items():
-            self._groups[site] = [self._make_group(numbers, edits) for numbers in chain]
+            head = intervention.head
+            places = {(batch, column, head) for batch, column, _ in edits}
+            if not (
+                chain
+                and chain[-1].operator is intervention.operator
+                and chain[-1].in_heads == (head is not None)
+                and chain[-1].taken.isdisjoint(places)
+            ):
+                chain.append(_Draft(intervention.operator, head is not None))
+            chain[-1].edits.extend((number, *edit) for edit in edits)
+            chain[-1].taken.update(places)
+        self._groups = {
+            site: [self._make_group(draft) for draft in chain] for site, chain in chains.items()
+        }
 
-    def _edits(self, number: int) -> list[tuple[int, int, int]]:
+    def _edits(
+        self, number: int, batch_of: Mapping[int, int], decoding: bool
+    ) -> list[tuple[int, int, int]]:
         """(batch, column, row of the vector table) of each edit of an intervention in this pass."""
-        assert self._window is not None
-        rows, decoding = self._window
         shared = self._tables[number].shape[0] == 1
         found: list[tuple[int, int, int]] = []
-        for batch, row in enumerate(rows):
-            plan = self._plans.get((number, row))
-            if plan is None:
+        for row, plan in self._plans[number].items():
+            batch = batch_of.get(row)
+            if batch is None:
                 continue
             if decoding:
                 found += [(batch, 0, 0)] if plan.generated else []
@@ -222,41 +249,29 @@ class Editor:
             ]
         return found
 
-    def _joins(
-        self, number: int, group: list[int], edits: Mapping[int, list[tuple[int, int, int]]]
-    ) -> bool:
-        one, other = self._interventions[number], self._interventions[group[0]]
-        if one.operator is not other.operator or one.head != other.head:
-            return False
-        taken = {edit[:2] for member in group for edit in edits[member]}
-        return taken.isdisjoint(edit[:2] for edit in edits[number])
-
-    def _make_group(
-        self, numbers: list[int], edits: Mapping[int, list[tuple[int, int, int]]]
-    ) -> _Group:
-        members = [self._interventions[number] for number in numbers]
-        owners = [(n, batch, column) for n in numbers for batch, column, _ in edits[n]]
-        batch, column = torch.tensor(
-            [[owner[1] for owner in owners], [owner[2] for owner in owners]],
-            device=self._model.device,
-        )
-        head = members[0].head
-        place = (batch, column) if head is None else (batch, column, torch.full_like(batch, head))
-        counts = [len(edits[number]) for number in numbers]
-        vectors = [self._tables[n][[edit[2] for edit in edits[n]]] for n in numbers]
-        doses = [m.dose for m, count in zip(members, counts, strict=True) for _ in range(count)]
-        norms = [
-            m.unit == "norms"
-            for m, count in zip(members, counts, strict=True)
-            for _ in range(count)
+    def _make_group(self, draft: _Draft) -> _Group:
+        device = self._model.device
+        members = dict.fromkeys(number for number, *_ in draft.edits)
+        starts: dict[int, int] = {}
+        n_vectors = 0
+        for number in members:
+            starts[number] = n_vectors
+            n_vectors += self._tables[number].shape[0]
+        of_edit = [self._interventions[number] for number, *_ in draft.edits]
+        place = [
+            torch.tensor([edit[axis] for edit in draft.edits], device=device) for axis in (1, 2)
         ]
+        if draft.in_heads:
+            place.append(torch.tensor([member.head for member in of_edit], device=device))
+        table = torch.cat([self._tables[number] for number in members])
+        picked = torch.tensor([starts[edit[0]] + edit[3] for edit in draft.edits], device=device)
         return _Group(
-            members[0].operator,
-            place,
-            torch.cat(vectors).to(self._model.dtype),
-            torch.tensor(doses, device=self._model.device)[:, None],
-            torch.tensor(norms, device=self._model.device)[:, None],
-            owners,
+            draft.operator,
+            tuple(place),
+            table[picked].to(self._model.dtype),
+            torch.tensor([member.dose for member in of_edit], device=device)[:, None],
+            torch.tensor([member.unit == "norms" for member in of_edit], device=device)[:, None],
+            [edit[:3] for edit in draft.edits],
         )
 
     def _edit(self, site: Site, activation: Tensor) -> Tensor | None:
@@ -291,19 +306,24 @@ class Editor:
         Raises:
             RuntimeError: If any position was missed, edited twice, or edited without being asked.
         """
-        seen: dict[tuple[int, int], list[tuple[int, float, float]]] = {
-            key: [] for key in self._plans
-        }
+        seen: list[dict[int, list[tuple[int, float, float]]]] = [
+            {row: [] for row in plans} for plans in self._plans
+        ]
         for entry in self._entries:
             norms = zip(entry.edit_norm.tolist(), entry.share.tolist(), strict=True)
             for (number, batch, column), (norm, share) in zip(
                 entry.group.owners, norms, strict=True
             ):
                 position = entry.first[batch] + column
-                seen[number, entry.rows[batch]].append((position, norm, share))
+                seen[number][entry.rows[batch]].append((position, norm, share))
         receipts: list[Receipt] = []
-        for (number, row), plan in self._plans.items():
-            edits = sorted(seen[number, row])
+        asked = [
+            (number, row, plan)
+            for number, plans in enumerate(self._plans)
+            for row, plan in plans.items()
+        ]
+        for number, row, plan in asked:
+            edits = sorted(seen[number][row])
             positions = [position for position, _, _ in edits]
             site = self._interventions[number].site
             _compare(number, row, site, positions, plan.positions(n_generated.get(row, 0)))

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -108,9 +109,11 @@ def _on_middle(block: Any, attention: Any, change: _Change) -> list[Any]:
         changed = change(middle)
         if changed is None:
             return None
-        # Where nothing changed attention's output stays bit for bit; elsewhere the block's own
-        # addition of `before` gives the changed value (exactly so for zero).
-        return torch.where(changed == middle, attn_out, changed - before)
+        # Where nothing changed attention's output stays as it is (the term added is zero, and lets
+        # gradients reach `changed`); elsewhere the block's own addition of `before` gives the
+        # changed value (exactly so for zero).
+        kept = attn_out + (changed - middle)
+        return torch.where(changed == middle, kept, changed - before)
 
     return [_on_input(block, remember), _on_output(attention, fold_back)]
 
@@ -161,4 +164,59 @@ def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[
         raise RuntimeError(
             f"these sites were requested but never computed: {', '.join(silent)}. Either no "
             f"forward pass ran inside the `with` block, or the model ran without these modules"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BlockCall:
+    """One call of a block: the arguments that the model gave it besides what it computes on."""
+
+    entered: Tensor
+    """The block's input [batch, pos, d_model]."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    """Named arguments; `hidden_states` is absent if it was given by place, as the first of args."""
+
+    def again(self, block: Any, hidden: Tensor) -> Tensor:
+        """Calls a block in the same way on another input, and returns its output."""
+        if self.args:
+            output = block(hidden, *self.args[1:], **self.kwargs)
+        else:
+            output = block(**{**self.kwargs, "hidden_states": hidden})
+        return output if isinstance(output, Tensor) else output[0]
+
+
+@contextmanager
+def recorded_blocks(model: Model) -> Generator[list[BlockCall]]:
+    """Notes how the model calls its blocks, so that a block can be called in the same way again.
+
+    Args:
+        model: The model to watch.
+
+    Yields:
+        A list that fills up, one entry per block in order, during the pass inside the `with` block.
+
+    Raises:
+        RuntimeError: On leaving the block, if the pass did not call every block once, in order.
+    """
+    calls: list[BlockCall] = []
+    order: list[int] = []
+
+    def watch(layer: int) -> Any:
+        def note(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            order.append(layer)
+            calls.append(BlockCall(args[0] if args else kwargs["hidden_states"], args, kwargs))
+
+        return note
+
+    with ExitStack() as handles:
+        for layer in range(model.n_layers):
+            block: Any = model.hf.get_submodule(model.adapter.block.format(layer=layer))
+            handle = block.register_forward_pre_hook(watch(layer), with_kwargs=True)
+            handles.callback(handle.remove)
+        yield calls
+    if order != list(range(model.n_layers)):
+        raise RuntimeError(
+            f"{model.name} should have called each of its {model.n_layers} blocks once, in order; "
+            f"it called {order}. One full forward pass belongs inside the `with` block"
         )
