@@ -78,7 +78,7 @@ def random_model(config: dict[str, int], device: str, dtype: str) -> Model:
     torch.manual_seed(0)
     full = LlamaConfig(
         **config,  # type: ignore[arg-type]
-        attn_implementation="sdpa",
+        attn_implementation="sdpa",  # type: ignore[call-arg]
         tie_word_embeddings=True,
         dtype=dtype,
     )
