@@ -132,12 +132,16 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 @app.command()
 def bench(
     out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("artifacts/benchmarks"),
-    small: Annotated[bool, typer.Option(help="Small sizes, to see that it runs.")] = False,
+    size: Annotated[
+        str, typer.Option(help="small, 135m, 1.5b or 8b: shape of the model.")
+    ] = "135m",
+    device: Device = "cpu",
 ) -> None:
     """Print the speed ratios of the engine, with its exactness beside them."""
-    from interp.benchmarks import main as run_benchmarks
+    with _explained():
+        from interp.benchmarks import main as run_benchmarks
 
-    run_benchmarks(out, small=small)
+        run_benchmarks(out, size=size, device=device)
 
 
 def _run(

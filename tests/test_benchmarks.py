@@ -7,19 +7,62 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from interp.benchmarks import Ratio, main
+from interp.benchmarks import SIZES, Ratio, main, measure
+from interp.benchmarks.costs import block_gflop, branches_gflop, grid_gflop
+from interp.benchmarks.sizes import random_model
 
 
 def test_small_benchmark_is_exact_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    all_hold = main(tmp_path, small=True)
+    all_hold = main(tmp_path, size="small")
     recorded: dict[str, Any] = json.loads((tmp_path / "engine-small-cpu.json").read_text())
     assert recorded["device"] and recorded["threads"] == 1
     ratios = recorded["ratios"]
-    assert [ratio["bar"] for ratio in ratios] == [10.0, 1.4, 1.1, 0.95]
+    assert [ratio["bar"] for ratio in ratios] == [10.0, 1.4, 2.8, 8.0, 1.1, 1.0, 0.95]
     assert all(ratio["difference"] < 1e-4 and ratio["value"] > 0 for ratio in ratios)
     assert all_hold == all(ratio["holds"] for ratio in ratios)
-    assert "branches" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "branches" in printed and "cuts" in printed
+    costs = recorded["costs"]
+    assert {cost["series"] for cost in costs} == {
+        "cuts", "trace tokens", "grid positions", "rows decoded",
+    }  # fmt: skip
+    assert all(cost["seconds"] > 0 and cost["of_device"] > 0 for cost in costs)
+
+
+def test_unknown_size_names_the_known():
+    with pytest.raises(ValueError, match=r"unknown size '2b'\. Known: small, 135m, 1\.5b, 8b"):
+        measure("2b", "cpu")
+
+
+def counted(work: Any) -> float:
+    """10^9 operations of matrix products as the framework counts them, attention left out."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    of_products = counter.get_flop_counts()["Global"]
+    return sum(n for op, n in of_products.items() if "attention" not in str(op)) / 1e9
+
+
+def test_needed_operations_are_those_that_a_plain_pass_makes():
+    model = random_model(SIZES["small"].config, "cpu", "float32")
+    ids = torch.arange(20)[None]
+    passed = counted(lambda: model.hf(ids, use_cache=False))
+    unembedding = 2 * 20 * model.d_model * model.d_vocab / 1e9
+    assert passed == pytest.approx(model.n_layers * block_gflop(model, 20, 0) + unembedding)
+
+
+def test_needed_operations_by_hand():
+    model = random_model(SIZES["small"].config, "cpu", "float32")
+    # Four layers; text of 3 tokens; at position p a cell reads 3 - p tokens, which see p + 1 to 3.
+    whole, two, one = block_gflop(model, 3, 6), block_gflop(model, 2, 5), block_gflop(model, 1, 3)
+    states = 2 * 64 * 500 * 12 / 1e9
+    assert grid_gflop(model, 3) == pytest.approx(10 * (whole + two + one) + states)
+    # One cut after 2 of 3 tokens, suffix of 2: one more token, which sees the 2 and itself.
+    expected = 4 * block_gflop(model, 4, 6 + 3) + 2 * 64 * 500 * 2 / 1e9
+    assert branches_gflop(model, 3, [2], 2) == pytest.approx(expected)
 
 
 def test_a_bar_is_a_floor_or_a_ceiling():

@@ -1,0 +1,155 @@
+"""What the engine's speed claims are worth: ratios, costs as they grow, and where both are kept.
+
+`main` measures everything for one size on one device and one thread, prints two tables and writes
+a JSON file that names the device.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from interp.benchmarks.costs import Cost, Device, measure_costs
+from interp.benchmarks.engine import bench_branches, bench_capture, bench_generation
+from interp.benchmarks.grids import bench_grid, bench_hooks
+from interp.benchmarks.sizes import SIZES, random_model
+from interp.benchmarks.timing import Ratio, device_name
+
+__all__ = ["SIZES", "Cost", "Device", "Ratio", "Results", "main", "measure", "write_results"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was measured for one size on one device."""
+
+    ratios: list[Ratio]
+    device: Device
+    costs: list[Cost]
+
+
+def measure(size_name: str, device: str) -> Results:
+    """All ratios and costs of one size on one device, on one thread.
+
+    Args:
+        size_name: A key of `SIZES`.
+        device: For example 'cpu' or 'cuda'.
+
+    Returns:
+        One ratio per claim, and the costs.
+
+    Raises:
+        ValueError: If the size is unknown.
+    """
+    if size_name not in SIZES:
+        raise ValueError(f"unknown size {size_name!r}. Known: {', '.join(SIZES)}")
+    size = SIZES[size_name]
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = random_model(size.config, device, size.dtype)
+        alike = size.grid_config == size.config
+        patched = model if alike else random_model(size.grid_config, device, size.dtype)
+        ratios = [
+            *bench_branches(model, size),
+            *bench_grid(patched, size),
+            bench_capture(model, size),
+            bench_hooks(model, size),
+            bench_generation(model, size),
+        ]
+        return Results(ratios, *measure_costs(model, patched, size))
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def write_results(results: Results, size_name: str, device: str, folder: Path) -> Path:
+    """Writes the results with all that is needed to read them, and returns the file."""
+    import transformers
+
+    file = folder / f"engine-{size_name}-{torch.device(device).type}.json"
+    content = {
+        "device": device_name(torch.device(device)),
+        "clock": "process time" if torch.device(device).type == "cpu" else "wall time",
+        "threads": 1,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "size": asdict(SIZES[size_name]),
+        "ratios": [{**asdict(ratio), "holds": ratio.holds} for ratio in results.ratios],
+        "at_best": asdict(results.device),
+        "costs": [asdict(cost) for cost in results.costs],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return file
+
+
+def ratio_rows(ratios: list[Ratio]) -> list[tuple[str, ...]]:
+    """The claims as a table: claim, measured, bar, holds, largest difference, seconds."""
+    return [
+        (
+            ratio.claim,
+            f"{ratio.value:.2f}",
+            f"{'>=' if ratio.at_least else '<='} {ratio.bar:g}",
+            "yes" if ratio.holds else "NO",
+            f"{ratio.difference:.1e}",
+            " / ".join(f"{seconds:.3g}" for seconds in ratio.seconds),
+        )
+        for ratio in ratios
+    ]
+
+
+def cost_rows(costs: list[Cost]) -> list[tuple[str, ...]]:
+    """Costs as a table, with growth since the first row of each series: needed and measured."""
+    rows: list[tuple[str, ...]] = []
+    for series, group in groupby(costs, key=lambda cost: cost.series):
+        of_series = list(group)
+        for cost in of_series:
+            needed, seconds = (
+                getattr(cost, name) / getattr(of_series[0], name) for name in ("gflop", "seconds")
+            )
+            rows.append(
+                (
+                    series, str(cost.amount), f"{cost.gflop:.3g}", f"{needed:.2f}",
+                    f"{cost.seconds:.3g}", f"{seconds:.2f}", f"{cost.tokens / cost.seconds:.3g}",
+                    f"{cost.of_device:.2f}",
+                )
+            )  # fmt: skip
+    return rows
+
+
+def main(folder: Path, *, size: str = "135m", device: str = "cpu") -> bool:
+    """Measures, prints the tables and writes the file.
+
+    Args:
+        folder: Where the file goes.
+        size: A key of `SIZES`; 'small' only shows that everything works.
+        device: For example 'cpu' or 'cuda'.
+
+    Returns:
+        Whether every claim holds.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    results = measure(size, device)
+    heads = {
+        f"{size} on {device_name(torch.device(device))}, one thread": (
+            ("claim", "measured", "bar", "holds", "largest difference", "seconds"),
+            ratio_rows(results.ratios),
+        ),
+        "cost as it grows: 10^9 operations that the algorithm needs, and time": (
+            ("series", "amount", "needed", "grows", "seconds", "grows", "tokens/s", "of device"),
+            cost_rows(results.costs),
+        ),
+    }
+    console = Console()
+    for title, (columns, rows) in heads.items():
+        table = Table(*columns, title=title)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    console.print(str(write_results(results, size, device, folder)))
+    return all(ratio.holds for ratio in results.ratios)

@@ -1,0 +1,83 @@
+"""How work is timed: several ways to one result, in turn, by the clock that suits the device.
+
+On a CPU that is process time on one thread, which other programs cannot disturb much; on a GPU wall
+time, after everything queued has run. Every claim is a ratio of two times taken in one run, with
+the distance of the two results beside it, because a fast wrong answer is worth nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One claim and what was measured."""
+
+    claim: str
+    value: float
+    bar: float
+    at_least: bool
+    """Whether the value must reach the bar, or stay below it."""
+    difference: float
+    """Largest difference of the two results: log-probabilities in nats, activations as a share of
+    the largest, or for writing the number of tokens that differ."""
+    seconds: tuple[float, float]
+    """Median time of our way and of the plain way."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim holds."""
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
+
+def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
+    """Time of one call."""
+    if device.type == "cpu":
+        started = time.process_time()
+        work()
+        return time.process_time() - started
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    work()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def median_seconds(
+    works: list[Callable[[], Any]], n_rounds: int, device: torch.device
+) -> list[float]:
+    """Median time of each piece of work, in rounds that run forwards and backwards in turn.
+
+    Args:
+        works: Functions to time, which should have run once before.
+        n_rounds: Measured rounds.
+        device: Where the model is, which decides what clock is right.
+
+    Returns:
+        Seconds, one per function.
+    """
+    times: list[list[float]] = [[] for _ in works]
+    for round_ in range(n_rounds):
+        order = range(len(works)) if round_ % 2 == 0 else range(len(works) - 1, -1, -1)
+        for number in order:
+            times[number].append(seconds_of(works[number], device))
+    return [statistics.median(of_work) for of_work in times]
+
+
+def device_name(device: torch.device) -> str:
+    """What the figures were measured on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
