@@ -303,14 +303,14 @@ def test_attribution_is_the_slope_of_the_exact_effect(tiny: Any):
     model = load_model(tiny.tokenizer.name_or_path)
     model.hf.double()
     streams = ("resid_pre", "q", "v", "z", "attn_out", "resid_mid", "mlp_post", "mlp_out")
-    layout, small = Layout(streams=streams), 1e-4
+    layout, small = Layout(streams=streams, positions=(2, 5, 8)), 1e-4
     donor = Donor(model, CLEAN)
     guess = attribution_grid(model, CORRUPTED, donor, METRIC, layout)
     given = run(model, [CLEAN], capture=guess.plan.sites).captures
     cells = [
         [Intervention(site, interpolate, given[site][0][at], dose=small, positions=(at,))]
         for site in guess.plan.sites
-        for at in range(len(CLEAN))
+        for at in guess.plan.places
     ]
     moved = METRIC(sweep_in_double(model, CORRUPTED, [*cells, []]))
     slope = ((moved[:-1] - moved[-1]) / small).reshape(guess.plan.shape).float()
