@@ -5,10 +5,10 @@
     with hooked(model, [(Site(3, "resid_post"), look), (Site(5, "z"), edit)]):
         model.hf(ids)
 
-A handler is a function of the activation, in the axes of its site (heads split off for q, k, v and
-z). It returns None to leave it alone or a new tensor of the same shape to replace it; it must not
-write into what it is given. Several handlers of one site run in the order given, each on what the
-one before returned.
+A handler is a function of the activation, in the axes of its site: heads are split off for q, k, v
+and z, and where one module computes several streams the site's own part is cut out. It returns None
+to leave it alone or a new tensor of the same shape to replace it; it must not write into what it is
+given. Several handlers of one site run in the order given, each on what the one before returned.
 
 The door promises:
 
@@ -17,22 +17,22 @@ The door promises:
   whose edit did not take place must not return numbers;
 - hooks are removed when the block ends, also after an exception.
 
-`resid_mid` is formed, not found: the input of the block is remembered, attention's output is added,
-and what a handler changes is folded back into attention's output. So an edit reaches both the MLP
-and the skip connection.
+`resid_mid` is formed, not found: the input of the block is remembered, what attention adds to the
+stream (`attn_out`, after any norm of it) is added, and what a handler changes is folded back into
+that. So an edit reaches both the MLP and the skip connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from interp.models.adapters import Place
-from interp.models.model import Model, check_site
+from interp.models.model import Model, check_site, site_shape
 from interp.sites import STREAMS, Site
 
 Handler = Callable[[Tensor], Tensor | None]
@@ -72,6 +72,30 @@ def _in_heads(change: _Change, n_heads: int) -> _Change:
     return flat_change
 
 
+def _in_part(model: Model, site: Site, change: _Change) -> _Change:
+    """The same change, for a module whose last axis holds several streams."""
+    place = model.adapter.places[site.stream]
+    n_groups = model.n_heads if place.per_head else 1
+    widths = [prod(site_shape(model, Site(site.layer, name))) // n_groups for name in place.parts]
+    index = place.parts.index(site.stream)
+
+    def whole_change(activation: Tensor) -> Tensor | None:
+        if activation.shape[-1] != n_groups * sum(widths):
+            raise ValueError(
+                f"{place.module.format(layer=site.layer)} of {model.name} should hold "
+                f"{', '.join(place.parts)} in {n_groups} x {widths} columns, found "
+                f"{activation.shape[-1]}. The adapter '{model.adapter.family}' does not describe it"
+            )
+        parts = list(activation.unflatten(-1, (n_groups, -1)).split(widths, -1))
+        changed = change(parts[index].flatten(-2))
+        if changed is None:
+            return None
+        parts[index] = changed.unflatten(-1, (n_groups, -1))
+        return torch.cat(parts, -1).flatten(-2)
+
+    return whole_change
+
+
 def _on_input(module: Any, change: _Change) -> Any:
     def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         changed = change(args[0] if args else kwargs["hidden_states"])
@@ -95,8 +119,8 @@ def _on_output(module: Any, change: _Change) -> Any:
     return module.register_forward_hook(hook)
 
 
-def _on_middle(block: Any, attention: Any, change: _Change) -> list[Any]:
-    """Hooks for resid_mid: remember what entered the block, add what attention returned."""
+def _on_middle(block: Any, adds: Any, change: _Change) -> list[Any]:
+    """Hooks for resid_mid: remember what entered the block, add what `adds` returns."""
     entered: list[Tensor] = []
 
     def remember(activation: Tensor) -> None:
@@ -108,24 +132,26 @@ def _on_middle(block: Any, attention: Any, change: _Change) -> list[Any]:
         changed = change(middle)
         if changed is None:
             return None
-        # Where nothing changed attention's output stays bit for bit; elsewhere the block's own
+        # Where nothing changed attn_out stays bit for bit; elsewhere the block's own
         # addition of `before` gives the changed value (exactly so for zero).
         return torch.where(changed == middle, attn_out, changed - before)
 
-    return [_on_input(block, remember), _on_output(attention, fold_back)]
+    return [_on_input(block, remember), _on_output(adds, fold_back)]
 
 
 def _register(model: Model, site: Site, change: _Change) -> list[Any]:
-    adapter = model.adapter
+    places = model.adapter.places
 
     def module(path: str) -> Any:
         return model.hf.get_submodule(path.format(layer=site.layer))
 
-    if site.stream == "resid_mid" and adapter.attention is not None:
-        return _on_middle(module(adapter.block), module(adapter.attention), change)
-    place: Place = adapter.places[site.stream]
+    if site.stream == "resid_mid":
+        return _on_middle(module(model.adapter.block), module(places["attn_out"].module), change)
+    place = places[site.stream]
     if place.heads is not None:
         change = _in_heads(change, getattr(model, place.heads))
+    if place.parts:
+        change = _in_part(model, site, change)
     register = _on_input if place.side == "in" else _on_output
     return [register(module(place.module), change)]
 
@@ -151,7 +177,7 @@ def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[
         by_site.setdefault(site, []).append(handler)
     fired: set[Site] = set()
     with ExitStack() as handles:
-        # attn_out before resid_mid: both live on the output of attention, and in that order.
+        # attn_out before resid_mid: both live on the output of one module, and in that order.
         for site in sorted(by_site, key=lambda site: _ORDER[site.stream]):
             for handle in _register(model, site, _chain(site, by_site[site], fired)):
                 handles.callback(handle.remove)

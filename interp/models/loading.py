@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from interp.models.adapters import Adapter, find_adapter
+from interp.models.adapters import Adapter, find_row
 from interp.models.checks import check_model
 from interp.models.model import Model
 
@@ -63,7 +63,10 @@ def _read_adapter(folder: Path) -> Adapter:
     except ValueError as error:
         raise ValueError(f"{path} is not readable as JSON: {error}. Copy it again") from error
     architectures = config.get("architectures") or ["(none given)"]
-    return find_adapter(str(architectures[0]))
+    row = find_row(str(architectures[0]))
+    from transformers import AutoConfig
+
+    return row(AutoConfig.from_pretrained(folder, local_files_only=True))
 
 
 def _check_weight_files(folder: Path) -> list[Path]:
@@ -127,14 +130,14 @@ def _without_bars() -> Generator[None]:
             logging.enable_progress_bar()
 
 
-def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
+def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     with _without_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            attn_implementation="sdpa",
+            attn_implementation=kernel,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
@@ -186,7 +189,7 @@ def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
     Raises:
         ValueError: If the architecture is unknown or a check of `check_model` fails.
     """
-    adapter = find_adapter(type(hf).__name__)
+    adapter = find_row(type(hf).__name__)(hf.config)
     model = Model(name, hf.eval(), tokenizer, adapter, _hash_tensors(hf))
     _check_tokenizer(model)
     check_model(model)
@@ -214,7 +217,9 @@ def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "flo
     folder = _find_folder(str(path_or_id))
     adapter = _read_adapter(folder)
     files = _check_weight_files(folder)
-    hf = _load_weights(folder, DTYPES[dtype]).to(device).requires_grad_(False).eval()
+    hf = (
+        _load_weights(folder, DTYPES[dtype], adapter.kernel).to(device).requires_grad_(False).eval()
+    )
     name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
     model = Model(name, hf, _load_tokenizer(folder), adapter, _hash_files(files))
     _check_tokenizer(model)
