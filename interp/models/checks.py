@@ -15,7 +15,7 @@ The last two each use one forward pass in which each row of the batch edits anot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,16 +54,9 @@ def check_weights(model: Model) -> None:
             )
 
 
-def _keep(store: dict[Site, Tensor], site: Site) -> Callable[[Tensor], None]:
-    def keep(activation: Tensor) -> None:
-        store[site] = activation
-
-    return keep
-
-
 def _read_all(model: Model, ids: Tensor) -> dict[Site, Tensor]:
     store: dict[Site, Tensor] = {}
-    with hooked(model, [(site, _keep(store, site)) for site in all_sites(model)]):
+    with hooked(model, [(site, partial(store.__setitem__, site)) for site in all_sites(model)]):
         body(model, ids)
     return store
 
@@ -104,14 +97,11 @@ def _check_sums(model: Model, read: dict[Site, Tensor]) -> None:
             check(f"resid_post of block {layer}", after, read[Site(layer + 1, "resid_pre")])
 
 
-def _edit_row(row: int, noise: Tensor) -> Callable[[Tensor], Tensor]:
-    def edit(activation: Tensor) -> Tensor:
-        changed = activation.clone()
-        scale = activation[row].float().norm() / noise.norm()
-        changed[row] = activation[row] + (scale + 0.1) * noise.to(activation)
-        return changed
-
-    return edit
+def _edit_row(row: int, noise: Tensor, activation: Tensor) -> Tensor:
+    changed = activation.clone()
+    scale = activation[row].float().norm() / noise.norm()
+    changed[row] = activation[row] + (scale + 0.1) * noise.to(activation)
+    return changed
 
 
 def _check_edits(model: Model, ids: Tensor) -> None:
@@ -125,7 +115,7 @@ def _check_edits(model: Model, ids: Tensor) -> None:
         (ids.shape[1], model.d_model), generator=torch.Generator().manual_seed(0)
     ).to(model.device)
     batch = ids.expand(len(sites) + 1, -1)
-    with hooked(model, [(site, _edit_row(row, noise)) for row, site in enumerate(sites)]):
+    with hooked(model, [(site, partial(_edit_row, row, noise)) for row, site in enumerate(sites)]):
         logits = unembed(model, body(model, batch)[:, -1])
     moved = (logits[:-1] - logits[-1]).abs().amax(-1)
     for site, change in zip(sites, moved.tolist(), strict=True):

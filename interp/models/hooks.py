@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -40,120 +41,111 @@ _Change = Callable[[Tensor], Tensor | None]
 _ORDER = {name: order for order, name in enumerate(STREAMS)}
 
 
-def _chain(site: Site, handlers: Sequence[Handler], fired: set[Site]) -> _Change:
-    """All handlers of a site as one function that returns None when none changed anything."""
-
-    def change(activation: Tensor) -> Tensor | None:
-        fired.add(site)
-        current = activation
-        for handler in handlers:
-            changed = handler(current)
-            if changed is None:
-                continue
-            if changed.shape != current.shape or changed.dtype != current.dtype:
-                raise ValueError(
-                    f"a handler must keep shape and dtype of the activation at {site}: it received "
-                    f"{tuple(current.shape)} {current.dtype} and returned "
-                    f"{tuple(changed.shape)} {changed.dtype}"
-                )
-            current = changed
-        return None if current is activation else current
-
-    return change
+def _chain(
+    site: Site, handlers: Sequence[Handler], fired: set[Site], activation: Tensor
+) -> Tensor | None:
+    """All handlers of a site, one after the other; None when none changed anything."""
+    fired.add(site)
+    current = activation
+    for handler in handlers:
+        changed = handler(current)
+        if changed is None:
+            continue
+        if changed.shape != current.shape or changed.dtype != current.dtype:
+            raise ValueError(
+                f"a handler must keep shape and dtype of the activation at {site}: it received "
+                f"{tuple(current.shape)} {current.dtype} and returned "
+                f"{tuple(changed.shape)} {changed.dtype}"
+            )
+        current = changed
+    return None if current is activation else current
 
 
-def _in_heads(change: _Change, n_heads: int) -> _Change:
-    """The same change, for a module whose last axis holds all heads side by side."""
-
-    def flat_change(activation: Tensor) -> Tensor | None:
-        changed = change(activation.unflatten(-1, (n_heads, -1)))
-        return None if changed is None else changed.flatten(-2)
-
-    return flat_change
+def _in_heads(change: _Change, n_heads: int, activation: Tensor) -> Tensor | None:
+    """A change of a stream whose last axis holds all heads side by side."""
+    changed = change(activation.unflatten(-1, (n_heads, -1)))
+    return None if changed is None else changed.flatten(-2)
 
 
-def _in_part(model: Model, site: Site, change: _Change) -> _Change:
-    """The same change, for a module whose last axis holds several streams."""
+def _in_part(model: Model, site: Site, change: _Change, activation: Tensor) -> Tensor | None:
+    """A change of one of several streams that share the last axis."""
     place = model.adapter.places[site.stream]
     n_groups = model.n_heads if place.per_head else 1
     widths = [prod(site_shape(model, Site(site.layer, name))) // n_groups for name in place.parts]
+    if activation.shape[-1] != n_groups * sum(widths):
+        raise ValueError(
+            f"{place.module.format(layer=site.layer)} of {model.name} should hold "
+            f"{', '.join(place.parts)} in {n_groups} x {widths} columns, found "
+            f"{activation.shape[-1]}. The adapter '{model.adapter.family}' does not describe it"
+        )
     index = place.parts.index(site.stream)
+    parts = list(activation.unflatten(-1, (n_groups, -1)).split(widths, -1))
+    changed = change(parts[index].flatten(-2))
+    if changed is None:
+        return None
+    parts[index] = changed.unflatten(-1, (n_groups, -1))
+    return torch.cat(parts, -1).flatten(-2)
 
-    def whole_change(activation: Tensor) -> Tensor | None:
-        if activation.shape[-1] != n_groups * sum(widths):
-            raise ValueError(
-                f"{place.module.format(layer=site.layer)} of {model.name} should hold "
-                f"{', '.join(place.parts)} in {n_groups} x {widths} columns, found "
-                f"{activation.shape[-1]}. The adapter '{model.adapter.family}' does not describe it"
-            )
-        parts = list(activation.unflatten(-1, (n_groups, -1)).split(widths, -1))
-        changed = change(parts[index].flatten(-2))
-        if changed is None:
-            return None
-        parts[index] = changed.unflatten(-1, (n_groups, -1))
-        return torch.cat(parts, -1).flatten(-2)
 
-    return whole_change
+def _change_input(
+    change: _Change, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    changed = change(args[0] if args else kwargs["hidden_states"])
+    if changed is None:
+        return None
+    if args:
+        return (changed, *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": changed}
+
+
+def _change_output(change: _Change, _module: Any, _args: Any, output: Any) -> Any:
+    whole = isinstance(output, Tensor)
+    changed = change(output if whole else output[0])
+    if changed is None:
+        return None
+    return changed if whole else (changed, *output[1:])
 
 
 def _on_input(module: Any, change: _Change) -> Any:
-    def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        changed = change(args[0] if args else kwargs["hidden_states"])
-        if changed is None:
-            return None
-        if args:
-            return (changed, *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": changed}
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True)
+    return module.register_forward_pre_hook(partial(_change_input, change), with_kwargs=True)
 
 
 def _on_output(module: Any, change: _Change) -> Any:
-    def hook(_module: Any, _args: Any, output: Any) -> Any:
-        whole = isinstance(output, Tensor)
-        changed = change(output if whole else output[0])
-        if changed is None:
-            return None
-        return changed if whole else (changed, *output[1:])
-
-    return module.register_forward_hook(hook)
+    return module.register_forward_hook(partial(_change_output, change))
 
 
-def _on_middle(block: Any, adds: Any, change: _Change) -> list[Any]:
-    """Hooks for resid_mid: remember what entered the block, add what `adds` returns."""
-    entered: list[Tensor] = []
+def _remember(entered: list[Tensor], activation: Tensor) -> None:
+    entered[:] = [activation]
 
-    def remember(activation: Tensor) -> None:
-        entered[:] = [activation]
 
-    def fold_back(attn_out: Tensor) -> Tensor | None:
-        before = entered.pop()
-        middle = before + attn_out
-        changed = change(middle)
-        if changed is None:
-            return None
-        # Where nothing changed attn_out stays bit for bit; elsewhere the block's own
-        # addition of `before` gives the changed value (exactly so for zero).
-        return torch.where(changed == middle, attn_out, changed - before)
-
-    return [_on_input(block, remember), _on_output(adds, fold_back)]
+def _fold_back(entered: list[Tensor], change: _Change, attn_out: Tensor) -> Tensor | None:
+    """Forms resid_mid of what entered the block and attn_out, which takes up its change."""
+    before = entered.pop()
+    middle = before + attn_out
+    changed = change(middle)
+    if changed is None:
+        return None
+    # Where nothing changed attn_out stays bit for bit; elsewhere the block's own addition of
+    # `before` gives the changed value (exactly so for zero).
+    return torch.where(changed == middle, attn_out, changed - before)
 
 
 def _register(model: Model, site: Site, change: _Change) -> list[Any]:
-    places = model.adapter.places
-
-    def module(path: str) -> Any:
-        return model.hf.get_submodule(path.format(layer=site.layer))
-
+    stream = "attn_out" if site.stream == "resid_mid" else site.stream
+    place = model.adapter.places[stream]
+    module = model.hf.get_submodule(place.module.format(layer=site.layer))
     if site.stream == "resid_mid":
-        return _on_middle(module(model.adapter.block), module(places["attn_out"].module), change)
-    place = places[site.stream]
+        block = model.hf.get_submodule(model.adapter.block.format(layer=site.layer))
+        entered: list[Tensor] = []
+        return [
+            _on_input(block, partial(_remember, entered)),
+            _on_output(module, partial(_fold_back, entered, change)),
+        ]
     if place.heads is not None:
-        change = _in_heads(change, getattr(model, place.heads))
+        change = partial(_in_heads, change, getattr(model, place.heads))
     if place.parts:
-        change = _in_part(model, site, change)
-    register = _on_input if place.side == "in" else _on_output
-    return [register(module(place.module), change)]
+        change = partial(_in_part, model, site, change)
+    return [(_on_input if place.side == "in" else _on_output)(module, change)]
 
 
 @contextmanager
@@ -179,7 +171,7 @@ def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[
     with ExitStack() as handles:
         # attn_out before resid_mid: both live on the output of one module, and in that order.
         for site in sorted(by_site, key=lambda site: _ORDER[site.stream]):
-            for handle in _register(model, site, _chain(site, by_site[site], fired)):
+            for handle in _register(model, site, partial(_chain, site, by_site[site], fired)):
                 handles.callback(handle.remove)
         yield
     silent = [str(site) for site in by_site if site not in fired]

@@ -9,9 +9,9 @@ on queries and keys; so it tells a wrong row from a right one. With kv(h) the ke
 - where q of head h is zero, all its scores are equal: z is the mean of v of kv(h) so far;
 - where k of a key-value head is zero throughout, the same holds for all its heads;
 - where v of a key-value head is the same at all positions, z of its heads is that;
-- the rest of a block works on each position by itself: where the output of a norm, z or mlp_post is
-  the same at all positions, so is what is computed of it, and hidden unit i of mlp_post depends on
-  unit i of mlp_pre and is proportional to unit i of mlp_pre_linear.
+- the rest of a block works on each position by itself: where the output of a norm, z, resid_mid or
+  mlp_post is the same at all positions, so is what is computed of it, and hidden unit i of mlp_post
+  depends on unit i of mlp_pre and is proportional to unit i of mlp_pre_linear.
 
 One pass: each row of the batch edits another head or stream, in all blocks, and everything is
 compared within its own row and block. The texts are shorter than any sliding window.
@@ -21,7 +21,7 @@ Queries are zeroed at the last position only. Zeroed throughout they would look 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -35,8 +35,19 @@ from interp.sites import Site
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest difference allowed, as a share of the largest value: rounding of one addition or norm."""
 
-_HOLDS = {"ln1": "v", "z": "attn_out", "ln2": "mlp_pre", "mlp_post": "mlp_out"}
+_HOLDS = {
+    "ln1": "v",
+    "z": "attn_out",
+    "resid_mid": "mlp_out",
+    "ln2": "mlp_pre",
+    "mlp_post": "mlp_out",
+}
 """Stream -> a stream that is computed of it position by position."""
+
+_CAUSE = (
+    "Its heads or units are laid out in another way (order of q, k and v in one module, grouping "
+    "of the key-value heads), or its attention is no causal softmax"
+)
 
 _READ = ("v", "z", "attn_out", "mlp_pre", "mlp_pre_linear", "mlp_post", "mlp_out")
 
@@ -80,52 +91,55 @@ def _rows(model: Model) -> list[tuple[str, int]]:
     return [
         (stream, head)
         for stream, count in counts.items()
-        if stream in model.adapter.places
+        if stream in model.adapter.streams
         for head in range(count)
     ]
 
 
-def _check_row(model: Model, layer: int, stream: str, head: int, row: dict[str, Tensor]) -> None:
-    """Compares what one row [pos, ...] of each stream holds with what its edit implies."""
-
-    def check(name: str, found: Tensor, expected: Tensor) -> None:
-        cause = (
-            "Its heads or units are laid out in another way (order of q, k and v in one module, "
-            "grouping of the key-value heads), or its attention is no causal softmax"
-        )
-        check_close(model, f"{name} in block {layer}", found, expected, cause)
-
+def _implied(
+    model: Model, stream: str, head: int, row: dict[str, Tensor]
+) -> list[tuple[str, Tensor, Tensor]]:
+    """What one row [pos, ...] of each stream must hold after its edit: (name, found, expected)."""
     n_per_group = model.n_heads // model.n_kv_heads
     z, v = row["z"], row["v"].repeat_interleave(n_per_group, 1)
-    check("z of position 0 against v", z[0], v[0])
     n_seen = torch.arange(1, len(v) + 1, device=v.device)[:, None, None]
     mean = v.float().cumsum(0) / n_seen
     of_group = slice(head * n_per_group, (head + 1) * n_per_group)
+    first = ("z of position 0 against v", z[0], v[0])
     if stream == "q":
-        check(f"z of head {head} where its q is zero", z[-1, head], mean[-1, head])
-    elif stream == "k":
-        check(f"z over the zeroed k of head {head}", z[:, of_group], mean[:, of_group])
-    elif stream == "v":
-        check(f"z over the constant v of head {head}", z[:, of_group], v[:, of_group])
-    elif stream == "mlp_pre":
+        return [first, (f"z of head {head} where its q is zero", z[-1, head], mean[-1, head])]
+    if stream == "k":
+        return [first, (f"z over the zeroed k of head {head}", z[:, of_group], mean[:, of_group])]
+    if stream == "v":
+        return [first, (f"z over the constant v of head {head}", z[:, of_group], v[:, of_group])]
+    if stream == "mlp_pre":
         half = row["mlp_post"].shape[-1] // 2
         post = row["mlp_post"][:, :half].float()
         linear = row.get("mlp_pre_linear", torch.ones_like(row["mlp_post"]))[:, :half].float()
-        check("mlp_post of constant mlp_pre", post * linear[:1], post[:1] * linear)
-    else:
-        after = _HOLDS[stream]
-        check(f"{after} of constant {stream}", row[after], _held(row[after]))
+        return [("mlp_post of constant mlp_pre", post * linear[:1], post[:1] * linear)]
+    after = row[_HOLDS[stream]]
+    return [(f"{_HOLDS[stream]} of constant {stream}", after, _held(after))]
 
 
-def _editing(stream: str, rows: list[tuple[str, int]]) -> Handler:
-    def edit(activation: Tensor) -> Tensor:
-        changed = activation.clone()
-        for number, (name, head) in enumerate(rows):
-            if name == stream:
-                _edit(stream, head, changed[number])
-        return changed
+def _edit_rows(stream: str, rows: list[tuple[str, int]], activation: Tensor) -> Tensor:
+    changed = activation.clone()
+    for number, (name, head) in enumerate(rows):
+        if name == stream:
+            _edit(stream, head, changed[number])
+    return changed
 
-    return edit
+
+def _compare_rows(
+    model: Model,
+    layer: int,
+    rows: list[tuple[str, int]],
+    read: dict[str, Tensor],
+    _resid_post: Tensor,
+) -> None:
+    for number, (stream, head) in enumerate(rows):
+        row = {name: activation[number] for name, activation in read.items()}
+        for name, found, expected in _implied(model, stream, head, row):
+            check_close(model, f"{name} in block {layer}", found, expected, _CAUSE)
 
 
 def check_layout(model: Model, ids: Int[Tensor, "1 pos"]) -> None:
@@ -143,21 +157,12 @@ def check_layout(model: Model, ids: Int[Tensor, "1 pos"]) -> None:
     streams = [name for name in _READ if name in model.adapter.places]
     read: dict[str, Tensor] = {}
 
-    def keep(stream: str) -> Callable[[Tensor], None]:
-        return lambda activation: read.__setitem__(stream, activation)
-
-    def compare(layer: int) -> Callable[[Tensor], None]:
-        def compare_rows(_activation: Tensor) -> None:
-            for number, (stream, head) in enumerate(rows):
-                row = {name: activation[number] for name, activation in read.items()}
-                _check_row(model, layer, stream, head, row)
-
-        return compare_rows
-
     handlers: list[tuple[Site, Handler]] = []
     for layer in range(model.n_layers):
-        handlers += [(Site(layer, stream), _editing(stream, rows)) for stream in edited]
-        handlers += [(Site(layer, stream), keep(stream)) for stream in streams]
-        handlers.append((Site(layer, "resid_post"), compare(layer)))
+        handlers += [(Site(layer, name), partial(_edit_rows, name, rows)) for name in edited]
+        # What a block holds is compared when it ends, and overwritten by the next.
+        handlers += [(Site(layer, name), partial(read.__setitem__, name)) for name in streams]
+        compare = partial(_compare_rows, model, layer, rows, read)
+        handlers.append((Site(layer, "resid_post"), compare))
     with hooked(model, handlers):
         body(model, ids.expand(len(rows), -1))
