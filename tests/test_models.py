@@ -15,7 +15,7 @@ from conftest import make_hf, save_tiny
 from safetensors.torch import load_file, save_file
 
 from interp.models import ModelPair, load_model, load_pair, make_model
-from interp.models.adapters import LLAMA, Place, find_adapter
+from interp.models.adapters import LLAMA, Place, find_row
 from interp.models.checks import check_model
 from interp.models.passes import attention_mask
 
@@ -144,7 +144,11 @@ def test_activations_out_of_range_are_named_and_the_remedy_works(tiny_copy: Copy
     [
         ("mlp_out", Place("model.layers.{layer}.mlp.gate_proj", "out"), "should have shape"),
         ("attn_out", Place("model.layers.{layer}.mlp", "out"), "is off by"),
-        ("z", Place("model.layers.{layer}.self_attn.q_proj", "out", "n_heads"), "z through"),
+        (
+            "z",
+            Place("model.layers.{layer}.self_attn.q_proj", "out", "n_heads"),
+            "z of position 0 against v",
+        ),
         ("resid_post", Place("model.layers.{layer}.mlp", "out"), "is off by"),
         ("embed", Place("model.norm", "out"), "embed against resid_pre"),
     ],
@@ -156,21 +160,15 @@ def test_wrong_adapter_row_is_found_out(tiny: Any, stream: str, place: Place, me
         check_model(dataclasses.replace(tiny, adapter=wrong))
 
 
-def test_wrong_head_layout_is_found_out(tiny: Any):
-    """A module that mixes its heads gives the right shape and the wrong numbers."""
-    model = make_model(make_hf(), tiny.tokenizer, name="mixed")
-    attention = model.hf.model.layers[0].self_attn
+def test_other_grouping_of_heads_is_found_out(tiny: Any, monkeypatch: pytest.MonkeyPatch):
+    """Query heads dealt out in turn, not in blocks: right shapes, and the wrong key-value head."""
+    from transformers.models.llama import modeling_llama
 
-    class Interleaved(torch.nn.Linear):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
-            mixed = input.unflatten(-1, (8, 4)).transpose(-1, -2).flatten(-2)
-            return super().forward(mixed)
-
-    mixed = Interleaved(32, 32, bias=False)
-    mixed.weight = attention.o_proj.weight
-    attention.o_proj = mixed
-    with pytest.raises(ValueError, match="z through the output weights of block 0"):
-        check_model(model)
+    hf = make_hf(attn_implementation="eager")
+    make_model(hf, tiny.tokenizer, name="blocks")
+    monkeypatch.setattr(modeling_llama, "repeat_kv", lambda x, n: x.repeat(1, n, 1, 1))
+    with pytest.raises(ValueError, match="z of position 0 against v.*grouping of the key-value"):
+        make_model(hf, tiny.tokenizer, name="in turn")
 
 
 def test_model_made_in_memory_equals_the_saved_one(tiny: Any):
@@ -178,7 +176,7 @@ def test_model_made_in_memory_equals_the_saved_one(tiny: Any):
     again = make_model(make_hf(), tiny.tokenizer, name="made")
     other = make_model(make_hf(seed=5), tiny.tokenizer, name="other")
     assert made.weights_sha256 == again.weights_sha256 != other.weights_sha256
-    assert find_adapter("LlamaForCausalLM") is made.adapter
+    assert find_row("LlamaForCausalLM")(made.hf.config) is made.adapter
 
 
 def test_pair_of_a_model_with_itself(tiny_folder: Path):

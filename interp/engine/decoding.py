@@ -145,6 +145,10 @@ class Decoder:
         columns = torch.arange(self._width + max_new_tokens, device=model.device)
         self._starts = self._width - n_pads
         self._real = (columns < self._starts[:, None]) | (columns >= self._width)
+        # A prompt's tokens lie at their positions, later tokens behind the padding of the prompts.
+        self._positions = torch.where(
+            columns < self._width, columns, columns - self._width + self._starts[:, None]
+        )
         self._editor = Editor(
             model, interventions, dict(zip(self._rows, self._lengths, strict=True)), writes=True
         )
@@ -178,12 +182,13 @@ class Decoder:
         positions = [length + self._n_read for length in self._lengths]
         self._editor.move(self._rows, positions, decoding=True)
         self._n_read += 1
-        padded = any(length < self._width for length in self._lengths)
+        padded, n_keys = self._width > min(self._lengths), self._width + self._n_read
         return body(
             self.model,
             tokens[:, None],
-            positions=(self._starts + self._n_read - 1)[:, None],
-            visible=self._real[:, None, : self._width + self._n_read] if padded else None,
+            positions=self._positions[:, n_keys - 1, None],
+            visible=self._real[:, None, :n_keys] if padded else None,
+            key_positions=self._positions[:, :n_keys],
             cache=self._cache,
         )[:, 0]
 
@@ -214,11 +219,8 @@ class Decoder:
             copy.update(kept.keys[index], kept.values[index], layer)
         sizes = torch.tensor([len(tail) for tail in tails], device=index.device)
         first = self._starts[index] + self._n_read - sizes  # position of each tail's first token
-        columns = torch.arange(n_keys, device=index.device)
-        # A prompt's tokens lie at their positions, later tokens behind the padding of the prompts.
-        positions = torch.where(
-            columns < self._width, columns, columns - self._width + self._starts[index, None]
-        )
+        positions = self._positions[index, :n_keys]
+        own_positions = first[:, None] + torch.arange(n_tail, device=index.device)
         before = self._real[index, :n_keys] & (positions < first[:, None])
         own = torch.ones(n_tail, n_tail, dtype=torch.bool, device=index.device).tril()
         editor = Editor(
@@ -229,7 +231,8 @@ class Decoder:
             hidden = body(
                 self.model,
                 pad_right(self.model, tails),
-                positions=first[:, None] + torch.arange(n_tail, device=index.device),
+                positions=own_positions,
+                key_positions=torch.cat([positions, own_positions], 1),
                 visible=torch.cat(
                     [part.expand(len(tails), n_tail, -1) for part in (before[:, None], own)], 2
                 ),
@@ -247,6 +250,7 @@ class Decoder:
         index = torch.tensor(places, device=self.model.device)
         self._cache.batch_select_indices(index)
         self._real, self._starts = self._real[index], self._starts[index]
+        self._positions = self._positions[index]
         self._rows = [self._rows[place] for place in places]
         self._lengths = [self._lengths[place] for place in places]
 

@@ -45,7 +45,7 @@ from interp.engine.editing import Editor
 from interp.interventions import Intervention, Receipt
 from interp.models.hooks import BlockCall, hooked, recorded_blocks
 from interp.models.model import Model
-from interp.models.passes import body, check_row, nan_error, unembed
+from interp.models.passes import body, check_row, nan_error, new_cache, unembed
 from interp.progress import track
 from interp.sites import Site
 
@@ -139,11 +139,7 @@ class _Stair:
 
 
 def _read_text(model: Model, ids: Sequence[int]) -> _Text:
-    from transformers import DynamicCache
-
-    # Not `new_cache`: without the model's settings every layer keeps all tokens, also where
-    # attention reaches back over a window only. What is out of reach the model's own mask hides.
-    cache = DynamicCache()
+    cache = new_cache(model)
     hidden = body(model, torch.tensor([ids], device=model.device), cache=cache)[0]
     layers: Any = cache.layers
     return _Text(ids, [(layer.keys, layer.values) for layer in layers], hidden)
@@ -172,9 +168,7 @@ def _final_norm(model: Model) -> Any:
 
 def _build(model: Model, text: _Text, start: int) -> _Stair:
     """Reads the text from a position on, on top of what is kept of the tokens before."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
+    cache = new_cache(model)
     for layer, (keys, values) in enumerate(text.kept):
         if start:
             cache.update(keys[:, :, :start], values[:, :, :start], layer)

@@ -5,10 +5,10 @@
     with hooked(model, [(Site(3, "resid_post"), look), (Site(5, "z"), edit)]):
         model.hf(ids)
 
-A handler is a function of the activation, in the axes of its site (heads split off for q, k, v and
-z). It returns None to leave it alone or a new tensor of the same shape to replace it; it must not
-write into what it is given. Several handlers of one site run in the order given, each on what the
-one before returned.
+A handler is a function of the activation, in the axes of its site: heads are split off for q, k, v
+and z, and where one module computes several streams the site's own part is cut out. It returns None
+to leave it alone or a new tensor of the same shape to replace it; it must not write into what it is
+given. Several handlers of one site run in the order given, each on what the one before returned.
 
 The door promises:
 
@@ -17,9 +17,9 @@ The door promises:
   whose edit did not take place must not return numbers;
 - hooks are removed when the block ends, also after an exception.
 
-`resid_mid` is formed, not found: the input of the block is remembered, attention's output is added,
-and what a handler changes is folded back into attention's output. So an edit reaches both the MLP
-and the skip connection.
+`resid_mid` is formed, not found: the input of the block is remembered, what attention adds to the
+stream (`attn_out`, after any norm of it) is added, and what a handler changes is folded back into
+that. So an edit reaches both the MLP and the skip connection.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from interp.models.adapters import Place
-from interp.models.model import Model, check_site
+from interp.models.model import Model, check_site, site_shape
 from interp.sites import STREAMS, Site
 
 Handler = Callable[[Tensor], Tensor | None]
@@ -41,96 +42,112 @@ _Change = Callable[[Tensor], Tensor | None]
 _ORDER = {name: order for order, name in enumerate(STREAMS)}
 
 
-def _chain(site: Site, handlers: Sequence[Handler], fired: set[Site]) -> _Change:
-    """All handlers of a site as one function that returns None when none changed anything."""
-
-    def change(activation: Tensor) -> Tensor | None:
-        fired.add(site)
-        current = activation
-        for handler in handlers:
-            changed = handler(current)
-            if changed is None:
-                continue
-            if changed.shape != current.shape or changed.dtype != current.dtype:
-                raise ValueError(
-                    f"a handler must keep shape and dtype of the activation at {site}: it received "
-                    f"{tuple(current.shape)} {current.dtype} and returned "
-                    f"{tuple(changed.shape)} {changed.dtype}"
-                )
-            current = changed
-        return None if current is activation else current
-
-    return change
+def _chain(
+    site: Site, handlers: Sequence[Handler], fired: set[Site], activation: Tensor
+) -> Tensor | None:
+    """All handlers of a site, one after the other; None when none changed anything."""
+    fired.add(site)
+    current = activation
+    for handler in handlers:
+        changed = handler(current)
+        if changed is None:
+            continue
+        if changed.shape != current.shape or changed.dtype != current.dtype:
+            raise ValueError(
+                f"a handler must keep shape and dtype of the activation at {site}: it received "
+                f"{tuple(current.shape)} {current.dtype} and returned "
+                f"{tuple(changed.shape)} {changed.dtype}"
+            )
+        current = changed
+    return None if current is activation else current
 
 
-def _in_heads(change: _Change, n_heads: int) -> _Change:
-    """The same change, for a module whose last axis holds all heads side by side."""
+def _in_heads(change: _Change, n_heads: int, activation: Tensor) -> Tensor | None:
+    """A change of a stream whose last axis holds all heads side by side."""
+    changed = change(activation.unflatten(-1, (n_heads, -1)))
+    return None if changed is None else changed.flatten(-2)
 
-    def flat_change(activation: Tensor) -> Tensor | None:
-        changed = change(activation.unflatten(-1, (n_heads, -1)))
-        return None if changed is None else changed.flatten(-2)
 
-    return flat_change
+def _in_part(model: Model, site: Site, change: _Change, activation: Tensor) -> Tensor | None:
+    """A change of one of several streams that share the last axis."""
+    place = model.adapter.places[site.stream]
+    n_groups = model.n_heads if place.per_head else 1
+    widths = [prod(site_shape(model, Site(site.layer, name))) // n_groups for name in place.parts]
+    if activation.shape[-1] != n_groups * sum(widths):
+        raise ValueError(
+            f"{place.module.format(layer=site.layer)} of {model.name} should hold "
+            f"{', '.join(place.parts)} in {n_groups} x {widths} columns, found "
+            f"{activation.shape[-1]}. The adapter '{model.adapter.family}' does not describe it"
+        )
+    index = place.parts.index(site.stream)
+    parts = list(activation.unflatten(-1, (n_groups, -1)).split(widths, -1))
+    changed = change(parts[index].flatten(-2))
+    if changed is None:
+        return None
+    parts[index] = changed.unflatten(-1, (n_groups, -1))
+    return torch.cat(parts, -1).flatten(-2)
+
+
+def _change_input(
+    change: _Change, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    changed = change(args[0] if args else kwargs["hidden_states"])
+    if changed is None:
+        return None
+    if args:
+        return (changed, *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": changed}
+
+
+def _change_output(change: _Change, _module: Any, _args: Any, output: Any) -> Any:
+    whole = isinstance(output, Tensor)
+    changed = change(output if whole else output[0])
+    if changed is None:
+        return None
+    return changed if whole else (changed, *output[1:])
 
 
 def _on_input(module: Any, change: _Change) -> Any:
-    def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        changed = change(args[0] if args else kwargs["hidden_states"])
-        if changed is None:
-            return None
-        if args:
-            return (changed, *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": changed}
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True)
+    return module.register_forward_pre_hook(partial(_change_input, change), with_kwargs=True)
 
 
 def _on_output(module: Any, change: _Change) -> Any:
-    def hook(_module: Any, _args: Any, output: Any) -> Any:
-        whole = isinstance(output, Tensor)
-        changed = change(output if whole else output[0])
-        if changed is None:
-            return None
-        return changed if whole else (changed, *output[1:])
-
-    return module.register_forward_hook(hook)
+    return module.register_forward_hook(partial(_change_output, change))
 
 
-def _on_middle(block: Any, attention: Any, change: _Change) -> list[Any]:
-    """Hooks for resid_mid: remember what entered the block, add what attention returned."""
-    entered: list[Tensor] = []
+def _remember(entered: list[Tensor], activation: Tensor) -> None:
+    entered[:] = [activation]
 
-    def remember(activation: Tensor) -> None:
-        entered[:] = [activation]
 
-    def fold_back(attn_out: Tensor) -> Tensor | None:
-        before = entered.pop()
-        middle = before + attn_out
-        changed = change(middle)
-        if changed is None:
-            return None
-        # Where nothing changed attention's output stays as it is (the term added is zero, and lets
-        # gradients reach `changed`); elsewhere the block's own addition of `before` gives the
-        # changed value (exactly so for zero).
-        kept = attn_out + (changed - middle)
-        return torch.where(changed == middle, kept, changed - before)
-
-    return [_on_input(block, remember), _on_output(attention, fold_back)]
+def _fold_back(entered: list[Tensor], change: _Change, attn_out: Tensor) -> Tensor | None:
+    """Forms resid_mid of what entered the block and attn_out, which takes up its change."""
+    before = entered.pop()
+    middle = before + attn_out
+    changed = change(middle)
+    if changed is None:
+        return None
+    # Where nothing changed attn_out stays as it is (the term added is zero, and lets gradients pass
+    # to `changed`); elsewhere the block's own addition of `before` gives the changed value (exactly
+    # so for zero).
+    return torch.where(changed == middle, attn_out + (changed - middle), changed - before)
 
 
 def _register(model: Model, site: Site, change: _Change) -> list[Any]:
-    adapter = model.adapter
-
-    def module(path: str) -> Any:
-        return model.hf.get_submodule(path.format(layer=site.layer))
-
-    if site.stream == "resid_mid" and adapter.attention is not None:
-        return _on_middle(module(adapter.block), module(adapter.attention), change)
-    place: Place = adapter.places[site.stream]
+    stream = "attn_out" if site.stream == "resid_mid" else site.stream
+    place = model.adapter.places[stream]
+    module = model.hf.get_submodule(place.module.format(layer=site.layer))
+    if site.stream == "resid_mid":
+        block = model.hf.get_submodule(model.adapter.block.format(layer=site.layer))
+        entered: list[Tensor] = []
+        return [
+            _on_input(block, partial(_remember, entered)),
+            _on_output(module, partial(_fold_back, entered, change)),
+        ]
     if place.heads is not None:
-        change = _in_heads(change, getattr(model, place.heads))
-    register = _on_input if place.side == "in" else _on_output
-    return [register(module(place.module), change)]
+        change = partial(_in_heads, change, getattr(model, place.heads))
+    if place.parts:
+        change = partial(_in_part, model, site, change)
+    return [(_on_input if place.side == "in" else _on_output)(module, change)]
 
 
 @contextmanager
@@ -154,9 +171,9 @@ def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[
         by_site.setdefault(site, []).append(handler)
     fired: set[Site] = set()
     with ExitStack() as handles:
-        # attn_out before resid_mid: both live on the output of attention, and in that order.
+        # attn_out before resid_mid: both live on the output of one module, and in that order.
         for site in sorted(by_site, key=lambda site: _ORDER[site.stream]):
-            for handle in _register(model, site, _chain(site, by_site[site], fired)):
+            for handle in _register(model, site, partial(_chain, site, by_site[site], fired)):
                 handles.callback(handle.remove)
         yield
     silent = [str(site) for site in by_site if site not in fired]

@@ -16,11 +16,11 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from interp.models.adapters import Adapter, find_adapter
+from interp.models.adapters import Adapter, find_row
 from interp.models.checks import check_model
 from interp.models.model import Model
 
@@ -30,7 +30,15 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
 
 
-def _find_folder(path_or_id: str) -> Path:
+def find_folder(path: str | Path, dtype: str) -> Path:
+    """The folder of a model, fetched from the hub if need be; asked for a dtype that exists.
+
+    Raises:
+        ValueError: If there is neither folder nor hub id of that name, or the dtype is unknown.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}")
+    path_or_id = str(path)
     folder = Path(path_or_id).expanduser()
     if folder.is_dir():
         return folder
@@ -51,7 +59,7 @@ def _find_folder(path_or_id: str) -> Path:
         ) from error
 
 
-def _read_adapter(folder: Path) -> Adapter:
+def _read_architecture(folder: Path) -> str:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(
@@ -63,7 +71,14 @@ def _read_adapter(folder: Path) -> Adapter:
     except ValueError as error:
         raise ValueError(f"{path} is not readable as JSON: {error}. Copy it again") from error
     architectures = config.get("architectures") or ["(none given)"]
-    return find_adapter(str(architectures[0]))
+    return str(architectures[0])
+
+
+def _read_adapter(folder: Path) -> Adapter:
+    row = find_row(_read_architecture(folder))
+    from transformers import AutoConfig
+
+    return row(AutoConfig.from_pretrained(folder, local_files_only=True))
 
 
 def _check_weight_files(folder: Path) -> list[Path]:
@@ -127,14 +142,14 @@ def _without_bars() -> Generator[None]:
             logging.enable_progress_bar()
 
 
-def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
+def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     with _without_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            attn_implementation="sdpa",
+            attn_implementation=kernel,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
@@ -162,6 +177,36 @@ def _load_tokenizer(folder: Path) -> Any:
         ) from error
 
 
+class Parts(NamedTuple):
+    """What a folder holds."""
+
+    hf: Any
+    """The module, in evaluation mode and without gradients on its weights."""
+    tokenizer: Any
+    files: list[Path]
+
+
+def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
+    """Loads module and tokenizer from a folder, without knowing the family.
+
+    Args:
+        folder: As `find_folder` returned it.
+        device: Where to put the module.
+        dtype: A key of `DTYPES`.
+        kernel: The attention kernel to run, 'sdpa' or 'eager'.
+
+    Returns:
+        Module, tokenizer and weight files.
+
+    Raises:
+        ValueError: If the folder or its files are not usable.
+    """
+    _read_architecture(folder)
+    files = _check_weight_files(folder)
+    hf = _load_weights(folder, DTYPES[dtype], kernel).to(device).requires_grad_(False).eval()
+    return Parts(hf, _load_tokenizer(folder), files)
+
+
 def _check_tokenizer(model: Model) -> None:
     largest = max(model.tokenizer.get_vocab().values(), default=-1)
     if largest >= model.d_vocab:
@@ -186,7 +231,7 @@ def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
     Raises:
         ValueError: If the architecture is unknown or a check of `check_model` fails.
     """
-    adapter = find_adapter(type(hf).__name__)
+    adapter = find_row(type(hf).__name__)(hf.config)
     model = Model(name, hf.eval(), tokenizer, adapter, _hash_tensors(hf))
     _check_tokenizer(model)
     check_model(model)
@@ -209,14 +254,11 @@ def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "flo
         ValueError: If the folder, its files or the model itself are not usable; the message says
             what was found, the likely cause and what to do.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}")
-    folder = _find_folder(str(path_or_id))
+    folder = find_folder(path_or_id, dtype)
     adapter = _read_adapter(folder)
-    files = _check_weight_files(folder)
-    hf = _load_weights(folder, DTYPES[dtype]).to(device).requires_grad_(False).eval()
+    hf, tokenizer, files = load_parts(folder, device=device, dtype=dtype, kernel=adapter.kernel)
     name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
-    model = Model(name, hf, _load_tokenizer(folder), adapter, _hash_files(files))
+    model = Model(name, hf, tokenizer, adapter, _hash_files(files))
     _check_tokenizer(model)
     check_model(model)
     return model

@@ -59,7 +59,9 @@ class Model:
     @property
     def d_mlp(self) -> int:
         """Width of the MLP's hidden layer."""
-        return int(self.hf.config.intermediate_size)
+        config = self.hf.config
+        width = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
+        return int(width or 4 * self.d_model)
 
     @cached_property
     def d_vocab(self) -> int:
@@ -68,8 +70,17 @@ class Model:
 
     @cached_property
     def n_ctx(self) -> int:
-        """Longest sequence, in tokens."""
-        return int(self.hf.config.max_position_embeddings)
+        """Longest sequence, in tokens.
+
+        Under "longrope" positions (Phi-3) a single long row changes the frequencies of the whole
+        pass, and not those of keys already in a cache. Only where all rows are short, up to the
+        original context, is a row read the same whatever shares its batch; so that is the limit.
+        """
+        config = self.hf.config
+        rope: Any = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") == "longrope":
+            return int(rope["original_max_position_embeddings"])
+        return int(config.max_position_embeddings)
 
     @property
     def device(self) -> torch.device:

@@ -11,6 +11,11 @@ Three habits keep a pass exact, whatever shares its batch:
 
 `Cache` objects hold keys and values of what was already read; `read_on` continues from one without
 changing it.
+
+Sliding windows. Some families let some or all layers look back a fixed number of positions only. A
+given table would be taken as it is for all layers, and keys beyond the window would be dropped from
+a cache. Here the window is worked into the table of the layers that slide, and caches keep every
+key, since a branch may leave the text anywhere.
 """
 
 from __future__ import annotations
@@ -56,11 +61,32 @@ def attention_mask(
     )
 
 
-def new_cache(model: Model) -> Any:
-    """An empty cache for keys and values."""
+def _masks(
+    model: Model,
+    visible: Bool[Tensor, "batch q_pos k_pos"],
+    key_positions: Int[Tensor, "_ k_pos"] | None,
+) -> Any:
+    """The mask of all layers, or one per type of layer where only some slide."""
+    adapter = model.adapter
+    if adapter.window is None:
+        return attention_mask(model, visible)
+    if key_positions is None:
+        key_positions = torch.arange(visible.shape[-1], device=visible.device)[None]
+    distance = key_positions[:, -visible.shape[-2] :, None] - key_positions[:, None]
+    sliding = attention_mask(model, visible & (distance < adapter.window))
+    if not adapter.mask_per_type:
+        return sliding
+    return {
+        "full_attention": attention_mask(model, visible),
+        "sliding_attention": sliding,
+    }
+
+
+def new_cache(model: Model) -> Any:  # noqa: ARG001
+    """An empty cache for keys and values, which drops none of them."""
     from transformers import DynamicCache
 
-    return DynamicCache(config=model.hf.config)
+    return DynamicCache()
 
 
 def body(
@@ -69,6 +95,7 @@ def body(
     *,
     positions: Int[Tensor, "batch pos"] | None = None,
     visible: Bool[Tensor, "batch pos k_pos"] | None = None,
+    key_positions: Int[Tensor, "_ k_pos"] | None = None,
     cache: Any = None,
 ) -> Float[Tensor, "batch pos d_model"]:
     """Runs the model up to its final norm.
@@ -78,6 +105,9 @@ def body(
         ids: Token ids.
         positions: Position of each token; None counts on from the cache.
         visible: Which token may look at which (of those in the cache and these); None is causal.
+        key_positions: With `visible`, the position of each token in the cache and of each of these,
+            from which the distances under a sliding window are worked out (one row serves all).
+            None counts columns, which is right where every row is contiguous.
         cache: Keys and values so far; these tokens are added to it.
 
     Returns:
@@ -86,7 +116,7 @@ def body(
     run = model.hf.get_submodule(model.adapter.body)
     return run(
         input_ids=ids,
-        attention_mask=None if visible is None else attention_mask(model, visible),
+        attention_mask=None if visible is None else _masks(model, visible, key_positions),
         position_ids=positions,
         past_key_values=cache,
         use_cache=cache is not None,
@@ -96,8 +126,13 @@ def body(
 def unembed(
     model: Model, hidden: Float[Tensor, "*batch d_model"]
 ) -> Float[Tensor, "*batch d_vocab"]:
-    """Logits of final hidden states, in float32 whatever the weights are."""
-    return model.hf.get_submodule(model.adapter.unembed)(hidden).float()
+    """Logits of final hidden states, in float32 whatever the weights are.
+
+    Where the model caps its logits (Gemma 2: `cap * tanh(logits / cap)`), so does this.
+    """
+    logits = model.hf.get_submodule(model.adapter.unembed)(hidden).float()
+    cap = getattr(model.hf.config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def read_on(
@@ -111,7 +146,8 @@ def read_on(
 
     Args:
         model: The model.
-        cache: Keys and values of T tokens per row.
+        cache: Keys and values of T tokens per row, of which token t has position t (rows padded on
+            the right).
         ids: The new tokens.
         positions: Their positions, which may branch off anywhere.
         visible: Which new token may look at which key; the last axis is T plus the new tokens.
@@ -119,7 +155,15 @@ def read_on(
     Returns:
         The final hidden states of the new tokens.
     """
-    hidden = body(model, ids, positions=positions, visible=visible, cache=cache)
+    read = torch.arange(visible.shape[-1] - ids.shape[1], device=ids.device).expand(len(ids), -1)
+    hidden = body(
+        model,
+        ids,
+        positions=positions,
+        visible=visible,
+        key_positions=torch.cat([read, positions], 1),
+        cache=cache,
+    )
     cache.crop(-ids.shape[1])
     return hidden
 
