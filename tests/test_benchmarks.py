@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def test_needed_operations_by_hand():
 
 
 def test_a_bar_is_a_floor_or_a_ceiling():
-    assert Ratio("faster", 10.0, 10.0, True, 0.0, (1.0, 10.0)).holds
-    assert not Ratio("faster", 9.9, 10.0, True, 0.0, (1.0, 9.9)).holds
-    assert Ratio("cost", 1.1, 1.1, False, 0.0, (1.1, 1.0)).holds
-    assert not Ratio("cost", 1.2, 1.1, False, 0.0, (1.2, 1.0)).holds
+    for claim, value, at_least in (("faster", 10.0, True), ("cost", 1.1, False)):
+        met = Ratio(claim, value, value, at_least, 0.0, 1e-4, (1.0, value))
+        assert met.holds
+        assert not replace(met, value=value - 0.1 if at_least else value + 0.1).holds
+        assert not replace(met, difference=1e-3).holds
+        assert not replace(met, difference=float("nan")).holds

@@ -139,11 +139,13 @@ def _grid_cost(model: Model, size: Size, device: Device, n_text: int) -> Cost:
 def _generation_cost(model: Model, size: Size, device: Device) -> Cost:
     n_rows, n_prompt, n_new = size.generation_shape
     rows = random_ids(size, n_rows, n_prompt).tolist()
-    long, held = _measured(model, lambda: generate(model, rows, max_new_tokens=n_new), 2)
-    short, _ = _measured(model, lambda: generate(model, rows, max_new_tokens=1), 2)
-    seconds, n_tokens = long - short, n_rows * (n_new - 1)
+    seconds, held = _measured(
+        model, lambda: generate(model, rows, max_new_tokens=n_new), size.n_rounds
+    )
+    n_tokens = n_rows * n_new
     weights = model.n_layers * _block_weights(model) + model.d_model * model.d_vocab
-    read = weights * torch.finfo(model.dtype).bits / 8 * (n_new - 1) / 1e9
+    # The prompts are read in the first of the passes, which costs more than reading the weights.
+    read = weights * torch.finfo(model.dtype).bits / 8 * n_new / 1e9
     rate = read / seconds / device.gb_per_second
     return Cost("rows decoded", n_rows, seconds, n_tokens, 2 * weights * n_tokens / 1e9, rate, held)
 

@@ -54,11 +54,13 @@ def bench_branches(model: Model, size: Size) -> list[Ratio]:
     return [
         Ratio(
             f"branches ({shape}): times faster than one pass per prefix",
-            separate / ours, 10.0, True, difference, (ours, separate),
+            separate / ours, 10.0, True, difference, size.tolerance,
+            (ours, separate),
         ),
         Ratio(
             f"branches ({shape}): times the cost of one plain pass",
-            ours / single, 1.4, False, difference, (ours, single),
+            ours / single, 1.4, False, difference, size.tolerance,
+            (ours, single),
         ),
     ]  # fmt: skip
 
@@ -84,7 +86,8 @@ def bench_capture(model: Model, size: Size) -> Ratio:
     seconds = median_seconds([ours, plain], 4 * size.n_rounds, model.device)
     return Ratio(
         "capture of resid_post at all layers: times the cost of a plain pass",
-        seconds[0] / seconds[1], 1.1, False, difference, (seconds[0], seconds[1]),
+        seconds[0] / seconds[1], 1.1, False, difference, size.tolerance,
+        (seconds[0], seconds[1]),
     )  # fmt: skip
 
 
@@ -118,6 +121,7 @@ def bench_generation(model: Model, size: Size) -> Ratio:
     seconds = median_seconds([ours, plain], size.n_rounds, model.device)
     return Ratio(
         "steered generation: tokens per second over plain hf.generate",
-        seconds[1] / seconds[0], 0.95, True, float((found != expected).sum()),
+        seconds[1] / seconds[0], 0.95, True, float((found != expected).float().mean()),
+        size.tolerance,
         (seconds[0], seconds[1]),
     )  # fmt: skip

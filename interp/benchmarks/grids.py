@@ -113,7 +113,8 @@ def bench_grid(model: Model, size: Size) -> list[Ratio]:
     return [
         Ratio(
             f"patching grid ({cells}): times faster than {name}",
-            seconds[place] / seconds[0], bar, True, difference, (seconds[0], seconds[place]),
+            seconds[place] / seconds[0], bar, True, difference, size.tolerance,
+            (seconds[0], seconds[place]),
         )
         for place, (name, bar, difference) in enumerate(
             (
@@ -158,5 +159,6 @@ def bench_hooks(model: Model, size: Size) -> Ratio:
     seconds = median_seconds([ours, theirs], size.n_rounds, model.device)
     return Ratio(
         "steered pass read at all layers: times faster than TransformerBridge hooks",
-        seconds[1] / seconds[0], 1.0, True, difference, (seconds[0], seconds[1]),
+        seconds[1] / seconds[0], 1.0, True, difference, size.tolerance,
+        (seconds[0], seconds[1]),
     )  # fmt: skip
