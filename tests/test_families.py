@@ -218,6 +218,7 @@ WRONG = [
     *((name, parts("q k v", per_head=name != "neox"), "z of position 0") for name in FUSED),
     ("neox-sequential", parts("q k v", per_head=False), "z of position 0"),
     ("phi3", parts("mlp_pre_linear mlp_pre"), "mlp_post of constant"),
+    ("phi3", parts("q k"), r"should hold q, k in 1 x \[32, 16\] columns, found 64"),
 ]
 
 

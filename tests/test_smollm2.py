@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,3 +115,120 @@ def test_the_folder_is_a_plain_llama_that_knows_some_things(folder: Path):
         with torch.no_grad():
             logits = model(**tokenizer(text, return_tensors="pt")).logits[0, -1]
         assert tokenizer.decode(logits.argmax()) == word
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    """The converted model, loaded and verified."""
+    from interp.models import load_model
+
+    return load_model(folder)
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_loads_in_half_precision(folder: Path, dtype: str):
+    """Some of its activations are a hundred times the others and cancel in the sums checked."""
+    from interp.models import load_model
+
+    assert load_model(folder, dtype=dtype).n_layers == 30
+
+
+@pytest.mark.real_model
+def test_sites_read_and_edit_as_in_transformer_lens(model: Any):
+    """Every stream of the first, a middle and the last block; edits at each, one row apiece."""
+    import torch
+
+    from interp.engine import run
+    from interp.interventions import Intervention, add
+    from interp.models.bridge import open_bridge
+    from interp.models.checks import all_sites
+    from interp.models.model import site_shape
+
+    bridge = open_bridge(model)
+    ids = model.tokenizer("When Mary and John went to the store, John gave a drink to")["input_ids"]
+    sites = [site for site in all_sites(model) if site.layer in (None, 0, 14, model.n_layers - 1)]
+    found = run(model, [ids], capture=sites).captures
+    _, cache = bridge.run_with_cache(torch.tensor([ids]), [str(site) for site in sites])
+    for site in sites:
+        expected = cache[str(site)][0]
+        scale = float(expected.abs().max())
+        assert (found[site][0] - expected).abs().max() < 1e-4 * scale, str(site)
+
+    edited = [site for site in sites if site.stream != "resid_mid"]
+    generator = torch.Generator().manual_seed(0)
+    vectors = [torch.randn(site_shape(model, site), generator=generator) for site in edited]
+
+    def hook_for(row: int, vector: torch.Tensor) -> Any:
+        def push(x: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
+            x = x.clone()
+            x[row, 3] += vector
+            return x
+
+        return push
+
+    hooks = [
+        (str(s), hook_for(row, v)) for row, (s, v) in enumerate(zip(edited, vectors, strict=True))
+    ]
+    expected = bridge.run_with_hooks(torch.tensor([ids] * len(edited)), hooks)
+    interventions = [
+        Intervention(site, add, vectors[row], positions=(3,), rows=(row,))
+        for row, site in enumerate(edited)
+    ]
+    logits = run(model, [ids] * len(edited), interventions=interventions).logits
+    plain = run(model, [ids]).logits[0]
+    for site, ours, theirs in zip(edited, logits, expected, strict=True):
+        assert (ours - theirs).abs().max() < 2e-3, str(site)
+        assert (ours - plain).abs().max() > 1e-2, str(site)
+
+
+@pytest.mark.real_model
+def test_indirect_objects_are_found(model: Any):
+    """Wang et al. 2022 (arXiv 2211.00593): the name that was said once receives the thing."""
+    from interp.engine import run
+
+    names = ["Mary", "John", "Tom", "Anna", "James", "Sarah"]
+    texts, answers = [], []
+    for giver in names:
+        for other in names:
+            if giver != other:
+                texts.append(f"When {other} and {giver} went to the store, {giver} gave a drink to")
+                answers.append(other)
+    encoded = [model.tokenizer(text)["input_ids"] for text in texts]
+    best = run(model, encoded, logits_at="last").last.argmax(-1)
+    written = [model.tokenizer.decode(token).strip() for token in best]
+    n_right = sum(a == b for a, b in zip(written, answers, strict=True))
+    assert n_right >= 0.9 * len(answers)
+
+
+@pytest.mark.real_model
+def test_repeated_words_are_copied(model: Any):
+    """Induction (Olsson et al. 2022, arXiv 2209.11895): a word list is continued as it went before.
+
+    Words drawn anew come as they please; in a repetition each is told by the word before it.
+    """
+    import random
+
+    import torch
+
+    from interp.engine import Branch, score_branches
+
+    words = ["apple", "river", "stone", "paper", "green", "window"]
+    words += ["music", "table", "horse", "cloud", "lemon", "train"]
+    chosen = random.Random(0)
+    logprobs: list[list[torch.Tensor]] = [[], [], []]
+    n_right, n_asked = 0, 0
+    for _ in range(10):
+        ids = model.tokenizer(" " + " ".join(chosen.sample(words, 8)))["input_ids"]
+        score = score_branches(model, [ids[:1]], [[Branch(1, tuple(ids[1:] + 2 * ids))]])[0][0]
+        ends = [0, len(ids) - 1, 2 * len(ids) - 1, 3 * len(ids) - 1]
+        for copy, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
+            inner = slice(start + (copy > 0), end)  # not the word that opens a repetition
+            logprobs[copy].append(score.logprobs[inner])
+        n_right += int(score.greedy[ends[2] + 1 :].sum())
+        n_asked += len(ids) - 1
+    new, once, twice = (float(torch.cat(parts).mean()) for parts in logprobs)
+    assert once > new + 4 and twice > once
+    assert n_right >= 0.6 * n_asked, (
+        "this copy of the model has 53 of 70; guessing a word has 1 in 12"
+    )

@@ -1,8 +1,19 @@
 """Models: loading them, pairing them, and the one door through which they are read and edited."""
 
+from interp.models.bridge import Bridge, load_bridge, open_bridge
 from interp.models.hooks import hooked
 from interp.models.loading import load_model, make_model
 from interp.models.model import Model
 from interp.models.pair import ModelPair, load_pair
 
-__all__ = ["Model", "ModelPair", "hooked", "load_model", "load_pair", "make_model"]
+__all__ = [
+    "Bridge",
+    "Model",
+    "ModelPair",
+    "hooked",
+    "load_bridge",
+    "load_model",
+    "load_pair",
+    "make_model",
+    "open_bridge",
+]

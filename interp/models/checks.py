@@ -76,25 +76,29 @@ def _check_shapes(model: Model, read: dict[Site, Tensor]) -> None:
             )
 
 
-def _check_sums(model: Model, read: dict[Site, Tensor]) -> None:
-    def check(name: str, found: Tensor, expected: Tensor) -> None:
-        check_close(model, name, found, expected, _CAUSE)
+def _check_sum(model: Model, name: str, total: Tensor, *terms: Tensor) -> None:
+    found = torch.stack([term.float() for term in terms]).sum(0)
+    check_close(model, name, found, total, _CAUSE, *terms)
 
-    embed = read[Site(None, "embed")]
+
+def _check_sums(model: Model, read: dict[Site, Tensor]) -> None:
+    terms = [read[Site(None, "embed")]]
     if model.adapter.learned_positions is not None:
         positions = model.hf.get_submodule(model.adapter.learned_positions)
-        embed = embed + positions(torch.arange(embed.shape[1], device=embed.device))
-    check("embed against resid_pre of block 0", embed, read[Site(0, "resid_pre")])
+        terms.append(positions(torch.arange(terms[0].shape[1], device=model.device))[None])
+    _check_sum(model, "embed against resid_pre of block 0", read[Site(0, "resid_pre")], *terms)
     for layer in range(model.n_layers):
         before, attention, mlp, after = (
             read[Site(layer, name)] for name in ("resid_pre", "attn_out", "mlp_out", "resid_post")
         )
-        total = before + attention + mlp
-        check(f"resid_pre + attn_out + mlp_out of block {layer}", total, after)
+        name = f"resid_pre + attn_out + mlp_out of block {layer}"
+        _check_sum(model, name, after, before, attention, mlp)
         if model.adapter.sequential:
-            check(f"resid_mid of block {layer}", read[Site(layer, "resid_mid")], after - mlp)
+            middle = read[Site(layer, "resid_mid")]
+            _check_sum(model, f"resid_mid + mlp_out of block {layer}", after, middle, mlp)
         if layer + 1 < model.n_layers:
-            check(f"resid_post of block {layer}", after, read[Site(layer + 1, "resid_pre")])
+            name = f"resid_post of block {layer}"
+            _check_sum(model, name, after, read[Site(layer + 1, "resid_pre")])
 
 
 def _edit_row(row: int, noise: Tensor, activation: Tensor) -> Tensor:

@@ -52,9 +52,14 @@ _CAUSE = (
 _READ = ("v", "z", "attn_out", "mlp_pre", "mlp_pre_linear", "mlp_post", "mlp_out")
 
 
-def check_close(model: Model, name: str, found: Tensor, expected: Tensor, cause: str) -> None:
-    """Raises ValueError, with the likely cause, if two tensors differ by more than rounding."""
-    scale = float(expected.abs().max())
+def check_close(
+    model: Model, name: str, found: Tensor, expected: Tensor, cause: str, *terms: Tensor
+) -> None:
+    """Raises ValueError, with the likely cause, if two tensors differ by more than rounding.
+
+    Where large `terms` cancel in a sum, the rounding is theirs.
+    """
+    scale = max(float(term.abs().max()) for term in (expected, *terms))
     error = float((found.float() - expected.float()).abs().max())
     if not error <= _TOLERANCE.get(model.dtype, 5e-2) * max(scale, 1e-6):
         raise ValueError(
