@@ -8,8 +8,8 @@ however many groups there are. Operators compute in float32 (or wider) whatever 
 format, so that a dose is never rounded before it is used; the result is rounded once.
 
 Interventions at one site act in the order given: those whose operators are equal and that touch
-different places form one group; any other begins a new one. The books cost time in proportion to the number
-of edits, so that a batch may hold thousands of rows with an intervention each.
+different places form one group; any other begins a new one. The books cost time in proportion to
+the number of edits, so that a batch may hold thousands of rows with an intervention each.
 
 What was edited is written down where it happens, and compared at the end with what was asked for,
 which is worked out from the specification alone.

@@ -58,7 +58,8 @@ REPLAY_STEPS = 50
 """Rounding steps, of the largest value, by which unchanged rows may be off the plain run."""
 
 REPLAY_SHARE = 0.02
-"""Share of the largest value by which they may be off at most, however coarse the steps are."""
+"""Share of the largest value by which they may be off at most, however coarse the steps are: in
+half precision a fault below it cannot be told from rounding."""
 
 Cell = Sequence[Intervention]
 """What one row changes, in the order in which it acts; an empty cell is the plain run."""
