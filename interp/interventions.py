@@ -190,7 +190,8 @@ class Intervention:
     """One head of q, k, v or z; None takes all heads as one vector."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.operator, Hashable):
+        operator: Any = self.operator
+        if not isinstance(operator, Hashable):
             raise ValueError(
                 f"an operator is a function or a frozen record, so that equal ones can be applied "
                 f"together; received {_name(self.operator)}. Use @dataclass(frozen=True)"
