@@ -21,9 +21,9 @@ unnoticed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -33,9 +33,13 @@ from interp.models.model import Model, site_shape
 from interp.sites import Site
 
 Operator = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(activations [edit, width], vectors [edit, width], doses [edit, 1]) -> activations."""
+"""(activations [edit, width], vectors [edit, width], doses [edit, 1]) -> activations.
 
-Positions = Literal["all", "prompt", "generated"] | tuple[int, ...]
+A function, or a frozen record with `__call__`: those that are equal are applied together. All three
+come in float32 or wider, whatever the model computes in, and the result is rounded once."""
+
+Span = Literal["all", "prompt", "generated"]
+Positions = Span | tuple[int, ...]
 
 
 def add(
@@ -155,7 +159,8 @@ class ClampLatent:
         direction = self.sae.W_dec[self.latent]
         if getattr(self.sae.cfg, "rescale_acts_by_decoder_norm", False):
             direction = direction / direction.norm()
-        return x + (target - latents[:, self.latent, None]) * direction
+        # Only the change passes through the SAE's number format, never what it leaves as it is.
+        return activation + ((target - latents[:, self.latent, None]) * direction).to(activation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +190,12 @@ class Intervention:
     """One head of q, k, v or z; None takes all heads as one vector."""
 
     def __post_init__(self) -> None:
+        operator: Any = self.operator
+        if not isinstance(operator, Hashable):
+            raise ValueError(
+                f"an operator is a function or a frozen record, so that equal ones can be applied "
+                f"together; received {_name(self.operator)}. Use @dataclass(frozen=True)"
+            )
         self._check_vector()
         if not math.isfinite(self.dose):
             raise ValueError(f"a dose is a finite number, received {self.dose} for {self.site}")
@@ -198,11 +209,10 @@ class Intervention:
                 f"unit 'norms' scales an added vector and means nothing for "
                 f"{_name(self.operator)}. Use unit='raw', or the operator `add`"
             )
-        for name, listed in (("positions", self.positions), ("rows", self.rows)):
-            if isinstance(listed, tuple) and (not listed or len(set(listed)) < len(listed)):
-                raise ValueError(
-                    f"{name} must list at least one index and none twice, received {listed}"
-                )
+        if not (isinstance(self.positions, str) and self.positions in get_args(Span)):
+            _check_listed("positions", self.positions, ", ".join(map(repr, get_args(Span))))
+        if self.rows is not None:
+            _check_listed("rows", self.rows, "None (all)")
         if self.head is not None and self.site.axes[-1] != "d_head":
             raise ValueError(f"{self.site} has no heads; leave `head` out")
 
@@ -220,11 +230,21 @@ class Intervention:
                 f"examples, or a division by a zero norm"
             )
         directional = self.operator is project_out or self.unit == "norms"
-        if directional and not bool((self.vector.flatten(-1).norm(dim=-1) > 0).all()):
+        if directional and not bool(self.vector.any(-1).all()):
             raise ValueError(
                 f"the vector for {self.site} is zero and has no direction; "
                 f"{_name(self.operator)} with unit {self.unit!r} needs one"
             )
+
+
+def _check_listed(name: str, listed: Any, otherwise: str) -> None:
+    if not isinstance(listed, tuple) or not all(type(index) is int for index in listed):
+        raise ValueError(
+            f"{name} must be {otherwise} or a tuple of whole numbers, received {listed!r}. One "
+            f"index is written (3,), and a list or range is made one by tuple(...)"
+        )
+    if not listed or len(set(listed)) < len(listed):
+        raise ValueError(f"{name} must list at least one index and none twice, received {listed}")
 
 
 def _is_without_vector(operator: Operator) -> bool:
@@ -267,7 +287,9 @@ class Receipt:
     edit_norm: float
     """Mean over these positions of the norm of the change, after rounding to the model's dtype."""
     dose_in_norms: float
-    """Mean of the norm of the change over the norm of the activation before it."""
+    """Mean of the norm of the change over the norm of the activation before it: 0 where nothing
+    changed, infinite if anything was added to an activation of zero. Both means are NaN only if no
+    position was asked for, as when no generated token was read."""
 
     @property
     def n_positions(self) -> int:

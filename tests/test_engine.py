@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -215,6 +216,47 @@ def test_half_precision_keeps_its_dtype(tiny_folder: Any):
     result = run(model, some_rows(model), interventions=[edit], capture=[POST1])
     assert result.captures[POST1][0].dtype == torch.bfloat16
     assert all(r.dose_in_norms == pytest.approx(0.5, rel=0.02) for r in result.receipts)
+
+
+def test_shares_of_an_activation_of_zero(tiny: Any):
+    """Nothing added to nothing is no change; anything added is infinitely much of it."""
+    clear, push = Intervention(POST1, zero_ablate), Intervention(POST1, add, vector())
+    first, again, more = run(tiny, [[1, 6]], interventions=[clear, clear, push]).receipts
+    assert first.dose_in_norms == pytest.approx(1)
+    assert (again.edit_norm, again.dose_in_norms) == (0, 0)
+    assert more.edit_norm > 0 and more.dose_in_norms == float("inf")
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """An operator with a tensor in it, which == cannot tell from another."""
+
+    matrix: Tensor
+
+    def __call__(self, activation: Tensor, _vector: Tensor, _dose: Tensor) -> Tensor:
+        return activation @ self.matrix
+
+
+@dataclass(frozen=True)
+class Shift:
+    by: float
+
+    def __call__(self, activation: Tensor, _vector: Tensor, _dose: Tensor) -> Tensor:
+        return activation + self.by
+
+
+def test_equal_operators_are_one_group_and_one_copy(tiny: Any):
+    edits = [Intervention(POST1, Shift(2.0), vector(), rows=(row,)) for row in range(3)]
+    turned = [Intervention(POST1, Rotate(torch.eye(32) * n), vector(), rows=(n,)) for n in range(3)]
+    editor = Editor(tiny, [*edits, *turned], dict.fromkeys(range(3), 4), writes=False)
+    editor.move(range(3), [0] * 3, decoding=False)
+    assert [len(group.owners) for group in editor._groups[POST1]] == [12, 4, 4, 4]
+    given = torch.randn(1, 4, 32).expand(3, -1, -1)
+    before = given.clone()
+    found = editor._edit(POST1, given)
+    assert torch.equal(given, before), "what the model handed in is its own"
+    factor = torch.arange(3.0)[:, None, None]
+    assert found is not None and torch.allclose(found, (before + 2) * factor)
 
 
 def test_no_rows(tiny: Any):

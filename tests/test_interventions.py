@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 import interp.engine.running as running_module
 from interp.ablations import mean_ablation, resample_ablation
-from interp.engine import generate, run
+from interp.engine import generate, run, staircase, sweep
 from interp.interventions import (
     ClampLatent,
     Intervention,
@@ -56,6 +57,12 @@ def test_arriving_and_staying_are_exact():
     assert torch.equal(add(activation, vector, zero), activation)
 
 
+@dataclass
+class UnhashableRecord:
+    def __call__(self, activation: Tensor, vector: Tensor, dose: Tensor) -> Tensor:
+        return activation + vector * dose
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -69,12 +76,31 @@ def test_arriving_and_staying_are_exact():
         ((SITE, add, VECTOR[0], 1.0, "raw", ()), "at least one index"),
         ((SITE, add, VECTOR[0], 1.0, "raw", (1, 1)), "none twice"),
         ((SITE, add, VECTOR[0], 1.0, "raw", "all", ()), "rows must list"),
+        ((SITE, UnhashableRecord(), VECTOR[0]), r"Use @dataclass\(frozen=True\)"),
         ((SITE, add, VECTOR[0], 1.0, "raw", "all", None, 0), "has no heads"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(arguments: tuple[Any, ...], message: str):
     with pytest.raises(ValueError, match=message):
         Intervention(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("positions", [3], r"a tuple of whole numbers, received \[3\]"),
+        ("positions", range(3, 4), r"made one by tuple\(...\)"),
+        ("positions", "promt", "'all', 'prompt', 'generated' or .*'promt'"),
+        ("positions", 3, r"One index is written \(3,\)"),
+        ("positions", (True,), "positions must be"),
+        ("rows", [0], r"rows must be None \(all\) or a tuple"),
+    ],
+)
+def test_places_of_another_type_never_count_as_all(field: str, value: Any, message: str):
+    edit = Intervention(SITE, add, VECTOR[0])
+    object.__setattr__(edit, field, value)  # past the checks of annotations, which users lack
+    with pytest.raises(ValueError, match=message):
+        edit.__post_init__()
 
 
 def test_the_remedies_work():
@@ -169,6 +195,51 @@ def test_clamping_in_a_model_equals_a_hook_by_hand(tiny: Any):
     assert [receipt.n_positions for receipt in found.receipts] == [4, 2]
 
 
+@pytest.mark.parametrize("sae_dtype", [torch.float32, torch.bfloat16])
+def test_clamping_in_half_precision_does_not_round_the_dose(tiny_folder: Any, sae_dtype: Any):
+    """257 is no number of bfloat16 and lies between two; the model's own values stay, bit for bit,
+    also when the SAE computes in another format.
+    """
+    from interp.models import load_model
+
+    model = load_model(tiny_folder, dtype="bfloat16")
+    sae, ids = make_sae("standard").to(sae_dtype), [1, 6, 17]
+    sae.cfg.dtype = str(sae_dtype).removeprefix("torch.")
+    sae.dtype = sae_dtype
+    x = run(model, [ids], capture=[SITE]).captures[SITE][0]
+    own = sae.encode(x.to(sae_dtype))
+    edits = [
+        Intervention(SITE, ClampLatent(sae, 3), dose=float(own[at, 3]), positions=(at,))
+        for at in range(len(ids))
+    ]
+    found = run(model, [ids], interventions=edits, capture=[SITE])
+    assert torch.equal(found.captures[SITE][0], x)
+    assert [receipt.edit_norm for receipt in found.receipts] == [0, 0, 0]
+    clamp = Intervention(SITE, ClampLatent(sae, 3), dose=257.0)
+    found = run(model, [ids], interventions=[clamp], capture=[SITE]).captures[SITE][0]
+    change = (torch.tensor(257.0, dtype=sae_dtype) - own[:, 3, None]) * sae.W_dec[3]
+    assert torch.equal(found, (x.float() + change.float()).bfloat16())
+
+
+@pytest.mark.parametrize("norm", [1e-36, 1.0, 1e37])
+@pytest.mark.parametrize("unit", ["raw", "norms"])
+def test_the_norm_of_a_direction_does_not_matter(tiny_folder: Any, norm: float, unit: Any):
+    """In float16, where norms beyond 65504 are infinite, and where squares leave float32."""
+    from interp.models import load_model
+
+    model = load_model(tiny_folder, dtype="float16")
+    vector = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    x = run(model, [[1, 6, 17]], capture=[SITE]).captures[SITE][0].float()
+    unit_vector = vector / vector.norm()
+    edit = Intervention(SITE, project_out if unit == "raw" else add, vector * norm, 1.0, unit)
+    found = run(model, [[1, 6, 17]], interventions=[edit], capture=[SITE]).captures[SITE][0]
+    expected = {
+        "raw": x - (x @ unit_vector)[:, None] * unit_vector,
+        "norms": x + x.norm(dim=-1, keepdim=True) * unit_vector,
+    }[unit]
+    assert torch.allclose(found.float(), expected, atol=2e-3, rtol=1e-3)
+
+
 def test_clamped_latents_are_comparable_settings():
     sae = make_sae("standard")
     assert ClampLatent(sae, 3) == ClampLatent(sae, 3) != ClampLatent(sae, 4)
@@ -212,6 +283,9 @@ def test_an_sae_of_another_width_is_refused_before_any_pass(
     narrow = Intervention(SITE, ClampLatent(make_sae("standard", 8), 0))
     with pytest.raises(ValueError, match="reads vectors of width 8, and .* of tiny has 32"):
         run(tiny, [[1]], interventions=[narrow])
+    monkeypatch.setattr(staircase, "body", None)
+    with pytest.raises(ValueError, match="reads vectors of width 8, and .* of tiny has 32"):
+        sweep(tiny, [1], [[narrow]])
 
 
 ROWS = [[1, 6, 17, 30], [18, 10], [4, 4, 5], [9, 9, 9, 9], [2, 3], [7, 8, 9], [5, 4], [20, 21]]

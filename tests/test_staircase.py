@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from dataclasses import replace as changed
 from typing import Any
@@ -121,7 +122,7 @@ def test_a_patch_of_itself_changes_nothing(tiny: Any):
         ]
         found = sweep(tiny, IDS, [*cells, []])
         doses += [receipt.dose_in_norms for receipt in found.receipts]
-        assert torch.allclose(found.last, found.last[-1].expand_as(found.last), atol=EXACT)
+        assert torch.equal(found.last, found.last[-1].expand_as(found.last))
     assert max(doses) < 1e-5
 
 
@@ -168,9 +169,9 @@ def test_memory_that_runs_out_halves_the_batch(tiny: Any, monkeypatch: pytest.Mo
     expected, sizes = sweep(tiny, IDS, cells).last, list[int]()
     score = staircase._score
 
-    def scarce(model: Any, text: Any, stair: Any, at_all: bool, jobs: Any) -> Any:
+    def scarce(model: Any, text: Any, stair: Any, jobs: Any) -> Any:
         sizes.append(len(jobs))
-        done = score(model, text, stair, at_all, jobs)
+        done = score(model, text, stair, jobs)
         if len(jobs) > 3:
             raise torch.OutOfMemoryError
         return done
@@ -190,28 +191,54 @@ def test_eager_attention(tiny_folder: Any):
     check(model, IDS, [[random_edit(model, rng)] for _ in range(30)])
 
 
-def test_half_precision(tiny_folder: Any):
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(tiny_folder: Any, dtype: Any):
     from interp.models import load_model
 
-    model = load_model(tiny_folder, dtype="bfloat16")
+    model = load_model(tiny_folder, dtype=dtype)
     cells = [[Intervention(Site(1, "z"), zero_ablate, positions=(at,))] for at in range(12)]
-    found, expected = sweep(model, IDS, cells), as_rows(model, IDS, cells)
-    assert torch.allclose(found.last, expected.last, atol=0.3)
+    found, expected = sweep(model, IDS, cells).last, as_rows(model, IDS, cells).last
+    tolerance = 4 * torch.finfo(model.dtype).eps * float(expected.abs().max())
+    assert torch.allclose(found, expected, atol=tolerance, rtol=0)
+    effects = (expected - run(model, [IDS]).last).abs().amax(1)
+    assert bool((effects > 1.5 * tolerance).all()), "a sweep that edits nothing must not pass"
 
 
+@pytest.mark.parametrize(
+    ("dtype", "fault"), [("float32", 0.001), ("bfloat16", 0.1), ("float16", 0.1)]
+)
 def test_blocks_that_share_more_than_their_arguments_are_refused(
-    tiny: Any, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Any, dtype: Any, fault: float
 ):
-    mlp, cells = tiny.hf.model.layers[2].mlp, [[Intervention(Site(1, "z"), zero_ablate)]]
+    from interp.models import load_model
+
+    model = load_model(tiny_folder, dtype=dtype)
+    mlp, cells = model.hf.model.layers[2].mlp, [[Intervention(Site(1, "z"), zero_ablate)]]
     plain_forward = mlp.forward
-    sweep(tiny, IDS, cells)
-
-    def looks_around(x: Tensor) -> Tensor:
-        return plain_forward(x) * (1 + 0.01 * x.shape[0])
-
-    monkeypatch.setattr(mlp, "forward", looks_around)
+    sweep(model, IDS, cells)
+    mlp.forward = lambda x: plain_forward(x) * (1 + fault * (x.shape[0] - 1))
     with pytest.raises(RuntimeError, match=r"blocks are called one by one.*use `run`"):
-        sweep(tiny, IDS, cells)
+        sweep(model, IDS, cells)
+
+
+def test_a_batch_holds_no_more_text_than_the_budget(tiny: Any, monkeypatch: pytest.MonkeyPatch):
+    """Rows count with their past too; logits of the beginning are formed once, in the plain run."""
+    cells = [[Intervention(Site(0, "z"), zero_ablate, positions=(12,))]] * 8
+    sizes, n_unembedded = list[int](), list[int]()
+    climb, unembed = staircase._climb, staircase.unembed
+
+    def climbing(model: Any, text: Any, stair: Any, jobs: Any) -> Any:
+        sizes.append(len(jobs))
+        return climb(model, text, stair, jobs)
+
+    def unembedding(model: Any, hidden: Tensor) -> Tensor:
+        n_unembedded.append(hidden[..., 0].numel())
+        return unembed(model, hidden)
+
+    monkeypatch.setattr(staircase, "_climb", climbing)
+    monkeypatch.setattr(staircase, "unembed", unembedding)
+    sweep(tiny, IDS, cells, logits_at="all", position_block=1, token_budget=3 * len(IDS))
+    assert sizes[1:] == [3, 3, 2] and n_unembedded == [len(IDS), 3, 3, 2]
 
 
 def test_the_model_is_left_as_it_was(tiny: Any):
@@ -253,6 +280,8 @@ def test_settings_that_do_not_fit(tiny: Any):
         sweep(tiny, [], [[]])
     with pytest.raises(ValueError, match="position_block must be at least 1"):
         sweep(tiny, IDS, [[]], position_block=0)
+    with pytest.raises(ValueError, match="logits_at is 'all' or 'last', received 'All'"):
+        inspect.unwrap(sweep)(tiny, IDS, [[]], logits_at="All")  # past the checks of annotations
 
 
 def test_thousands_of_edits_are_booked_together(tiny: Any):

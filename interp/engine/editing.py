@@ -3,11 +3,13 @@
 An `Editor` knows which positions of which row each intervention asks for. Before every pass it is
 told which row and position each column of the tensors holds (padding, caches and rows that have
 finished make these differ from pass to pass). At a site it gathers all edits of one kind from all
-rows, applies the operator once, and puts the results back into a new tensor.
+rows, applies the operator once, and puts the results into a copy of the activation, one copy
+however many groups there are. Operators compute in float32 (or wider) whatever the model's number
+format, so that a dose is never rounded before it is used; the result is rounded once.
 
-Interventions at one site act in the order given: those that share an operator and touch different
-places form one group; any other begins a new one. The books cost time in proportion to the number
-of edits, so that a batch may hold thousands of rows with an intervention each.
+Interventions at one site act in the order given: those whose operators are equal and that touch
+different places form one group; any other begins a new one. The books cost time in proportion to
+the number of edits, so that a batch may hold thousands of rows with an intervention each.
 
 What was edited is written down where it happens, and compared at the end with what was asked for,
 which is worked out from the specification alone.
@@ -18,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor
 
-from interp.interventions import Intervention, Operator, Receipt
+from interp.interventions import Intervention, Operator, Receipt, project_out
 from interp.models.hooks import Handler
 from interp.models.model import Model, check_site, site_shape
 from interp.sites import Site
@@ -51,6 +54,7 @@ class _Group:
     place: tuple[Tensor, ...]
     """Index tensors: batch, column, and the head where only one is edited."""
     vectors: Tensor
+    """One per edit; of norm 1 for `project_out` and for doses in norms."""
     doses: Tensor
     in_norms: Tensor
     owners: list[tuple[int, int, int]]
@@ -122,9 +126,10 @@ def _vector_table(model: Model, number: int, intervention: Intervention) -> Tens
                 f"received {intervention.head}"
             )
         shape = shape[1:]
+    width, dtype = prod(shape), torch.promote_types(model.dtype, torch.float32)
     if intervention.vector is None:
-        return torch.zeros(1, int(torch.Size(shape).numel()), device=model.device)
-    vector = intervention.vector.to(model.device)
+        return torch.zeros(1, width, device=model.device, dtype=dtype)
+    vector = intervention.vector.to(model.device, dtype)
     listed = intervention.positions
     per_position = isinstance(listed, tuple) and tuple(vector.shape) == (len(listed), *shape)
     if not per_position and tuple(vector.shape) != shape:
@@ -133,7 +138,20 @@ def _vector_table(model: Model, number: int, intervention: Intervention) -> Tens
             f"intervention {number}: a vector for {intervention.site} of {model.name} has shape "
             f"{shape}{also}; received {tuple(vector.shape)}"
         )
-    return vector.reshape(-1, int(torch.Size(shape).numel())).float()
+    vectors = vector.reshape(-1, width)
+    directional = intervention.operator is project_out or intervention.unit == "norms"
+    return _directions(vectors) if directional else vectors
+
+
+def _directions(vectors: Tensor) -> Tensor:
+    """Unit vectors; scaled by the largest entry first, whose square may be out of range."""
+    vectors = vectors / vectors.abs().amax(-1, keepdim=True)
+    return vectors / vectors.norm(dim=-1, keepdim=True)
+
+
+def _alike(one: Operator, other: Operator) -> bool:
+    """Equal; hashes first, because records that hold different tensors cannot be compared."""
+    return one is other or (hash(one) == hash(other) and one == other)
 
 
 def check_rows_exist(interventions: Sequence[Intervention], n_rows: int) -> None:
@@ -218,7 +236,7 @@ class Editor:
             places = {(batch, column, head) for batch, column, _ in edits}
             if not (
                 chain
-                and chain[-1].operator is intervention.operator
+                and _alike(chain[-1].operator, intervention.operator)
                 and chain[-1].in_heads == (head is not None)
                 and chain[-1].taken.isdisjoint(places)
             ):
@@ -268,31 +286,35 @@ class Editor:
         return _Group(
             draft.operator,
             tuple(place),
-            table[picked].to(self._model.dtype),
-            torch.tensor([member.dose for member in of_edit], device=device)[:, None],
+            table[picked],
+            torch.tensor([member.dose for member in of_edit], device=device, dtype=table.dtype)[
+                :, None
+            ],
             torch.tensor([member.unit == "norms" for member in of_edit], device=device)[:, None],
             [edit[:3] for edit in draft.edits],
         )
 
     def _edit(self, site: Site, activation: Tensor) -> Tensor | None:
         groups = self._groups.get(site, ())
+        if not groups:
+            return None
+        edited = activation.clone()
         for group in groups:
-            activation = self._apply(group, activation)
-        return activation if groups else None
+            self._apply(group, edited)
+        return edited
 
-    def _apply(self, group: _Group, activation: Tensor) -> Tensor:
-        picked = activation[group.place]
-        before = picked.flatten(1)
-        norm = before.float().norm(dim=-1, keepdim=True)
-        scale = norm / group.vectors.float().norm(dim=-1, keepdim=True).clamp_min(1e-30)
-        doses = torch.where(group.in_norms, group.doses * scale, group.doses).to(before.dtype)
-        after = group.operator(before, group.vectors, doses).to(before.dtype)
-        edit_norm = (after.float() - before.float()).norm(dim=-1)
+    def _apply(self, group: _Group, edited: Tensor) -> None:
+        """Writes the edits of a group into a tensor that is the editor's own."""
+        picked = edited[group.place]
+        before = picked.flatten(1).to(group.vectors.dtype)
+        norm = before.norm(dim=-1, keepdim=True)
+        doses = torch.where(group.in_norms, group.doses * norm, group.doses)
+        after = group.operator(before, group.vectors, doses).to(picked.dtype)
+        edit_norm = (after.to(before.dtype) - before).norm(dim=-1)
+        share = torch.where(edit_norm == 0, edit_norm, edit_norm / norm[:, 0])
         assert self._window is not None
-        self._entries.append(
-            _Entry(group, self._window[0], self._first, edit_norm, edit_norm / norm[:, 0])
-        )
-        return activation.index_put(group.place, after.reshape(picked.shape))
+        self._entries.append(_Entry(group, self._window[0], self._first, edit_norm, share))
+        edited.index_put_(group.place, after.reshape(picked.shape))
 
     def receipts(self, n_generated: Mapping[int, int]) -> list[Receipt]:
         """Compares what was edited with what was asked for.

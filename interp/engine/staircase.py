@@ -10,7 +10,9 @@ positions before the changed one, a row equals the plain run. `sweep` computes o
   with the arguments (mask, rotary embeddings) that the model itself passes;
 - a *cell* (the interventions of one row) whose first edit is at layer l and in this block of
   positions joins the batch just before layer l, with the input that was noted there. Rows join on
-  every step of the staircase and climb it together, and all of them share one copy of the past.
+  every step of the staircase and climb it together. The past is kept once; a block that is called
+  joins it to the keys and values of every row for the time of the call, so the past counts in the
+  size of a batch.
 
 The edits go through the hook door like everywhere else, so every site, head and operator works, and
 every row has its receipts. Results equal `run` with each cell as a row, to rounding.
@@ -42,7 +44,7 @@ from torch import Tensor
 
 from interp.engine.batching import in_halves
 from interp.engine.editing import Editor
-from interp.interventions import Intervention, Receipt
+from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.hooks import BlockCall, hooked, recorded_blocks
 from interp.models.model import Model
 from interp.models.passes import body, check_row, nan_error, new_cache, unembed
@@ -52,8 +54,12 @@ from interp.sites import Site
 POSITION_BLOCK = 8
 """Positions whose cells are computed together."""
 
-REPLAY_TOLERANCE = 1000
+REPLAY_STEPS = 50
 """Rounding steps, of the largest value, by which unchanged rows may be off the plain run."""
+
+REPLAY_SHARE = 0.02
+"""Share of the largest value by which they may be off at most, however coarse the steps are: in
+half precision a fault below it cannot be told from rounding."""
 
 Cell = Sequence[Intervention]
 """What one row changes, in the order in which it acts; an empty cell is the plain run."""
@@ -79,7 +85,7 @@ class Sweep:
 
 
 class _Past:
-    """Keys and values of the first tokens, shared by all rows of a batch and never changed.
+    """Keys and values of the first tokens, the same for all rows of a batch and never changed.
 
     It is as much of a Hugging Face cache as a block needs that adds its own keys and values to
     those before and reads all of them.
@@ -124,6 +130,8 @@ class _Text:
     """Keys and values [1, n_heads, pos, d_head] of each layer."""
     hidden: Float[Tensor, "pos d_model"]
     """Final hidden states, after the last norm."""
+    logits: Float[Tensor, "pos d_vocab"] | None
+    """Of all positions, if those are asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +146,12 @@ class _Stair:
     """What leaves the last block."""
 
 
-def _read_text(model: Model, ids: Sequence[int]) -> _Text:
+def _read_text(model: Model, ids: Sequence[int], at_all: bool) -> _Text:
     cache = new_cache(model)
     hidden = body(model, torch.tensor([ids], device=model.device), cache=cache)[0]
     layers: Any = cache.layers
-    return _Text(ids, [(layer.keys, layer.values) for layer in layers], hidden)
+    kept = [(layer.keys, layer.values) for layer in layers]
+    return _Text(ids, kept, hidden, unembed(model, hidden) if at_all else None)
 
 
 def _share(value: Any, cache: Any, past: _Past) -> Any:
@@ -195,7 +204,7 @@ def _climb(
     placed = [(job.number, place, edit) for job in jobs for place, edit in enumerate(job.cell)]
     # Rows do not see each other, so edits may be put in any order that keeps that of each cell;
     # this one lets the editor apply all that are alike together.
-    placed.sort(key=lambda entry: (entry[1], id(entry[2].operator), entry[2].head is None))
+    placed.sort(key=lambda entry: (entry[1], hash(entry[2].operator), entry[2].head is None))
     interventions = [replace(edit, rows=(number,)) for number, _, edit in placed]
     lengths = {job.number: len(text.ids) for job in jobs}
     editor = Editor(model, interventions, lengths, writes=False)
@@ -217,15 +226,15 @@ def _climb(
 
 
 def _score(
-    model: Model, text: _Text, stair: _Stair, at_all: bool, jobs: Sequence[_Job]
+    model: Model, text: _Text, stair: _Stair, jobs: Sequence[_Job]
 ) -> list[tuple[Float[Tensor, "_ d_vocab"], list[Receipt]]]:
     """Logits and receipts of each cell."""
     hidden, receipts = _climb(model, text, stair, jobs)
-    if at_all:
-        before = text.hidden[: stair.start].expand(len(jobs), -1, -1)
-        logits = unembed(model, torch.cat([before, hidden], 1))
-    else:
+    if text.logits is None:
         logits = unembed(model, hidden[:, -1:])
+    else:
+        before = text.logits[: stair.start].expand(len(jobs), -1, -1)
+        logits = torch.cat([before, unembed(model, hidden)], 1)
     finite = torch.isfinite(logits).flatten(1).all(1)
     if not bool(finite.all()):
         raise nan_error(model, f"cell {jobs[int((~finite).nonzero()[0])].number}")
@@ -251,7 +260,8 @@ def _check_replay(model: Model, text: _Text, n_last: int) -> int:
     jobs = [_Job(layer, (), layer, start) for layer in range(n_layers + 1)]
     found, expected = _climb(model, text, stair, jobs)[0], text.hidden[start:]
     error, scale = (float(x.float().abs().max()) for x in (found - expected, expected))
-    if not error <= REPLAY_TOLERANCE * torch.finfo(model.dtype).eps * scale:
+    share = min(REPLAY_STEPS * torch.finfo(model.dtype).eps, REPLAY_SHARE)
+    if not error <= share * scale:
         raise RuntimeError(
             f"{model.name} does not give its own results when its blocks are called one by one: "
             f"off by {error:.3g} where values go up to {scale:.3g}. Its blocks share more than "
@@ -282,6 +292,7 @@ def _make_job(model: Model, number: int, cell: Cell, n_tokens: int) -> _Job:
         layers.append(model.n_layers if edit.site.layer is None else edit.site.layer)
         listed = edit.positions
         positions.append(min(at % n_tokens for at in listed) if isinstance(listed, tuple) else 0)
+    check_widths(model, cell)
     Editor(model, cell, {number: n_tokens}, writes=False)
     return _Job(
         number, cell, min(layers, default=model.n_layers), min(positions, default=n_tokens - 1)
@@ -323,7 +334,8 @@ def sweep(
         logits_at: All positions, or the last one only.
         position_block: Positions whose cells are computed together. Larger blocks recompute more
             tokens in fewer passes, which pays where a pass is cheap (a GPU, a small model).
-        token_budget: Largest number of tokens in a pass; halved by itself on running out of memory.
+        token_budget: Largest number of tokens in a pass, each row counted with all its text (what
+            it does not read it looks back on); halved by itself on running out of memory.
         progress: Label of a progress bar for work over two seconds.
 
     Returns:
@@ -335,19 +347,21 @@ def sweep(
         RuntimeError: If an edit did not take place where it was asked for, or the model's blocks
             cannot be called one by one.
     """
+    if logits_at not in ("all", "last"):
+        raise ValueError(f"logits_at is 'all' or 'last', received {logits_at!r}")
     jobs = _make_jobs(model, ids, cells, position_block, token_budget)
     if not jobs:
         return Sweep((), (), 0, 0)
-    text = _read_text(model, ids)
+    text = _read_text(model, ids, logits_at == "all")
     n_block_tokens = model.n_layers * len(ids) + _check_replay(model, text, position_block)
+    n_rows = max(1, token_budget // len(ids))
     found: dict[int, tuple[Tensor, list[Receipt]]] = {}
     for start, of_start in track(list(jobs.items()), progress):
         stair = _build(model, text, start)
         n_block_tokens += model.n_layers * stair.length
-        n_rows = max(1, token_budget // stair.length)
         for first in range(0, len(of_start), n_rows):
             batch = of_start[first : first + n_rows]
-            scores = in_halves(partial(_score, model, text, stair, logits_at == "all"), batch)
+            scores = in_halves(partial(_score, model, text, stair), batch)
             found.update((job.number, score) for job, score in zip(batch, scores, strict=True))
         n_block_tokens += sum(model.n_layers - job.layer for job in of_start) * stair.length
     ordered = [found[number] for number in range(len(cells))]
