@@ -23,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -59,7 +59,7 @@ class Receiver:
     def __post_init__(self) -> None:
         if self.stream not in ("q", "k", "v"):
             raise ValueError(f"a head receives q, k and v; received the stream {self.stream!r}")
-        listed: object = self.positions
+        listed = cast(Any, self.positions)
         if listed is not None and not (
             isinstance(listed, tuple) and listed and len({*listed}) == len(listed)
         ):
