@@ -31,9 +31,9 @@ from interp.models.hooks import Handler, hooked
 from interp.models.model import Model
 from interp.models.passes import body, nan_error, unembed
 from interp.patching.donors import Donor, donated, read_donor
-from interp.patching.grids import PER_POSITION, Direction, Grid, check_reference, scale_of
+from interp.patching.grids import PER_POSITION, Direction, Grid, check_scale, scale_of
 from interp.patching.layout import Layout, Plan, plan_grid
-from interp.patching.metric import Metric, measure
+from interp.patching.metric import Metric, check_metric, measure
 from interp.sites import Site
 
 SAME = 1e-5
@@ -62,10 +62,13 @@ def _gradients(
     with torch.enable_grad():
         with hooked(model, [(site, _follow(nodes, site)) for site in sites]):
             hidden = body(model, torch.tensor([ids], device=model.device))
-        value = measure(metric, unembed(model, hidden[:, -1]))[0]
+        logits = unembed(model, hidden[:, -1])
+        if not bool(torch.isfinite(logits).all()):
+            raise nan_error(model, "the patched text")
+        value = measure(metric, logits)[0]
         found = torch.autograd.grad(value, [nodes[site] for site in sites])
     if not all(bool(torch.isfinite(gradient).all()) for gradient in found):
-        raise nan_error(model, "the patched text, or gradients that are not")
+        raise nan_error(model, "the patched text, or gradients that are not,")
     return float(value.detach()), {
         site: (nodes[site].detach()[0], gradient[0])
         for site, gradient in zip(sites, found, strict=True)
@@ -114,15 +117,16 @@ def attribution_grid(
         reference: Metric of the run at the other end of the scale; None takes the donor's own.
 
     Returns:
-        The estimated metric of every cell. Its cost counts the forward pass once and the backward
-        pass twice.
+        The estimated metric of every cell. Its cost counts the donor's and the own forward pass
+        once and the backward pass twice.
 
     Raises:
-        ValueError: If texts, donor or layout do not fit (before any forward pass), or logits or
-            gradients are not finite.
+        ValueError: If texts, donor, layout or metric do not fit or the metric has no gradient
+            (before any forward pass), or logits, metric or gradients are not finite.
     """
     plan = plan_grid(model, ids, donor, layout)
-    check_reference(model, donor, reference)
+    check_scale(model, donor, metric, direction, reference)
+    check_metric(model, metric, differentiable=True)
     read = read_donor(donor, plan.sites)
     value, own = _gradients(model, ids, metric, plan.sites)
     effects, doses = _estimate(plan, donor, read, own)
@@ -134,7 +138,7 @@ def attribution_grid(
         doses,
         plan=plan,
         direction=direction,
-        n_block_tokens=3 * n_pass,
+        n_block_tokens=3 * n_pass + donor.n_block_tokens,
         n_naive=effects.numel() * n_pass,
         **scale_of(direction, value, reference),
     )

@@ -39,6 +39,11 @@ class Donor:
     places: Mapping[int, int] | None = None
     """Position of the patched text -> position of this one; None pairs equal positions."""
 
+    @property
+    def n_block_tokens(self) -> int:
+        """Tokens x blocks of its run."""
+        return self.model.n_layers * len(self.ids)
+
     def of(self, position: int) -> int:
         """The donor's position that belongs to a position of the patched text."""
         return position if self.places is None else self.places[position]
@@ -144,8 +149,9 @@ def donated(
     read: Run, donor: Donor, site: Site, positions: Sequence[int], head: int | None = None
 ) -> Float[Tensor, "pos ..."]:
     """What the donor has for positions of the patched text, for one head or all."""
-    values = read.captures[site][0][[donor.of(position) for position in positions]]
-    return values if head is None else values[:, head]
+    values = read.captures[site][0]
+    # The head is chosen first: a view of the others' values would keep them in memory.
+    return (values if head is None else values[:, head])[[donor.of(at) for at in positions]]
 
 
 def align_tokens(text: str, tokenizer: Any, donor_tokenizer: Any) -> dict[int, int]:

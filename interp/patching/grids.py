@@ -26,6 +26,7 @@ Example::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,14 +35,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.engine import Run, run, sweep
+from interp.engine import Run, sweep
 from interp.engine.staircase import POSITION_BLOCK, Cell
 from interp.interventions import Intervention, replace
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from interp.patching.donors import Donor, donated, read_donor
+from interp.patching.donors import Donor, check_donor, donated, read_donor
 from interp.patching.layout import Layout, Plan, plan_grid
-from interp.patching.metric import MARGIN, Metric, measure, recovered_fraction
+from interp.patching.metric import MARGIN, Metric, check_metric, measure, recovered_fraction
 
 LOGIT_BUDGET = 1 << 28
 """Logits held at a time (1 GB)."""
@@ -68,7 +69,7 @@ class Grid:
     plan: Plan
     """What the axes stand for."""
     n_block_tokens: int
-    """Tokens x blocks that were computed."""
+    """Tokens x blocks that were computed, the donor's run included."""
     n_naive: int
     """Tokens x blocks of one full pass per cell."""
 
@@ -82,8 +83,18 @@ class Grid:
         return recovered_fraction(self.values, self.clean, self.corrupted, margin=margin)
 
 
-def check_reference(model: Model, donor: Donor, reference: float | None) -> None:
-    """Raises ValueError if the donor's logits are needed and mean other tokens."""
+def check_scale(
+    model: Model, donor: Donor, metric: Metric, direction: str, reference: float | None
+) -> None:
+    """Makes sure, before any forward pass, that a grid can be measured.
+
+    Raises:
+        ValueError: If the direction is unknown, the metric does not fit the model, or the donor's
+            logits are needed and mean other tokens.
+    """
+    if direction not in ("denoise", "noise"):
+        raise ValueError(f"direction must be 'denoise' or 'noise', received {direction!r}")
+    check_metric(model, metric)
     if reference is None and donor.model.d_vocab != model.d_vocab:
         raise ValueError(
             f"the metric of the donor's own run sets the scale, but {donor.model.name} scores "
@@ -141,25 +152,27 @@ def patch_grid(
         The metric of every cell, with its scale, doses and cost.
 
     Raises:
-        ValueError: If texts, donor or layout do not fit (before any forward pass), or logits are
-            not finite.
+        ValueError: If texts, donor, layout, metric or settings do not fit (before any forward
+            pass), or logits or metric are not finite.
         RuntimeError: If a patch did not take place.
     """
     plan = plan_grid(model, ids, donor, layout)
-    check_reference(model, donor, reference)
+    check_scale(model, donor, metric, direction, reference)
+    # A sweep without cells checks its settings and reads nothing.
+    sweep(model, ids, (), position_block=position_block, token_budget=token_budget)
     read = read_donor(donor, plan.sites)
+    if reference is None:
+        reference = float(measure(metric, read.last))
     patched = _patch(
         model, ids, [*_cells(plan, donor, read), []], metric, len(plan.places),
         position_block=position_block, token_budget=token_budget, progress=progress,
     )  # fmt: skip
-    if reference is None:
-        reference = float(measure(metric, read.last))
     return Grid(
         patched.values[:-1].reshape(plan.shape),
         patched.doses[:-1].reshape(plan.shape),
         direction=direction,
         plan=plan,
-        n_block_tokens=patched.n_block_tokens,
+        n_block_tokens=patched.n_block_tokens + donor.n_block_tokens,
         n_naive=(len(patched.values) - 1) * model.n_layers * len(ids),
         **scale_of(direction, float(patched.values[-1]), reference),
     )
@@ -195,16 +208,37 @@ def _patch(
     return _Patched(values, doses, n_block_tokens)
 
 
-def _between_texts(
+def _between(
     model: Model,
-    texts: tuple[Sequence[int], Sequence[int]],
+    ids: Sequence[int],
+    other: Donor,
     donor: Donor | None,
     metric: Metric,
     layout: Layout,
     direction: Direction,
     **settings: Any,
 ) -> Grid:
-    """Patches the first text; the second sets the scale and donates, unless another donor does."""
+    """Patches a text; another run sets the scale and donates, unless a control does."""
+    if donor is None:
+        return patch_grid(model, ids, other, metric, layout, direction=direction, **settings)
+    plan_grid(model, ids, donor, layout)
+    check_donor(model, ids, other, ())
+    check_scale(model, other, metric, direction, None)
+    sweep(model, ids, (), **settings)
+    reference = float(measure(metric, read_donor(other, ()).last))
+    grid = patch_grid(
+        model, ids, donor, metric, layout, direction=direction, reference=reference, **settings
+    )
+    return dataclasses.replace(grid, n_block_tokens=grid.n_block_tokens + other.n_block_tokens)
+
+
+def _between_texts(
+    model: Model,
+    texts: tuple[Sequence[int], Sequence[int]],
+    *rest: Any,
+    **settings: Any,
+) -> Grid:
+    """Patches the first text; the second is the other run."""
     patched, other = texts
     if len(patched) != len(other):
         raise ValueError(
@@ -212,14 +246,7 @@ def _between_texts(
             f"the same in both; received {len(patched)} and {len(other)}. Exchange words of equal "
             f"length, or pair positions yourself: patch_grid(..., Donor(model, ids, places))"
         )
-    reference = None
-    if donor is not None:
-        plan_grid(model, patched, donor, layout)
-        reference = float(measure(metric, run(model, [other], logits_at="last").last))
-    return patch_grid(
-        model, patched, donor or Donor(model, other), metric, layout, direction=direction,
-        reference=reference, **settings,
-    )  # fmt: skip
+    return _between(model, patched, Donor(model, other), *rest, **settings)
 
 
 def denoise(
@@ -310,10 +337,4 @@ def patch_across(
         )
     to_base = direction == "post_to_base"
     patched, giver = (pair.base, pair.post) if to_base else (pair.post, pair.base)
-    reference = None
-    if donor is not None:
-        plan_grid(patched, ids, donor, layout)
-        reference = float(measure(metric, run(giver, [ids], logits_at="last").last))
-    return patch_grid(
-        patched, ids, donor or Donor(giver, ids), metric, layout, reference=reference, **settings
-    )
+    return _between(patched, ids, Donor(giver, ids), donor, metric, layout, "denoise", **settings)

@@ -24,8 +24,8 @@ class Layout:
     """Which cells a grid has: stream x layer x position, or stream x layer x head.
 
     Raises:
-        ValueError: If a stream is not one of a block, has no heads though they are asked for, or
-            something is listed twice or not at all.
+        ValueError: If a stream is not one of a block, has no heads though they are asked for,
+            something is listed twice or not at all, or `by` is unknown.
     """
 
     streams: tuple[str, ...] = ("resid_pre",)
@@ -39,6 +39,8 @@ class Layout:
     """None means all."""
 
     def __post_init__(self) -> None:
+        if self.by not in ("pos", "head"):
+            raise ValueError(f"by must be 'pos' or 'head', received {self.by!r}")
         for stream in self.streams:
             if stream not in STREAMS or not STREAMS[stream].in_blocks:
                 known = ", ".join(name for name, one in STREAMS.items() if one.in_blocks)

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.models.model import Model
+
 MARGIN = 0.01
 """Least difference of clean and corrupted metric (in its units) of which a fraction is formed."""
 
@@ -23,15 +25,32 @@ Metric = Callable[[Float[Tensor, "batch d_vocab"]], Float[Tensor, " batch"]]
 
 @dataclass(frozen=True)
 class LogitDiff:
-    """The metric logit(right) - logit(wrong) of the last token."""
+    """The metric logit(right) - logit(wrong) of the last token.
+
+    Raises:
+        ValueError: If the ids are negative or one and the same; when called, if one is no token.
+    """
 
     right: int
     """Token id of the answer of the clean run."""
     wrong: int
     """Token id of the answer of the corrupted run."""
 
+    def __post_init__(self) -> None:
+        if min(self.right, self.wrong) < 0 or self.right == self.wrong:
+            raise ValueError(
+                f"LogitDiff compares two different tokens, by ids from 0 on; received right="
+                f"{self.right} and wrong={self.wrong}. Likely both answers begin with the same "
+                f"token, or a search for an answer's id failed"
+            )
+
     def __call__(self, logits: Float[Tensor, "batch d_vocab"]) -> Float[Tensor, " batch"]:
         """The difference, for each row."""
+        if max(self.right, self.wrong) >= logits.shape[-1]:
+            raise ValueError(
+                f"the model scores the tokens 0 to {logits.shape[-1] - 1}; received {self}. Likely "
+                f"the ids are those of another tokenizer"
+            )
         return logits[:, self.right] - logits[:, self.wrong]
 
 
@@ -44,27 +63,62 @@ def recovered_fraction(
         patched: Metric values of patched runs.
         clean: Metric of the clean run.
         corrupted: Metric of the corrupted run.
-        margin: NaN is returned where clean and corrupted differ by less.
+        margin: NaN is returned where clean and corrupted differ by less, or not at all.
 
     Returns:
         The fractions; above 1 or below 0 is possible and means what it says.
     """
     whole = clean - corrupted
-    if not abs(whole) >= margin:
+    if not abs(whole) >= margin or whole == 0:
         return torch.full_like(patched, float("nan"))
     return (patched - corrupted) / whole
+
+
+def _apply(metric: Metric, logits: Float[Tensor, "batch d_vocab"]) -> Float[Tensor, " batch"]:
+    values = metric(logits)
+    shape = tuple(getattr(values, "shape", ()))
+    if shape != (len(logits),):
+        raise ValueError(
+            f"a metric maps logits [row, d_vocab] to one number per row; for {len(logits)} rows it "
+            f"returned the shape {shape}. Example: lambda logits: logits[:, 7]"
+        )
+    return values.float()
+
+
+def check_metric(model: Model, metric: Metric, *, differentiable: bool = False) -> None:
+    """Tries a metric on two rows of zeros, before any forward pass.
+
+    Args:
+        model: The model whose logits it will read.
+        metric: The metric.
+        differentiable: Whether its gradient will be taken.
+
+    Raises:
+        ValueError: If it does not return one number per row, asks for a token that the model does
+            not have, or has no gradient that is needed.
+    """
+    blank = torch.zeros(2, model.d_vocab, device=model.device, requires_grad=differentiable)
+    with torch.set_grad_enabled(differentiable):
+        values = _apply(metric, blank)
+    if differentiable and not values.requires_grad:
+        raise ValueError(
+            "attribution follows the metric's gradient, and this metric has none. Likely it "
+            "compares or ranks logits, or detaches them. Use a differentiable one, such as "
+            "LogitDiff, or the exact patch_grid"
+        )
 
 
 def measure(metric: Metric, logits: Float[Tensor, "batch d_vocab"]) -> Float[Tensor, " batch"]:
     """Applies a metric to rows of logits.
 
     Raises:
-        ValueError: If it does not return one number per row.
+        ValueError: If it does not return one finite number per row.
     """
-    values = metric(logits)
-    if tuple(values.shape) != (len(logits),):
+    values = _apply(metric, logits)
+    if not bool(torch.isfinite(values).all()):
         raise ValueError(
-            f"a metric maps logits [row, d_vocab] to one number per row; for {len(logits)} rows it "
-            f"returned the shape {tuple(values.shape)}. Example: lambda logits: logits[:, 7]"
+            f"a metric must be finite for every row; received {values[~values.isfinite()][0]:g} "
+            f"for a row of finite logits. Likely a logarithm of or division by a probability that "
+            f"is rounded to 0. Use log_softmax, or a difference of logits"
         )
-    return values.float()
+    return values

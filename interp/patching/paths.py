@@ -23,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -42,7 +42,12 @@ Head = tuple[int, int]
 
 @dataclass(frozen=True)
 class Receiver:
-    """An input of a head."""
+    """An input of a head.
+
+    Raises:
+        ValueError: If the stream is no input of a head, or positions are not a tuple that lists
+            some, each once.
+    """
 
     layer: int
     stream: Literal["q", "k", "v"]
@@ -50,6 +55,18 @@ class Receiver:
     """For k and v it counts the key-value heads."""
     positions: tuple[int, ...] | None = None
     """Positions at which the input is changed; None means all. Negative ones count from the end."""
+
+    def __post_init__(self) -> None:
+        if self.stream not in ("q", "k", "v"):
+            raise ValueError(f"a head receives q, k and v; received the stream {self.stream!r}")
+        listed = cast(Any, self.positions)
+        if listed is not None and not (
+            isinstance(listed, tuple) and listed and len({*listed}) == len(listed)
+        ):
+            raise ValueError(
+                f"positions must be a tuple with at least one position and none twice, or None for "
+                f"all; received {listed!r}. Example: Receiver(2, 'q', 3, positions=(-1,))"
+            )
 
     @property
     def site(self) -> Site:
@@ -66,7 +83,7 @@ class PathPatch:
     receipts: tuple[Receipt, ...]
     """Of the pass that gave the logits: `row` is the group."""
     n_block_tokens: int
-    """Tokens x blocks that were computed."""
+    """Tokens x blocks that were computed, the donor's run included."""
 
 
 def _check_heads(
@@ -91,29 +108,58 @@ def _check_heads(
             )
 
 
+def _places(receiver: Receiver, n_tokens: int) -> tuple[int, ...]:
+    """Positions of a receiver, counted from the beginning.
+
+    Raises:
+        ValueError: If one is outside the text or named twice.
+    """
+    if receiver.positions is None:
+        return tuple(range(n_tokens))
+    found = tuple(at + n_tokens if at < 0 else at for at in receiver.positions)
+    if not all(0 <= at < n_tokens for at in found) or len(set(found)) < len(found):
+        raise ValueError(
+            f"positions of a receiver are those of a text of {n_tokens} tokens, each named once "
+            f"(-1 is {n_tokens - 1}); received {receiver}"
+        )
+    return found
+
+
 def _freeze(
-    model: Model,
-    own: Run,
+    model: Model, own: Run, positions: Sequence[int], freeze_mlps: bool
+) -> list[list[Intervention]]:
+    """Per layer, what holds all heads (and MLPs) at the plain run; all groups share its tensors."""
+    # Before the first position that is patched everything is as it is anyway.
+    rest = tuple(range(min(positions), own.captures[Site(0, "z")][0].shape[0]))
+    streams = ("z", "mlp_out") if freeze_mlps else ("z",)
+    held: list[list[Intervention]] = []
+    for layer in range(model.n_layers):
+        sites = [Site(layer, stream) for stream in streams]
+        held.append(
+            [
+                Intervention(site, replace, own.captures[site][0][rest[0] :], positions=rest)
+                for site in sites
+            ]
+        )
+    return held
+
+
+def _send(
     given: Run,
     donor: Donor,
     group: Sequence[Head],
-    positions: Sequence[int],
-    freeze_mlps: bool,
+    positions: tuple[int, ...],
+    held: Sequence[Sequence[Intervention]],
 ) -> list[Intervention]:
-    """The first pass: senders from the donor, all other heads (and MLPs) as they are."""
-    # Before the first sender and the first position everything is as it is anyway.
-    n_tokens = own.captures[Site(0, "z")][0].shape[0]
-    rest = tuple(range(min(positions), n_tokens))
-    edits: list[Intervention] = []
-    for layer in range(min(layer for layer, _ in group), model.n_layers):
-        z = own.captures[Site(layer, "z")][0].clone()
-        for head in (head for at, head in group if at == layer):
-            z[list(positions), head] = donated(given, donor, Site(layer, "z"), positions, head)
-        edits.append(Intervention(Site(layer, "z"), replace, z[list(rest)], positions=rest))
-        if freeze_mlps:
-            mlp_out = own.captures[Site(layer, "mlp_out")][0][list(rest)]
-            edits.append(Intervention(Site(layer, "mlp_out"), replace, mlp_out, positions=rest))
-    return edits
+    """The first pass: senders from the donor, all else as it is from their first layer on."""
+    frozen = [edit for edits in held[min(layer for layer, _ in group) :] for edit in edits]
+    return frozen + [
+        Intervention(
+            site, replace, donated(given, donor, site, positions, head),
+            positions=positions, head=head,
+        )
+        for site, head in ((Site(layer, "z"), head) for layer, head in group)
+    ]  # fmt: skip
 
 
 def _receive(
@@ -140,7 +186,7 @@ def _receive(
         for row in range(len(batch)):
             cell: list[Intervention] = []
             for receiver in receivers:
-                listed = receiver.positions or tuple(range(len(ids)))
+                listed = _places(receiver, len(ids))
                 vector = seen[receiver.site][row][list(listed), receiver.head]
                 cell.append(
                     Intervention(
@@ -179,8 +225,8 @@ def path_patch(
         Logits of the last token for every group.
 
     Raises:
-        ValueError: If heads, positions or the donor do not fit (before any forward pass), or logits
-            are not finite.
+        ValueError: If heads, positions, settings or the donor do not fit (before any forward pass),
+            or logits are not finite.
         RuntimeError: If a patch did not take place.
     """
     if mlps not in ("recomputed", "frozen"):
@@ -190,15 +236,19 @@ def path_patch(
     used = [Site(at, "z") for at in sorted({layer for group in senders for layer, _ in group})]
     aligned = check_donor(model, ids, donor, used)
     chosen = choose_positions(aligned, positions, len(ids))
+    for receiver in receivers:
+        _places(receiver, len(ids))
+    # A sweep without cells checks its settings and reads nothing.
+    sweep(model, ids, (), token_budget=token_budget)
     every = [Site(layer, stream) for layer in range(model.n_layers) for stream in streams]
     own = run(model, [ids], capture=every, logits_at="last")
     given = read_donor(donor, used)
-    cells: list[Cell] = [
-        _freeze(model, own, given, donor, group, chosen, mlps == "frozen") for group in senders
-    ]
+    held = _freeze(model, own, chosen, mlps == "frozen")
+    cells: list[Cell] = [_send(given, donor, group, chosen, held) for group in senders]
     n_tokens = len(ids)
     if receivers:
         cells = _receive(model, ids, cells, receivers, token_budget)
         n_tokens += len(ids) * len(cells)
     found = sweep(model, ids, cells, token_budget=token_budget)
-    return PathPatch(found.last, found.receipts, model.n_layers * n_tokens + found.n_block_tokens)
+    n_block_tokens = model.n_layers * n_tokens + donor.n_block_tokens + found.n_block_tokens
+    return PathPatch(found.last, found.receipts, n_block_tokens)
