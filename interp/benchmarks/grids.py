@@ -28,8 +28,8 @@ from interp.models import Model
 from interp.patching import Donor, LogitDiff, patch_grid
 from interp.sites import Site
 
-N_NAIVE_ROWS = 64
-"""Cells that the naive grid reads in one pass."""
+N_NAIVE_TOKENS = 2048
+"""Tokens of a pass of the naive grid; on a CPU it is faster with 2048 than with 4096."""
 
 
 def hooked_transformer(model: Model) -> Any:
@@ -87,8 +87,9 @@ def bench_grid(model: Model, size: Size) -> list[Ratio]:
             for at in range(len(clean))
         ]
         values: list[Tensor] = []
-        for first in range(0, len(edits), N_NAIVE_ROWS):
-            batch = edits[first : first + N_NAIVE_ROWS]
+        n_rows = max(1, N_NAIVE_TOKENS // len(clean))
+        for first in range(0, len(edits), n_rows):
+            batch = edits[first : first + n_rows]
             found = run(
                 model, [corrupted] * len(batch), logits_at="last",
                 interventions=[change(edit, rows=(row,)) for row, edit in enumerate(batch)],

@@ -54,6 +54,10 @@ from interp.sites import Site
 POSITION_BLOCK = 8
 """Positions whose cells are computed together."""
 
+TOKEN_BUDGET = 2048
+"""Tokens, those of the past counted, that a pass holds: as many as stay near a CPU's cores. A GPU
+may like more."""
+
 REPLAY_STEPS = 50
 """Rounding steps, of the largest value, by which unchanged rows may be off the plain run."""
 
@@ -322,7 +326,7 @@ def sweep(
     *,
     logits_at: Literal["all", "last"] = "last",
     position_block: int = POSITION_BLOCK,
-    token_budget: int = 8192,
+    token_budget: int = TOKEN_BUDGET,
     progress: str | None = None,
 ) -> Sweep:
     """Reads one text under many cells, each a row of its own.

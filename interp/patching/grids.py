@@ -36,7 +36,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.engine import Run, sweep
-from interp.engine.staircase import POSITION_BLOCK, Cell
+from interp.engine.staircase import POSITION_BLOCK, TOKEN_BUDGET, Cell
 from interp.interventions import Intervention, replace
 from interp.models.model import Model
 from interp.models.pair import ModelPair
@@ -131,7 +131,7 @@ def patch_grid(
     direction: Direction = "denoise",
     reference: float | None = None,
     position_block: int = POSITION_BLOCK,
-    token_budget: int = 8192,
+    token_budget: int = TOKEN_BUDGET,
     progress: str | None = None,
 ) -> Grid:
     """Puts the donor's activations into a run, one cell of a layout at a time.

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.engine import Run, run, sweep
-from interp.engine.staircase import Cell
+from interp.engine.staircase import TOKEN_BUDGET, Cell
 from interp.interventions import Intervention, Receipt, replace
 from interp.models.model import Model, check_site, site_shape
 from interp.patching.donors import Donor, check_donor, choose_positions, donated, read_donor
@@ -207,7 +207,7 @@ def path_patch(
     receivers: Sequence[Receiver] = (),
     positions: Sequence[int] | None = None,
     mlps: Literal["recomputed", "frozen"] = "recomputed",
-    token_budget: int = 8192,
+    token_budget: int = TOKEN_BUDGET,
 ) -> PathPatch:
     """Patches groups of heads along direct paths to the logits or to other heads.
 
