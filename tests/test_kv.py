@@ -50,7 +50,7 @@ def other_ids(model: Any, *, first: int = 100, n: int = 8) -> list[tuple[int, ..
 def rows_by_hand(model: Any, ids: tuple[int, ...]) -> Any:
     from transformers import DynamicCache
 
-    cache = DynamicCache(config=model.hf.config)
+    cache = DynamicCache()  # keeps all rows, also beyond a sliding window
     with torch.no_grad():
         model.hf(torch.tensor([ids]), past_key_values=cache, use_cache=True)
     return cache
@@ -143,10 +143,10 @@ def test_an_answer_may_hold_its_last_token_twice(tiny: Any):
     n = next(n for n in range(2, 6) if greedy[n - 1] in greedy[: n - 1])
     asked = replace(text, answer=greedy[:n])
     donor = replace(text, answer=greedy)
-    for edit in (StateEdit(0, asked), StateEdit(0, donor)):
-        reading = edit_states(tiny, [asked], [[edit]])[0][0]
+    for other in (asked, donor):
+        reading = edit_states(tiny, [asked], [[StateEdit(0, other)]])[0][0]
         assert reading.was_right and reading.is_right and reading.same_answer and reading.is_donors
-        assert reading.written == greedy[: len(edit.donor.answer)]
+        assert reading.written == greedy[: len(other.answer)]
     wrong = replace(asked, answer=(*greedy[: n - 2], greedy[n - 2] ^ 1, greedy[n - 1]))
     reading = edit_states(tiny, [wrong], [[StateEdit(0, wrong)]])[0][0]
     assert not reading.was_right and not reading.is_right and not reading.is_donors
