@@ -10,18 +10,21 @@ of a module, so that a fresh process can import it; it loads its model and does 
 
     right = on_devices(accuracy, examples, ["cuda:0", "cuda:1"])
 
-Which example goes where depends on their order and the number of devices alone. Processes are
+Work is all or nothing: when one worker fails, the others are ended and the failure is reported at
+once. Which example goes where depends on their order and the number of devices alone. Processes are
 spawned, not forked: a fork would inherit a device context that does not survive it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+import signal
+from collections.abc import Callable, Sequence, Sized
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 Example = TypeVar("Example")
@@ -48,8 +51,23 @@ def _failure(device: str, numbers: Sequence[int], error: BaseException) -> Runti
     )
     return RuntimeError(
         f"the worker on {device} failed on {len(numbers)} examples (indices {listed}): {what}. "
-        f"No results are returned; results of other devices are lost with it"
+        f"No results are returned; the other workers were ended"
     )
+
+
+def _end(pids: Sequence[Future[int]]) -> None:
+    """Ends processes in the middle of their work; those that died already are no matter."""
+    for pid in pids:
+        with suppress(BrokenProcessPool, ProcessLookupError):
+            os.kill(pid.result(), signal.SIGTERM)
+
+
+def _check_results(results: object, device: str, numbers: Sequence[int]) -> None:
+    n = len(results) if isinstance(results, Sized) else None
+    if n != len(numbers):
+        found = f"a {type(results).__name__}" if n is None else f"{n} results"
+        wrong = ValueError(f"it returned {found} for {len(numbers)} examples; return one each")
+        raise _failure(device, numbers, wrong)
 
 
 def on_devices(
@@ -79,21 +97,24 @@ def on_devices(
     shares = [range(start, len(examples), len(devices)) for start in range(len(devices))]
     found: dict[int, Result] = {}
     with ExitStack() as pools:
-        futures: list[tuple[str, range, Future[Sequence[Result]]]] = []
+        futures: dict[Future[Sequence[Result]], tuple[str, range]] = {}
+        pids: list[Future[int]] = []
         for device, numbers in zip(devices, shares, strict=True):
             if numbers:
                 # One pool per device: a shared one could not tell whose process has died.
                 context = multiprocessing.get_context("spawn")
                 pool = pools.enter_context(ProcessPoolExecutor(1, mp_context=context))
                 share = [examples[number] for number in numbers]
-                futures.append((device, numbers, pool.submit(worker, device, share)))
-        for device, numbers, future in futures:
-            try:
-                results = future.result()
-            except Exception as error:
-                raise _failure(device, numbers, error) from error
-            if len(results) != len(numbers):
-                wrong = ValueError(f"{len(results)} results for {len(numbers)} examples")
-                raise _failure(device, numbers, wrong)
-            found.update(zip(numbers, results, strict=True))
+                pids.append(pool.submit(os.getpid))
+                futures[pool.submit(worker, device, share)] = device, numbers
+        try:
+            for future in as_completed(futures):
+                device, numbers = futures[future]
+                if error := future.exception():
+                    raise _failure(device, numbers, error) from error
+                _check_results(future.result(), device, numbers)
+                found.update(zip(numbers, future.result(), strict=True))
+        except BaseException:
+            _end(pids)  # leaving the pools waits for their workers
+            raise
     return [found[number] for number in range(len(examples))]

@@ -9,11 +9,13 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from families import FAMILIES, SLIDING, WINDOW, block, make_family
 from torch import Tensor
 
+import interp.engine.running as running_module
 from interp.engine import Branch, generate, run, score_branches
 from interp.interventions import Intervention, add
 from interp.models.model import Model
@@ -58,6 +60,22 @@ def test_a_padded_batch_equals_each_row_alone(model: Model, side: Any):
     found = run(model, ROWS, pad_side=side).logits
     for logits, row in zip(found, ROWS, strict=True):
         assert torch.allclose(logits, plain(model, row), atol=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"logits_at": "Last"}, "logits_at must be 'all' or 'last', received 'Last'"),
+        ({"pad_side": "l"}, "pad_side must be 'left' or 'right', received 'l'"),
+    ],
+)
+def test_unknown_settings_of_a_pass_are_refused(
+    setting: Any, message: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(running_module, "body", None)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users call it
+    with pytest.raises(ValueError, match=message):
+        run(make_family("llama"), ROWS, **setting)
 
 
 def test_branches_equal_separate_passes(model: Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from conftest import make_hf
@@ -315,13 +316,19 @@ def test_memory_shortage_halves_the_batch(tiny: Any, monkeypatch: pytest.MonkeyP
     ("prompts", "settings", "message"),
     [
         ([[1], []], {}, "prompt 1 is empty"),
-        ([[1] * 250], {}, r"prompt 0 \(250 tokens\) with 8 new tokens is 258 tokens long"),
+        ([[1] * 250], {}, r"250 tokens\) with 8 new tokens, of .* never read, is 257 tokens long"),
         ([[1]], {"max_new_tokens": 0}, "at least 1"),
         ([[1]], {"temperature": 1.0}, r"Example: temperature=1.0, seeds=range\(len\(prompts\)\)"),
         ([[1]], {"seeds": [1]}, "choosing the most likely needs none"),
         ([[1]], {"temperature": 1.0, "seeds": [1, 2]}, "received 2 for 1 prompts"),
         ([[1]], {"temperature": -1.0}, "0 \\(greedy\\) or more"),
+        ([[1]], {"temperature": float("nan")}, "and finite; got nan"),
+        ([[1]], {"temperature": float("inf"), "seeds": [1]}, "and finite; got inf"),
         ([[1]], {"stop": [[]]}, "at least one token"),
+        ([[1]], {"stop": [7]}, r"received 7 in \[7\]. Write one token as stop=\[\[7\]\]"),
+        ([[1]], {"stop": ["end"]}, "received 'end' .* encode text first"),
+        ([[1]], {"batch_size": 0}, "batch_size must be at least 1, received 0"),
+        ([[1]], {"batch_size": -1}, "batch_size must be at least 1, received -1"),
         ([[1]], {"interventions": [push(rows=(1,))]}, r"names rows \[1\]"),
     ],
 )
@@ -329,8 +336,16 @@ def test_bad_input_is_refused_before_any_pass(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, prompts: Any, settings: Any, message: str
 ):
     monkeypatch.setattr(decoding_module, "body", None)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users call it
     with pytest.raises(ValueError, match=message):
         generate(tiny, prompts, **{"max_new_tokens": 8, **settings})
+
+
+def test_the_context_may_be_filled_to_its_end(tiny: Any):
+    """The last token is never read, so it needs no room."""
+    for prompt, n_new in (([5] * 256, 1), ([5] * 250, 7)):
+        (found,) = generate(tiny, [prompt], max_new_tokens=n_new)
+        assert list(found.ids) == greedy_by_hand(tiny, prompt, n_new)[0]
 
 
 def test_nan_names_the_row(tiny: Any):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from conftest import make_hf
@@ -317,7 +318,11 @@ def test_memory_shortage_halves_the_batch(pair: Any, monkeypatch: pytest.MonkeyP
     [
         ({"prompts": [[1], []]}, "prompt 1 is empty"),
         ({"seeds": [1]}, "choosing the most likely needs none"),
+        ({"stop": [7]}, r"received 7 in \[7\]"),
+        ({"batch_size": 0}, "batch_size must be at least 1, received 0"),
+        ({"batch_size": -1}, "batch_size must be at least 1, received -1"),
         ({"window": 0}, "from 1 up, or is 'all'; received 0"),
+        ({"window": "All"}, "from 1 up, or is 'all'; received 'All'"),
         ({"candidates": {"post": []}}, "other than 'base' and 'post'"),
         ({"candidates": {"none": []}}, "received 'none' with 0"),
         (
@@ -336,12 +341,19 @@ def test_bad_input_is_refused_before_any_pass(
     pair: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, message: str
 ):
     monkeypatch.setattr(decoding_module, "body", None)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users call it
     given = {"prompts": [[1], [2]], "choose": guardrail, "max_new_tokens": 3, **settings}
     with pytest.raises(ValueError, match=message):
         route(pair, given.pop("prompts"), **given)
 
 
-@pytest.mark.parametrize("choice", ["nobody", "weak", ("base", 10_000)])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "nobody", "weak", ("base", 10_000), ("base", -1), ("base",), ("base", 2.5), ("base", True),
+        ("base", 1, 2), ("nobody", 1), 3, None,
+    ],
+)  # fmt: skip
 def test_a_choice_that_was_not_asked_lists_the_sources(pair: Any, choice: Any):
     """A candidate cannot be chosen where it was not offered."""
     with pytest.raises(ValueError, match=r"asked \(base, post\).*row 0 it returned .* 0 new"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,22 @@ def lose_one(_device: str, examples: list[int]) -> list[int]:
     return examples[1:]
 
 
+def lose_all(_device: str, examples: list[int]) -> None:
+    examples.clear()
+
+
+def wait_for(folder: Path, device: str, examples: list[int]) -> list[int]:
+    """The second fails as soon as the first is at work, which then takes a minute."""
+    if device == "second":
+        while not (folder / "begun").exists():
+            time.sleep(0.01)
+        raise KeyError("seven")
+    (folder / "begun").touch()
+    time.sleep(60)
+    (folder / "ended").touch()
+    return examples
+
+
 def test_results_are_in_the_order_of_the_examples():
     found = on_devices(process_of, list(range(7)), ("first", "second"))
     assert [example for _, _, example in found] == list(range(7))
@@ -62,12 +79,19 @@ def test_a_model_on_two_devices_equals_one(tiny_folder: Path):
     [
         (die_on_seven, r"on second failed on 4 examples \(indices 1, 3, 5, 7\): its process ended"),
         (refuse_seven, r"on second failed on 4 examples \(indices 1, 3, 5, 7\): KeyError: 'seven'"),
-        (lose_one, r"on first failed on 4 examples.*3 results for 4 examples"),
+        (lose_one, r"failed on 4 examples.*3 results for 4 examples"),
+        (lose_all, r"failed on 4 examples.*returned a NoneType for 4 examples; return one each"),
     ],
 )
 def test_a_failing_worker_is_named_with_its_examples(worker: Any, message: str):
     with pytest.raises(RuntimeError, match=message):
         on_devices(worker, list(range(8)), ("first", "second"))
+
+
+def test_a_failure_ends_the_other_workers(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="on second failed.*the other workers were ended"):
+        on_devices(partial(wait_for, tmp_path), [6, 7], ("first", "second"))
+    assert (tmp_path / "begun").exists() and not (tmp_path / "ended").exists()
 
 
 def test_more_devices_than_examples_and_none():

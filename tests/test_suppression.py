@@ -148,6 +148,29 @@ def test_input_that_does_not_fit(tiny: Any):
         suppress_steps(tiny, SteppedText((999, *text.ids[1:]), text.steps))
 
 
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ((range(2, 2),), "step 0 is range\\(2, 2\\)"),
+        ((range(2, 8, 2),), "step 0 is range\\(2, 8, 2\\)"),
+        ((range(1, 4), range(3, 5)), "step 1 begins at position 3, and the one before it reaches"),
+        ((range(4, 6), range(1, 3)), "step 1 begins at position 1"),
+        ((range(-2, 1),), "step 0 begins at position -2"),
+        ((range(6, 11),), "step 0 reaches to position 10, beyond the text, which ends at 9"),
+    ],
+)
+def test_spans_that_do_not_fit(steps: tuple[range, ...], message: str):
+    with pytest.raises(ValueError, match=message):
+        SteppedText(tuple(range(10)), steps)
+
+
+def test_lay_out_counts_the_spans():
+    text = lay_out([7, 8], [(1, 2, 3), (4,)], [9])
+    assert text == SteppedText((7, 8, 1, 2, 3, 4, 9), (range(2, 5), range(5, 6)))
+    with pytest.raises(ValueError, match="Leave steps without tokens out"):
+        lay_out([7, 8], [(1, 2), ()])
+
+
 def test_nan_is_an_error(tiny: Any):
     model = make_model(make_hf(), tiny.tokenizer, name="broken")
     text = some_text(tiny)

@@ -65,14 +65,29 @@ def pick_tokens(
     return chosen.clamp_max(logits.shape[-1] - 1)
 
 
+def as_ends(stop: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """Stop sequences in the form that the end of a row is compared with.
+
+    Raises:
+        ValueError: If one is no sequence of token ids, or empty.
+    """
+    for end in stop:
+        if isinstance(end, str) or not isinstance(end, Sequence) or not end:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(
+                f"a stop sequence must hold at least one token id; received {end!r} in {stop!r}. "
+                f"Write one token as stop=[[7]], encode text first, and leave empty ones out"
+            )
+    return tuple(map(tuple, stop))
+
+
 def check_request(
     models: Sequence[Model],
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    stop: Sequence[Sequence[int]],
     temperature: float,
     seeds: Sequence[int] | None,
+    batch_size: int,
 ) -> None:
     """All that can be wrong with a request to write, before any forward pass.
 
@@ -80,12 +95,11 @@ def check_request(
         ValueError: If a number is out of range, seeds and temperature do not go together, or a
             prompt is empty, holds an unknown id or leaves no room in the context of a model.
     """
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens must be at least 1, received {max_new_tokens}")
-    if any(not end for end in stop):
-        raise ValueError("a stop sequence must hold at least one token; leave empty ones out")
-    if temperature < 0:
-        raise ValueError(f"temperature must be 0 (greedy) or more, received {temperature}")
+    for name, number in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, received {number}")
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"temperature must be 0 (greedy) or more, and finite; got {temperature}")
     if (temperature > 0) != (seeds is not None):
         raise ValueError(
             f"drawing tokens needs one seed per prompt and choosing the most likely needs none; "
@@ -99,8 +113,9 @@ def check_request(
             check_row(model, prompt, f"prompt {number}")
             check_length(
                 model,
-                len(prompt) + max_new_tokens,
-                f"prompt {number} ({len(prompt)} tokens) with {max_new_tokens} new tokens",
+                len(prompt) + max_new_tokens - 1,
+                f"prompt {number} ({len(prompt)} tokens) with {max_new_tokens} new tokens, of "
+                f"which the last is never read,",
             )
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.engine.batching import in_halves
-from interp.engine.decoding import Decoder, check_request, draws_of, pick_tokens
+from interp.engine.decoding import Decoder, as_ends, check_request, draws_of, pick_tokens
 from interp.engine.editing import check_rows_exist
 from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.hooks import hooked
@@ -158,15 +158,14 @@ def generate(
             logits are not finite.
         RuntimeError: If an edit did not take place at every position that was asked for.
     """
-    ends = tuple(tuple(end) for end in stop)
-    settings = _Settings(max_new_tokens, ends, temperature, interventions)
+    settings = _Settings(max_new_tokens, as_ends(stop), temperature, interventions)
     check_request(
         [model],
         prompts,
         max_new_tokens=max_new_tokens,
-        stop=ends,
         temperature=temperature,
         seeds=seeds,
+        batch_size=batch_size,
     )
     check_rows_exist(interventions, len(prompts))
     check_widths(model, interventions)

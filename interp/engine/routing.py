@@ -43,9 +43,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.engine.batching import in_halves
-from interp.engine.decoding import Decoder, check_request, draws_of, pick_tokens
+from interp.engine.decoding import Decoder, as_ends, check_request, draws_of, pick_tokens
 from interp.engine.editing import Editor, check_rows_exist
-from interp.engine.sources import Choice, Routing, Settings, Step, addressed, disagree, merged
+from interp.engine.sources import (
+    Choice,
+    Routing,
+    Settings,
+    Step,
+    addressed,
+    disagree,
+    merged,
+    resolve,
+)
 from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model, check_site
@@ -213,16 +222,7 @@ class _Writer:
             self._receipts.setdefault(line, []).append(filed)
 
     def _push(self, row: _Row, step: Step) -> None:
-        choice = self._settings.choose(step)
-        source, token = (choice, None) if isinstance(choice, str) else choice
-        if source not in step.proposed or not 0 <= (token or 0) < self._base.model.d_vocab:
-            raise ValueError(
-                f"`choose` must name a source that was asked ({', '.join(step.proposed)}), if it "
-                f"likes with a token id; for row {row.number} it returned {choice!r} after "
-                f"{len(row.ids)} new tokens. Candidates are there only where `offer` is true: "
-                f"see step.candidates"
-            )
-        token = step.proposed[source] if token is None else token
+        source, token = resolve(self._settings.choose(step), step, self._base.model.d_vocab)
         row.ids.append(token)
         row.sources.append(source)
         row.proposed.append(dict(step.proposed))
@@ -268,15 +268,16 @@ def _check(
     prompts: Sequence[Sequence[int]],
     settings: Settings,
     seeds: Sequence[int] | None,
+    batch_size: int,
 ) -> None:
     """All that can be wrong with the input, before any forward pass."""
     check_request(
         [pair.base, pair.post],
         prompts,
         max_new_tokens=settings.max_new_tokens,
-        stop=settings.stop,
         temperature=settings.temperature,
         seeds=seeds,
+        batch_size=batch_size,
     )
     window, candidates = settings.window, settings.candidates
     bad = [name for name, edits in candidates.items() if name in ("base", "post") or not edits]
@@ -286,8 +287,8 @@ def _check(
             f"than 'base' and 'post'; received {bad[0]!r} with {len(candidates[bad[0]])}. The "
             f"unsteered base is the source 'base'"
         )
-    if window != "all" and window < 1:
-        raise ValueError(f"window counts positions from 1 up, or is 'all'; received {window}")
+    if window != "all" and (isinstance(window, str) or window < 1):
+        raise ValueError(f"window counts positions from 1 up, or is 'all'; received {window!r}")
     own = [edit for edits in candidates.values() for edit in edits]
     for edit in [*settings.base, *own] if candidates and window != "all" else ():
         if edit.positions != "all":
@@ -353,9 +354,9 @@ def route(
     """
     settings = Settings(
         choose, offer, dict(candidates or {}), window, base_interventions, post_interventions,
-        capture, max_new_tokens, tuple(map(tuple, stop)), temperature,
+        capture, max_new_tokens, as_ends(stop), temperature,
     )  # fmt: skip
-    _check(pair, prompts, settings, seeds)
+    _check(pair, prompts, settings, seeds, batch_size)
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     written: dict[int, Routing] = {}

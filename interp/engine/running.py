@@ -174,9 +174,16 @@ def run(
         Logits, captures and receipts.
 
     Raises:
-        ValueError: If a row, site or intervention does not fit the model, or logits are not finite.
+        ValueError: If a row, site or intervention does not fit the model, a setting is unknown, or
+            logits are not finite.
         RuntimeError: If an edit did not take place where it was asked for.
     """
+    for name, value, known in (
+        ("logits_at", logits_at, ("all", "last")),
+        ("pad_side", pad_side, ("left", "right")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, received {value!r}")
     for number, row in enumerate(rows):
         check_row(model, row, f"row {number}")
     check_rows_exist(interventions, len(rows))

@@ -44,6 +44,33 @@ Choice = str | tuple[str, int]
 """The source whose token is written; with a token, that one is written instead of its proposal."""
 
 
+def resolve(choice: object, step: Step, d_vocab: int) -> tuple[str, int]:
+    """The source and the token that a choice stands for.
+
+    Args:
+        choice: What a rule returned; nobody has checked it.
+        step: What it was asked about.
+        d_vocab: Tokens that can be written.
+
+    Raises:
+        ValueError: If it names no source that was asked, or something other than a token id.
+    """
+    match choice:
+        case str(source) if source in step.proposed:
+            return source, step.proposed[source]
+        case (str(source), int(token)) if source in step.proposed and not isinstance(token, bool):
+            if 0 <= token < d_vocab:
+                return source, token
+        case _:
+            pass
+    raise ValueError(
+        f"`choose` must return the name of a source that was asked ({', '.join(step.proposed)}), "
+        f"or a tuple of such a name and a token id (an int below {d_vocab}); for row {step.row} it "
+        f"returned {choice!r} after {len(step.written)} new tokens. Candidates are there only "
+        f"where `offer` is true: see step.candidates"
+    )
+
+
 def disagree(step: Step) -> bool:
     """Whether base and post would write different tokens."""
     return step.proposed["base"] != step.proposed["post"]

@@ -13,14 +13,9 @@ from interp.states.heads import (
     step_attention,
     vertical_scores,
 )
-from interp.states.kv import (
-    RepairRate,
-    StateReading,
-    StateReceipt,
-    edit_states,
-    repair_rate,
-)
+from interp.states.kv import edit_states
 from interp.states.paths import PATHS, PathRow, path_logprobs
+from interp.states.readings import RepairRate, StateReading, StateReceipt, repair_rate
 from interp.states.spans import SteppedText, lay_out
 from interp.states.suppression import Suppression, suppress_steps
 

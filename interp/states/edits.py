@@ -7,10 +7,12 @@ texts, edits and references is found here, so that no forward pass is spent on i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from interp.ablations import MIN_TEXTS
 from interp.models.model import Model
 from interp.models.passes import check_length, check_row
 from interp.states.spans import Ids, SteppedText, check_text
@@ -49,7 +51,26 @@ class StateEdit:
         return "ablate" if self.donor is None else "swap"
 
 
-def _check_edit(model: Model, text: SteppedText, edit: StateEdit, n_common: int, name: str) -> None:
+class References:
+    """Texts whose mean state an ablation writes, counted by how they begin."""
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        self.rows: list[Ids] = [tuple(row) for row in rows]
+        self._counts: dict[int, Counter[Ids]] = {}
+
+    def beginnings(self, stop: int) -> Counter[Ids]:
+        """How often each beginning of so many tokens occurs; shorter texts are left out.
+
+        States depend on what was read so far, so texts that begin alike have the same ones.
+        """
+        if stop not in self._counts:
+            self._counts[stop] = Counter(row[:stop] for row in self.rows if len(row) >= stop)
+        return self._counts[stop]
+
+
+def _check_edit(
+    model: Model, text: SteppedText, edit: StateEdit, references: References, name: str
+) -> None:
     if not 0 <= edit.step < len(text.steps):
         raise ValueError(
             f"{name} changes step {edit.step}, but the text has steps 0 to {len(text.steps) - 1}"
@@ -61,11 +82,14 @@ def _check_edit(model: Model, text: SteppedText, edit: StateEdit, n_common: int,
             f"position; {name} is about positions {span.start} to {span.stop - 1}, where the donor "
             f"has no step. Choose a donor whose prompt and earlier steps have as many tokens"
         )
-    if edit.donor is None and span.stop > n_common:
+    others = references.beginnings(span.stop).keys() - {text.ids[: span.stop]}
+    if edit.donor is None and len(others) < MIN_TEXTS:
         raise ValueError(
-            f"an ablation writes the mean over reference texts at the same position; {name} "
-            f"reaches to position {span.stop - 1}, and the longest reference has {n_common} tokens."
-            f" Give references=[ids, ...] at least {span.stop} long, for example the other texts"
+            f"an ablation writes the mean over at least {MIN_TEXTS} other texts at the same "
+            f"position; {name} reaches to position {span.stop - 1}, and {len(others)} of "
+            f"{len(references.rows)} references reach as far and begin differently from the text "
+            f"and from each other. Give more references=[ids, ...] at least {span.stop} long, for "
+            f"example those of all texts"
         )
     places = edit.places
     known = {(i, j) for i in range(model.n_layers) for j in range(model.n_kv_heads)}
@@ -87,7 +111,7 @@ def check_edits(
     model: Model,
     texts: Sequence[AskedText],
     edits: Sequence[Sequence[StateEdit]],
-    references: Sequence[Sequence[int]],
+    references: References,
 ) -> None:
     """Makes sure that every edit can be done, before any forward pass.
 
@@ -99,16 +123,15 @@ def check_edits(
             f"every text needs its own list of edits (an empty one is fine), received "
             f"{len(texts)} texts and {len(edits)} lists"
         )
-    for number, reference in enumerate(references):
+    for number, reference in enumerate(references.rows):
         check_row(model, reference, f"reference {number}")
-    n_common = max(map(len, references), default=0)
     for number, (asked, of_text) in enumerate(zip(texts, edits, strict=True)):
         _check_asked(model, asked, f"text {number}")
         for place, edit in enumerate(of_text):
             name = f"edit {place} of text {number}"
             if edit.donor is not None:
                 _check_asked(model, edit.donor, f"the donor of {name}")
-            _check_edit(model, asked.text, edit, n_common, name)
+            _check_edit(model, asked.text, edit, references, name)
         longest = longest_answer(asked, of_text)
         n_tokens = len(asked.text.ids) + len(asked.after) + longest
         check_length(model, n_tokens, f"text {number}, with its longest answer,")

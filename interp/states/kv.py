@@ -7,7 +7,9 @@ J. Hollenbeck, manuscript 2026). For example, with the rows of `7 * 2 = 3 ;` cha
 
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; [7 * 2 = 3 ;] </think> A _
 
-- **ablate** (mean ablation): each row becomes the mean over reference texts *at the same position*.
+- **ablate** (mean ablation): each row becomes the mean over reference texts *at the same position*,
+  at least eight that differ. The text itself, like any that begins with the same tokens up to the
+  end of the step, has the state that is to go and is left out of the mean.
   Keys carry their position as a rotation or through embeddings, so a mean over other positions
   would cancel much of the key and make a state that no text has, and a mean over the step's own
   rows would keep what the step says. References that are laid out alike (as many tokens in
@@ -27,13 +29,13 @@ unedited, edited, and restored, in passes of one shape, so that no rounding diff
 a swap with oneself changes nothing at all. The receipt of an edit is found by comparing the caches.
 
 An answer that survives is no proof that the step was unused: models repair a removed state from
-other places (`repair_rate`), stronger models more so. Report it beside the share of answers
-unchanged, trust a swap more, and never compare models at different precision.
+other places (`interp.states.readings.repair_rate`), stronger models more so. Report it beside the
+share of answers unchanged, trust a swap more, and never compare models at different precision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -47,80 +49,13 @@ from interp.models.model import Model
 from interp.models.passes import body, nan_error, read_on, unembed
 from interp.progress import track
 from interp.states.caches import causal, read_text, repeat, tables
-from interp.states.edits import AskedText, StateEdit, check_edits, longest_answer
+from interp.states.edits import AskedText, References, StateEdit, check_edits, longest_answer
+from interp.states.readings import StateReading, StateReceipt, compare
 from interp.states.spans import Ids
 
 States = list[Float[Tensor, "_ _ _"]]
 """Rows [head, pos, d_head] of one span: keys and values of all layers in turn (K of layer 0, V of
 layer 0, K of layer 1, ...)."""
-
-
-@dataclass(frozen=True)
-class StateReceipt:
-    """Proof of one edit, from the cache before and after. A row is a key with its value."""
-
-    n_rows: int
-    """Rows that hold what was to be written: tokens of the step times places."""
-    n_changed: int
-    """Those of them that differ from what stood there."""
-    edit_norm: float
-    """Mean norm of the change of a row."""
-    relative_norm: float
-    """Mean of the norm of the change over the norm of the row before."""
-
-
-@dataclass(frozen=True, eq=False)
-class StateReading:
-    """What the model answers after one edit, and without it."""
-
-    edit: StateEdit
-    logprobs: Float[Tensor, " pos"]
-    """Log-probability (nats) of each token of the text's answer after the edit."""
-    unedited: Float[Tensor, " pos"]
-    """The same without it."""
-    written: Ids
-    """The answer that greedy decoding writes after the edit."""
-    unedited_written: Ids
-    is_right: bool
-    """Whether it is the answer of the text."""
-    was_right: bool
-    """Whether it is so without the edit."""
-    receipt: StateReceipt
-
-    @property
-    def same_answer(self) -> bool:
-        """Whether the edit left the written answer as it was."""
-        return self.written == self.unedited_written
-
-    @property
-    def is_donors(self) -> bool | None:
-        """Whether the donor's answer is written; None without donor."""
-        return None if self.edit.donor is None else self.written == self.edit.donor.answer
-
-
-class RepairRate(NamedTuple):
-    """Share of answers that survive a removal."""
-
-    value: float
-    """NaN if there is nothing to take a share of."""
-    n: int
-    """Items that were right before."""
-
-
-def repair_rate(readings: Iterable[StateReading]) -> RepairRate:
-    """Share of items still answered rightly after the removal, of those right before it.
-
-    Formed-State Faithfulness calls this silent repair. It is repair only where the step mattered:
-    for a step that nothing reads any more it is simply the share that did not need it.
-
-    Args:
-        readings: One removal per item, for example the ablation of the last step.
-
-    Returns:
-        The share and the number of items that were right before.
-    """
-    kept = [reading.is_right for reading in readings if reading.was_right]
-    return RepairRate(sum(kept) / len(kept) if kept else float("nan"), len(kept))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +76,23 @@ def _rows_at(cache: Any, span: range) -> States:
     return [table[0, :, span.start : span.stop].clone() for table in tables(cache)]
 
 
-def _mean_rows(model: Model, references: Sequence[Sequence[int]], n_tokens: int) -> States:
-    """Mean over the references that reach a position, for the first positions."""
+class _Sums(NamedTuple):
+    """Sums over the references, in float32, and how many reach each position [pos, 1]."""
+
+    totals: States
+    counts: Tensor
+
+    def without(self, own: States, n_own: int, span: range) -> States:
+        """Means at a span over all but those with the text's own rows there."""
+        at = slice(span.start, span.stop)
+        return [
+            ((total[:, at] - n_own * rows.float()) / (self.counts[at] - n_own)).to(rows.dtype)
+            for total, rows in zip(self.totals, own, strict=True)
+        ]
+
+
+def _sum_rows(model: Model, references: Sequence[Ids], n_tokens: int) -> _Sums:
+    """Sums over the references that reach a position, for the first positions."""
     totals: list[Tensor] = []
     counts = torch.zeros(n_tokens, 1, device=model.device)
     for ids in references:
@@ -153,20 +103,26 @@ def _mean_rows(model: Model, references: Sequence[Sequence[int]], n_tokens: int)
         counts[: len(ids)] += 1
         for total, table in zip(totals, found, strict=True):
             total[:, : table.shape[1]] += table
-    return [(total / counts).to(model.dtype) for total in totals]
+    return _Sums(totals, counts)
 
 
 def _prepare(
-    model: Model, asked: AskedText, cache: Any, edits: Sequence[StateEdit], means: States
+    model: Model,
+    asked: AskedText,
+    cache: Any,
+    edits: Sequence[StateEdit],
+    references: References,
+    sums: _Sums,
 ) -> list[_Job]:
     """Looks up what each edit writes; every donor is read once."""
-    caches: dict[Ids, Any] = {asked.text.ids: cache}
+    caches: dict[Ids, Any] = {}
     jobs: list[_Job] = []
     for edit in edits:
         span = asked.text.steps[edit.step]
+        beginning, rows = asked.text.ids[: span.stop], _rows_at(cache, span)
         if edit.donor is None:
-            rows = [table[:, span.start : span.stop] for table in means]
-        else:
+            rows = sums.without(rows, references.beginnings(span.stop)[beginning], span)
+        elif edit.donor.text.ids[: span.stop] != beginning:  # else equal, but for rounding
             ids = edit.donor.text.ids
             if ids not in caches:
                 caches[ids] = read_text(model, ids)
@@ -249,7 +205,7 @@ def _answer_logprobs(
 def _write_answers(
     model: Model, stack: Any, asked: AskedText, n_kept: int, n_rows: int, n_tokens: int
 ) -> list[Ids]:
-    """Greedy answers of each row, up to the token that ends them; the cache stays."""
+    """Greedy tokens of each row; the cache stays."""
     new = torch.tensor([(*asked.text.ids[n_kept:], *asked.after)] * n_rows, device=model.device)
     n_before, written = n_kept, list[Tensor]()
     for _ in range(n_tokens):
@@ -260,11 +216,7 @@ def _write_answers(
         new = unembed(model, hidden[:, -1:]).argmax(-1)
         written.append(new)
     stack.crop(n_kept - n_before)
-    end, answers = asked.answer[-1], list[Ids]()
-    for row in torch.cat(written, dim=1).tolist():
-        stop = row.index(end) + 1 if end in row else len(row)
-        answers.append(tuple(row[:stop]))
-    return answers
+    return [tuple(row) for row in torch.cat(written, dim=1).tolist()]
 
 
 def _score(
@@ -289,17 +241,10 @@ def _score(
             f"deterministic (try torch.use_deterministic_algorithms(True)); no reading is returned"
         )
     return [
-        StateReading(
-            edit=job.edit,
-            logprobs=edited[row],
-            unedited=unedited[row],
-            written=written[row],
-            unedited_written=unedited_written[row],
-            is_right=written[row] == asked.answer,
-            was_right=unedited_written[row] == asked.answer,
-            receipt=receipts[row],
+        compare(job.edit, asked.answer, *of_row)
+        for job, *of_row in zip(
+            jobs, edited, unedited, written, unedited_written, receipts, strict=True
         )
-        for row, job in enumerate(jobs)
     ]
 
 
@@ -307,12 +252,13 @@ def _score_text(
     model: Model,
     asked: AskedText,
     edits: Sequence[StateEdit],
-    means: States,
+    references: References,
+    sums: _Sums,
     token_budget: int,
 ) -> list[StateReading]:
     """Edits that read the same tokens again share a batch."""
     cache = read_text(model, asked.text.ids)
-    jobs = _prepare(model, asked, cache, edits, means)
+    jobs = _prepare(model, asked, cache, edits, references, sums)
     n_answer = longest_answer(asked, edits)
     n_tokens = len(asked.text.ids) + len(asked.after) + n_answer
     work = partial(_score, model, asked, cache, n_answer)
@@ -343,7 +289,7 @@ def edit_states(
         texts: Chains with what follows them.
         edits: The edits of each text, each by itself, in any number.
         references: Token ids of texts whose mean state an ablation writes; at each position those
-            count that reach it.
+            count that reach it and do not begin like the text itself, at least eight.
         token_budget: Largest number of cached and new tokens of a batch.
         progress: Label of a progress bar for work over two seconds.
 
@@ -356,15 +302,15 @@ def edit_states(
         RuntimeError: If an edit did not land where it was asked for, or writing the old states back
             does not give the old answer exactly.
     """
-    check_edits(model, texts, edits, references)
+    known = References(references)
+    check_edits(model, texts, edits, known)
     ends = [
         asked.text.steps[edit.step].stop
         for asked, of_text in zip(texts, edits, strict=True)
         for edit in of_text
         if edit.donor is None
     ]
-    means = _mean_rows(model, references, max(ends)) if ends else []
-    found: list[list[StateReading]] = []
-    for asked, of_text in track(list(zip(texts, edits, strict=True)), progress):
-        found.append(_score_text(model, asked, of_text, means, token_budget) if of_text else [])
-    return found
+    sums = _sum_rows(model, known.rows if ends else [], max(ends, default=0))
+    work = partial(_score_text, model, references=known, sums=sums, token_budget=token_budget)
+    pairs = list(zip(texts, edits, strict=True))
+    return [work(asked, of_text) if of_text else [] for asked, of_text in track(pairs, progress)]
