@@ -56,12 +56,13 @@ def measure_device(model: Model) -> Device:
     """Measures matrix products and copies in the model's number format."""
     n, n_copied = (1024, 1 << 24) if model.device.type == "cpu" else (8192, 1 << 28)
     a = torch.ones(n, n, device=model.device, dtype=model.dtype)
-    copied = torch.ones(n_copied, device=model.device, dtype=model.dtype)
-    works: list[Callable[[], Any]] = [lambda: a @ a, copied.clone]
+    source = torch.ones(n_copied, device=model.device, dtype=model.dtype)
+    target = torch.zeros_like(source)
+    works: list[Callable[[], Any]] = [lambda: a @ a, lambda: target.copy_(source)]
     for work in works:
         work()
     product, copy = median_seconds(works, 5, model.device)
-    return Device(2 * n**3 / product / 1e9, 2 * copied.nbytes / copy / 1e9)
+    return Device(2 * n**3 / product / 1e9, 2 * source.nbytes / copy / 1e9)
 
 
 def _block_weights(model: Model) -> int:
