@@ -136,12 +136,16 @@ def bench(
         str, typer.Option(help="small, 135m, 1.5b or 8b: shape of the model.")
     ] = "135m",
     device: Device = "cpu",
+    show: Annotated[
+        Path | None, typer.Option(help="Measure nothing: print the tables of this file.")
+    ] = None,
 ) -> None:
     """Print the speed ratios of the engine, with its exactness beside them."""
     with _explained():
         from interp.benchmarks import main as run_benchmarks
+        from interp.benchmarks import tables
 
-        run_benchmarks(out, size=size, device=device)
+        typer.echo(tables(show) if show else run_benchmarks(out, size=size, device=device))
 
 
 def _run(

@@ -3,33 +3,63 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from interp.benchmarks import SIZES, Ratio, main, measure
+from interp.benchmarks import SIZES, Ratio, main, measure, tables
 from interp.benchmarks.costs import block_gflop, branches_gflop, grid_gflop
 from interp.benchmarks.sizes import random_model
 
 
-def test_small_benchmark_is_exact_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    all_hold = main(tmp_path, size="small")
+def test_small_benchmark_is_exact_and_recorded(tmp_path: Path):
+    printed = main(tmp_path, size="small")
     recorded: dict[str, Any] = json.loads((tmp_path / "engine-small-cpu.json").read_text())
     assert recorded["device"] and recorded["threads"] == 1
     ratios = recorded["ratios"]
     assert [ratio["bar"] for ratio in ratios] == [10.0, 1.4, 2.8, 8.0, 1.1, 1.0, 0.95]
     assert all(ratio["difference"] < 1e-4 and ratio["value"] > 0 for ratio in ratios)
-    assert all_hold == all(ratio["holds"] for ratio in ratios)
-    printed = capsys.readouterr().out
-    assert "branches" in printed and "cuts" in printed
+    assert all(f"{ratio['claim']} | {ratio['value']:.2f}" in printed for ratio in ratios)
+    assert printed.count("| NO |") == sum(not ratio["holds"] for ratio in ratios)
     costs = recorded["costs"]
     assert {cost["series"] for cost in costs} == {
         "cuts", "trace tokens", "grid positions", "rows decoded",
     }  # fmt: skip
     assert all(cost["seconds"] > 0 and cost["of_device"] > 0 for cost in costs)
+
+
+def test_tables_of_kept_results_by_hand(tmp_path: Path):
+    ratio = Ratio("it runs", 3.0, 2.0, True, 1e-7, 1e-4, (1.0, 3.0))
+    wrong = replace(ratio, claim="it errs", difference=1e-3)
+    costs = [
+        {"series": "cuts", "amount": n, "seconds": n / 2, "tokens": 4 * n, "gflop": 10.0 * n,
+         "of_device": 0.5, "memory_gb": None}
+        for n in (2, 8)
+    ]  # fmt: skip
+    file = tmp_path / "engine.json"
+    kept = {
+        "device": "abacus", "clock": "process time", "torch": "2", "costs": costs,
+        "ratios": [asdict(ratio) | {"holds": True}, asdict(wrong) | {"holds": False}],
+    }  # fmt: skip
+    file.write_text(json.dumps(kept))
+    lines = tables(file).splitlines()
+    assert lines[0] == "Measured on: abacus, one thread, process time, torch 2."
+    assert lines[4] == "| it runs | 3.00 | >= 2 | yes | 1.0e-07 | 1 / 3 |"
+    assert lines[5] == "| it errs | 3.00 | >= 2 | NO | 1.0e-03 | 1 / 3 |"
+    assert lines[-1] == "| cuts | 8 | 80 | 4.00 | 4 | 4.00 | 8 | 0.50 |"
+    file.write_text("{}")
+    with pytest.raises(ValueError, match="must hold results of 'posthoc bench'"):
+        tables(file)
+
+
+def test_readme_shows_the_kept_results():
+    root = Path(__file__).resolve().parent.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for table in tables(root / "artifacts/benchmarks/engine-135m-cpu.json").split("\n\n"):
+        assert table in readme
 
 
 def test_unknown_size_names_the_known():

@@ -1,13 +1,13 @@
 """What the engine's speed claims are worth: ratios, costs as they grow, and where both are kept.
 
-`main` measures everything for one size on one device and one thread, prints two tables and writes
-a JSON file that names the device.
+`main` measures everything for one size on one device and one thread and writes a JSON file that
+names the device; `tables` lays such a file out, and the README shows what it gives.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from interp.benchmarks.grids import bench_grid, bench_hooks
 from interp.benchmarks.sizes import SIZES, random_model
 from interp.benchmarks.timing import Ratio, device_name
 
-__all__ = ["SIZES", "Cost", "Device", "Ratio", "Results", "main", "measure", "write_results"]
+__all__ = ["SIZES", "Cost", "Device", "Ratio", "Results", "main", "measure", "tables"]
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,53 @@ def write_results(results: Results, size_name: str, device: str, folder: Path) -
     return file
 
 
-def ratio_rows(ratios: list[Ratio]) -> list[tuple[str, ...]]:
-    """The claims as a table: claim, measured, bar, holds, largest difference, seconds."""
+def tables(file: Path) -> str:
+    """Kept results as two Markdown tables: the claims, and the costs with their growth.
+
+    Args:
+        file: As `write_results` leaves it.
+
+    Returns:
+        A line that names the device, the claims (seconds are of our way and of the plain one), and
+        each series of costs beside the operations that the algorithm needs, both also as growth
+        since the first row of the series.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no result of a benchmark.
+    """
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        known = {field.name for field in fields(Ratio)}
+        ratios = [
+            Ratio(**{name: value for name, value in ratio.items() if name in known})
+            for ratio in kept["ratios"]
+        ]
+        costs = [Cost(**cost) for cost in kept["costs"]]
+        where = f"{kept['device']}, one thread, {kept['clock']}, torch {kept['torch']}"
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{file} must hold results of 'posthoc bench', and does not ({error}). Run it again."
+        ) from error
+    return "\n\n".join(
+        [
+            f"Measured on: {where}.",
+            _markdown("work|measured|bar|holds|largest difference|seconds", _ratio_rows(ratios)),
+            _markdown(
+                "made larger|amount|10^9 operations needed|grows|seconds|grows|tokens/s|of device",
+                _cost_rows(costs),
+            ),
+        ]
+    )
+
+
+def _markdown(heads: str, rows: list[tuple[str, ...]]) -> str:
+    columns = heads.split("|")
+    lines = [tuple(columns), tuple("---" for _ in columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _ratio_rows(ratios: list[Ratio]) -> list[tuple[str, ...]]:
     return [
         (
             ratio.claim,
@@ -101,8 +146,7 @@ def ratio_rows(ratios: list[Ratio]) -> list[tuple[str, ...]]:
     ]
 
 
-def cost_rows(costs: list[Cost]) -> list[tuple[str, ...]]:
-    """Costs as a table, with growth since the first row of each series: needed and measured."""
+def _cost_rows(costs: list[Cost]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for series, group in groupby(costs, key=lambda cost: cost.series):
         of_series = list(group)
@@ -120,36 +164,13 @@ def cost_rows(costs: list[Cost]) -> list[tuple[str, ...]]:
     return rows
 
 
-def main(folder: Path, *, size: str = "135m", device: str = "cpu") -> bool:
-    """Measures, prints the tables and writes the file.
+def main(folder: Path, *, size: str = "135m", device: str = "cpu") -> str:
+    """Measures, writes the file, and returns its tables and its path.
 
     Args:
         folder: Where the file goes.
         size: A key of `SIZES`; 'small' only shows that everything works.
         device: For example 'cpu' or 'cuda'.
-
-    Returns:
-        Whether every claim holds.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    results = measure(size, device)
-    heads = {
-        f"{size} on {device_name(torch.device(device))}, one thread": (
-            ("claim", "measured", "bar", "holds", "largest difference", "seconds"),
-            ratio_rows(results.ratios),
-        ),
-        "cost as it grows: 10^9 operations that the algorithm needs, and time": (
-            ("series", "amount", "needed", "grows", "seconds", "grows", "tokens/s", "of device"),
-            cost_rows(results.costs),
-        ),
-    }
-    console = Console()
-    for title, (columns, rows) in heads.items():
-        table = Table(*columns, title=title)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    console.print(str(write_results(results, size, device, folder)))
-    return all(ratio.holds for ratio in results.ratios)
+    file = write_results(measure(size, device), size, device, folder)
+    return f"{tables(file)}\n\n{file}"
