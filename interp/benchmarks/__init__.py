@@ -7,7 +7,7 @@ names the device; `tables` lays such a file out, and the README shows what it gi
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -103,9 +103,13 @@ def tables(file: Path) -> str:
     """
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        known = {field.name for field in fields(Ratio)}
         ratios = [
-            Ratio(**{name: value for name, value in ratio.items() if name in known})
+            Ratio(
+                **{
+                    name: value for name, value in ratio.items() if name not in ("holds", "seconds")
+                },
+                seconds=tuple(ratio["seconds"]),
+            )
             for ratio in kept["ratios"]
         ]
         costs = [Cost(**cost) for cost in kept["costs"]]
