@@ -11,6 +11,7 @@ rate of a plain copy of memory instead.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 
 from interp.benchmarks.sizes import Size, random_ids
-from interp.benchmarks.timing import median_seconds
+from interp.benchmarks.timing import rounds_of_seconds
 from interp.engine import Branch, generate, score_branches
 from interp.models import Model
 from interp.patching import Donor, LogitDiff, patch_grid
@@ -61,7 +62,7 @@ def measure_device(model: Model) -> Device:
     works: list[Callable[[], Any]] = [lambda: a @ a, lambda: target.copy_(source)]
     for work in works:
         work()
-    product, copy = median_seconds(works, 5, model.device)
+    product, copy = map(statistics.median, rounds_of_seconds(works, 5, model.device))
     return Device(2 * n**3 / product / 1e9, 2 * source.nbytes / copy / 1e9)
 
 
@@ -87,14 +88,19 @@ def branches_gflop(model: Model, n_text: int, cuts: Sequence[int], n_suffix: int
 
 
 def grid_gflop(model: Model, n_text: int) -> float:
-    """Operations (10^9) of a layer x position grid in which each cell is read from its place on."""
-    total = 0.0
+    """Operations (10^9) of a layer x position grid in which each cell is read from its place on.
+
+    The last block's MLP is needed for the last token alone.
+    """
+    total, n_cells = 0.0, model.n_layers  # at each position
+    mlp = 2 * 3 * model.d_model * model.d_mlp / 1e9
     for position in range(n_text):
         n_pairs = sum(range(position + 1, n_text + 1))
         # A cell at layer l needs the blocks from l on.
         n_blocks = model.n_layers * (model.n_layers + 1) // 2
         total += n_blocks * block_gflop(model, n_text - position, n_pairs)
-    return total + 2 * model.d_model * model.d_vocab * model.n_layers * n_text / 1e9
+        total -= n_cells * mlp * (n_text - position - 1)
+    return total + 2 * model.d_model * model.d_vocab * n_cells * n_text / 1e9
 
 
 def _measured(model: Model, work: Callable[[], Any], n_rounds: int) -> tuple[float, float | None]:
@@ -103,7 +109,7 @@ def _measured(model: Model, work: Callable[[], Any], n_rounds: int) -> tuple[flo
     work()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(model.device)
-    seconds = median_seconds([work], n_rounds, model.device)[0]
+    seconds = statistics.median(rounds_of_seconds([work], n_rounds, model.device)[0])
     held = torch.cuda.max_memory_allocated(model.device) / 1e9 if on_gpu else None
     return seconds, held
 

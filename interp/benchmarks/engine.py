@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from interp.benchmarks.sizes import Size, random_ids
-from interp.benchmarks.timing import Ratio, median_seconds
+from interp.benchmarks.timing import Ratio, compare, rounds_of_seconds
 from interp.engine import Branch, Generation, generate, run, score_branches
 from interp.interventions import Intervention, add
 from interp.models import Model, hooked
@@ -47,20 +47,18 @@ def bench_branches(model: Model, size: Size) -> list[Ratio]:
         return model.hf(torch.tensor([text], device=model.device), use_cache=False).logits
 
     difference = float((together() - one_by_one()).abs().max())
-    ours, separate, single = median_seconds(
+    ours, separate, single = rounds_of_seconds(
         [together, one_by_one, plain], size.n_rounds, model.device
     )
     shape = f"{size.n_text} tokens, {size.n_cuts} cuts"
     return [
-        Ratio(
+        compare(
             f"branches ({shape}): times faster than one pass per prefix",
-            separate / ours, 10.0, True, difference, size.tolerance,
-            (ours, separate),
+            ours, separate, 10.0, difference, size.tolerance,
         ),
-        Ratio(
+        compare(
             f"branches ({shape}): times the cost of one plain pass",
-            ours / single, 1.4, False, difference, size.tolerance,
-            (ours, single),
+            ours, single, 1.4, difference, size.tolerance, is_cost=True,
         ),
     ]  # fmt: skip
 
@@ -83,11 +81,10 @@ def bench_capture(model: Model, size: Size) -> Ratio:
     # The last hidden state of Hugging Face is already normed, so it has no counterpart here.
     pairs = [(torch.stack(found[site]), state) for site, state in zip(sites, states[1:-1])]  # noqa: B905
     difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
-    seconds = median_seconds([ours, plain], 4 * size.n_rounds, model.device)
-    return Ratio(
+    seconds = rounds_of_seconds([ours, plain], 4 * size.n_rounds, model.device)
+    return compare(
         "capture of resid_post at all layers: times the cost of a plain pass",
-        seconds[0] / seconds[1], 1.1, False, difference, size.tolerance,
-        (seconds[0], seconds[1]),
+        *seconds, 1.1, difference, size.tolerance, is_cost=True,
     )  # fmt: skip
 
 
@@ -118,10 +115,8 @@ def bench_generation(model: Model, size: Size) -> Ratio:
     with hooked(model, [(site, lambda activation: activation + push)]):
         expected = plain().cpu()
     found = torch.tensor([generation.ids for generation in ours()])
-    seconds = median_seconds([ours, plain], size.n_rounds, model.device)
-    return Ratio(
+    seconds = rounds_of_seconds([ours, plain], size.n_rounds, model.device)
+    return compare(
         "steered generation: tokens per second over plain hf.generate",
-        seconds[1] / seconds[0], 0.95, True, float((found != expected).float().mean()),
-        size.tolerance,
-        (seconds[0], seconds[1]),
+        *seconds, 0.95, float((found != expected).float().mean()), size.tolerance,
     )  # fmt: skip

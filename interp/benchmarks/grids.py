@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from interp.benchmarks.sizes import Size, random_ids
-from interp.benchmarks.timing import Ratio, median_seconds
+from interp.benchmarks.timing import Ratio, compare, rounds_of_seconds
 from interp.engine import run
 from interp.interventions import Intervention, add, replace
 from interp.models import Model
@@ -109,20 +109,16 @@ def bench_grid(model: Model, size: Size) -> list[Ratio]:
 
     found = ours()
     differences = [float((found - other()).abs().max()) for other in (naive, theirs)]
-    seconds = median_seconds([ours, naive, theirs], max(1, size.n_rounds - 1), model.device)
+    seconds = rounds_of_seconds([ours, naive, theirs], size.n_rounds, model.device)
     cells = f"{model.n_layers} layers x {size.n_grid} positions"
     return [
-        Ratio(
+        compare(
             f"patching grid ({cells}): times faster than {name}",
-            seconds[place] / seconds[0], bar, True, difference, size.tolerance,
-            (seconds[0], seconds[place]),
+            seconds[0], seconds[place], bar, differences[place - 1], size.tolerance,
         )
-        for place, (name, bar, difference) in enumerate(
-            (
-                ("full passes, cells batched", 2.8, differences[0]),
-                ("transformer_lens.patching", 8.0, differences[1]),
-            ),
-            start=1,
+        for place, name, bar in (
+            (1, "full passes, cells batched", 2.8),
+            (2, "transformer_lens.patching", 8.0),
         )
     ]  # fmt: skip
 
@@ -157,9 +153,8 @@ def bench_hooks(model: Model, size: Size) -> Ratio:
 
     expected, found = theirs(), ours()
     difference = float((found - expected).abs().max() / expected.abs().max())
-    seconds = median_seconds([ours, theirs], size.n_rounds, model.device)
-    return Ratio(
+    seconds = rounds_of_seconds([ours, theirs], size.n_rounds, model.device)
+    return compare(
         "steered pass read at all layers: times faster than TransformerBridge hooks",
-        seconds[1] / seconds[0], 1.0, True, difference, size.tolerance,
-        (seconds[0], seconds[1]),
+        *seconds, 1.0, difference, size.tolerance,
     )  # fmt: skip

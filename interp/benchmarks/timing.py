@@ -55,10 +55,10 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def median_seconds(
+def rounds_of_seconds(
     works: list[Callable[[], Any]], n_rounds: int, device: torch.device
-) -> list[float]:
-    """Median time of each piece of work, in rounds that run forwards and backwards in turn.
+) -> list[list[float]]:
+    """Time of each piece of work, in rounds that run forwards and backwards in turn.
 
     Args:
         works: Functions to time, which should have run once before.
@@ -66,14 +66,47 @@ def median_seconds(
         device: Where the model is, which decides what clock is right.
 
     Returns:
-        Seconds, one per function.
+        Seconds: per function, one per round.
     """
     times: list[list[float]] = [[] for _ in works]
     for round_ in range(n_rounds):
         order = range(len(works)) if round_ % 2 == 0 else range(len(works) - 1, -1, -1)
         for number in order:
             times[number].append(seconds_of(works[number], device))
-    return [statistics.median(of_work) for of_work in times]
+    return times
+
+
+def compare(
+    claim: str,
+    ours: list[float],
+    plain: list[float],
+    bar: float,
+    difference: float,
+    tolerance: float,
+    *,
+    is_cost: bool = False,
+) -> Ratio:
+    """One claim from the times of two ways in the same rounds.
+
+    The ratio is the median over the rounds, because a machine whose rate drifts from one round to
+    the next changes both times of a round alike.
+
+    Args:
+        claim: What the ratio says.
+        ours: Seconds of our way, per round.
+        plain: Seconds of the plain way, per round.
+        bar: What the ratio must reach, or stay below.
+        difference: Largest difference of the two results.
+        tolerance: Largest difference with which the claim may hold.
+        is_cost: Whether the ratio is our cost over the plain one, or how much faster ours is.
+
+    Returns:
+        The claim with what was measured.
+    """
+    over, under = (ours, plain) if is_cost else (plain, ours)
+    value = statistics.median(a / b for a, b in zip(over, under, strict=True))
+    seconds = statistics.median(ours), statistics.median(plain)
+    return Ratio(claim, value, bar, not is_cost, difference, tolerance, seconds)
 
 
 def device_name(device: torch.device) -> str:

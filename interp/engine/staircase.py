@@ -19,7 +19,8 @@ every row has its receipts. Results equal `run` with each cell as a row, to roun
 
 With L layers, T positions and one cell at each, the naive grid computes L x T tokens per cell and
 the staircase about a quarter of it: (L + 1) / 2 layers of (T + 1) / 2 tokens. Wider blocks of
-positions recompute more tokens in fewer and larger passes.
+positions recompute more tokens in fewer and larger passes. Where only the last token is read, the
+last block's MLP computes nothing else.
 
 Example: every cell of a layer x position grid of zero ablations::
 
@@ -34,6 +35,7 @@ Example: every cell of a layer x position grid of zero ablations::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -45,7 +47,7 @@ from torch import Tensor
 from interp.engine.batching import in_halves
 from interp.engine.editing import Editor
 from interp.interventions import Intervention, Receipt, check_widths
-from interp.models.hooks import BlockCall, hooked, recorded_blocks
+from interp.models.hooks import BlockCall, hooked, last_position_mlp, recorded_blocks
 from interp.models.model import Model
 from interp.models.passes import body, check_row, nan_error, new_cache, unembed
 from interp.progress import track
@@ -65,6 +67,8 @@ REPLAY_SHARE = 0.02
 """Share of the largest value by which they may be off at most, however coarse the steps are: in
 half precision a fault below it cannot be told from rounding."""
 
+_IN_OR_AFTER_MLP = frozenset(("mlp_pre", "mlp_pre_linear", "mlp_post", "mlp_out", "resid_post"))
+
 Cell = Sequence[Intervention]
 """What one row changes, in the order in which it acts; an empty cell is the plain run."""
 
@@ -78,7 +82,7 @@ class Sweep:
     receipts: tuple[Receipt, ...]
     """Per cell and intervention: `row` is the cell, `intervention` its index within the cell."""
     n_block_tokens: int
-    """Tokens x blocks that were computed."""
+    """Tokens x blocks that were computed, the last block in full."""
     n_naive: int
     """Tokens x blocks of one full pass per cell."""
 
@@ -202,9 +206,12 @@ def _build(model: Model, text: _Text, start: int) -> _Stair:
 
 
 def _climb(
-    model: Model, text: _Text, stair: _Stair, jobs: Sequence[_Job]
+    model: Model, text: _Text, stair: _Stair, jobs: Sequence[_Job], *, last_only: bool
 ) -> tuple[Float[Tensor, "batch pos d_model"], list[list[Receipt]]]:
-    """Final hidden states from `stair.start` on, and receipts, of cells in order of their layer."""
+    """Final hidden states from `stair.start` on, and receipts, of cells in order of their layer.
+
+    With `last_only` the hidden states are those of the last position alone.
+    """
     placed = [(job.number, place, edit) for job in jobs for place, edit in enumerate(job.cell)]
     # Rows do not see each other, so edits may be put in any order that keeps that of each cell;
     # this one lets the editor apply all that are alike together.
@@ -215,27 +222,33 @@ def _climb(
     editor.move(list(lengths), [stair.start] * len(jobs), decoding=False)
     hidden = stair.left[:0]
     entrances = [*(call.entered for call in stair.calls), stair.left]
-    with hooked(model, editor.handlers()):
+    last = model.n_layers - 1
+    is_short = last_only and not any(
+        e.site.layer is None or (e.site.layer == last and e.site.stream in _IN_OR_AFTER_MLP)
+        for e in interventions
+    )
+    short = last_position_mlp(model, last) if is_short else nullcontext()
+    with hooked(model, editor.handlers()), short:
         for layer, entered in enumerate(entrances):
             n_joining = sum(job.layer == layer for job in jobs)
             hidden = torch.cat([hidden, entered.expand(n_joining, -1, -1)])
             if layer < model.n_layers and len(hidden):
                 hidden = stair.calls[layer].again(_block(model, layer), hidden)
-        hidden = _final_norm(model)(hidden)
+        hidden = _final_norm(model)(hidden[:, -1:] if is_short else hidden)
     receipts: dict[int, list[Receipt]] = {number: [] for number in lengths}
     for receipt in editor.receipts({}):
         place = placed[receipt.intervention][1]
         receipts[receipt.row].append(replace(receipt, intervention=place))
-    return hidden, list(receipts.values())
+    return hidden[:, -1:] if last_only else hidden, list(receipts.values())
 
 
 def _score(
     model: Model, text: _Text, stair: _Stair, jobs: Sequence[_Job]
 ) -> list[tuple[Float[Tensor, "_ d_vocab"], list[Receipt]]]:
     """Logits and receipts of each cell."""
-    hidden, receipts = _climb(model, text, stair, jobs)
+    hidden, receipts = _climb(model, text, stair, jobs, last_only=text.logits is None)
     if text.logits is None:
-        logits = unembed(model, hidden[:, -1:])
+        logits = unembed(model, hidden)
     else:
         before = text.logits[: stair.start].expand(len(jobs), -1, -1)
         logits = torch.cat([before, unembed(model, hidden)], 1)
@@ -262,7 +275,9 @@ def _check_replay(model: Model, text: _Text, n_last: int) -> int:
     n_layers, start = model.n_layers, max(0, len(text.ids) - n_last)
     stair = _build(model, text, start)
     jobs = [_Job(layer, (), layer, start) for layer in range(n_layers + 1)]
-    found, expected = _climb(model, text, stair, jobs)[0], text.hidden[start:]
+    last_only = text.logits is None
+    found = _climb(model, text, stair, jobs, last_only=last_only)[0]
+    expected = text.hidden[-1:] if last_only else text.hidden[start:]
     error, scale = (float(x.float().abs().max()) for x in (found - expected, expected))
     share = min(REPLAY_STEPS * torch.finfo(model.dtype).eps, REPLAY_SHARE)
     if not error <= share * scale:

@@ -237,3 +237,18 @@ def recorded_blocks(model: Model) -> Generator[list[BlockCall]]:
             f"{model.name} should have called each of its {model.n_layers} blocks once, in order; "
             f"it called {order}. One full forward pass belongs inside the `with` block"
         )
+
+
+@contextmanager
+def last_position_mlp(model: Model, layer: int) -> Generator[None]:
+    """Lets the MLP of a block compute the last position alone, for one that is all that is read.
+
+    The block adds what its MLP returns to every position, so only the last one leaves it right.
+    """
+    inner = model.adapter.places["mlp_post"].module.format(layer=layer)
+    mlp: Any = model.hf.get_submodule(inner.rpartition(".")[0])
+    handle = _on_input(mlp, lambda activation: activation[:, -1:])
+    try:
+        yield
+    finally:
+        handle.remove()
