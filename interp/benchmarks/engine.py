@@ -81,10 +81,10 @@ def bench_capture(model: Model, size: Size) -> Ratio:
     # The last hidden state of Hugging Face is already normed, so it has no counterpart here.
     pairs = [(torch.stack(found[site]), state) for site, state in zip(sites, states[1:-1])]  # noqa: B905
     difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
-    seconds = rounds_of_seconds([ours, plain], 4 * size.n_rounds, model.device)
+    mine, other = rounds_of_seconds([ours, plain], 4 * size.n_rounds, model.device)
     return compare(
         "capture of resid_post at all layers: times the cost of a plain pass",
-        *seconds, 1.1, difference, size.tolerance, is_cost=True,
+        mine, other, 1.1, difference, size.tolerance, is_cost=True,
     )  # fmt: skip
 
 
@@ -115,8 +115,8 @@ def bench_generation(model: Model, size: Size) -> Ratio:
     with hooked(model, [(site, lambda activation: activation + push)]):
         expected = plain().cpu()
     found = torch.tensor([generation.ids for generation in ours()])
-    seconds = rounds_of_seconds([ours, plain], size.n_rounds, model.device)
+    mine, other = rounds_of_seconds([ours, plain], size.n_rounds, model.device)
     return compare(
         "steered generation: tokens per second over plain hf.generate",
-        *seconds, 0.95, float((found != expected).float().mean()), size.tolerance,
+        mine, other, 0.95, float((found != expected).float().mean()), size.tolerance,
     )  # fmt: skip

@@ -153,8 +153,8 @@ def bench_hooks(model: Model, size: Size) -> Ratio:
 
     expected, found = theirs(), ours()
     difference = float((found - expected).abs().max() / expected.abs().max())
-    seconds = rounds_of_seconds([ours, theirs], size.n_rounds, model.device)
+    mine, other = rounds_of_seconds([ours, theirs], size.n_rounds, model.device)
     return compare(
         "steered pass read at all layers: times faster than TransformerBridge hooks",
-        *seconds, 1.0, difference, size.tolerance,
+        mine, other, 1.0, difference, size.tolerance,
     )  # fmt: skip
