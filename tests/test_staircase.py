@@ -164,7 +164,7 @@ def test_cost_is_what_the_plan_says(tiny: Any):
     found = sweep(tiny, IDS[:6], cells, position_block=3)
     cells_of_block = 3 * (3 + 2 + 1)
     reading = 3 * (6 + 6 + 3)  # the text and both stairs
-    replay = 3 * 3 + 3 * (3 + 2 + 1)  # of the last three tokens: reading, and joining rows
+    replay = 3 * 3 + 2 * 3 * (3 + 2 + 1)  # the last three tokens: reading, joining rows twice
     assert found.n_block_tokens == cells_of_block * 6 + cells_of_block * 3 + reading + replay
     assert found.n_naive == 18 * 3 * 6
 
@@ -224,6 +224,19 @@ def test_blocks_that_share_more_than_their_arguments_are_refused(
     mlp.forward = lambda x: plain_forward(x) * (1 + fault * (x.shape[0] - 1))
     with pytest.raises(RuntimeError, match=r"blocks are called one by one.*use `run`"):
         sweep(model, IDS, cells)
+
+
+def test_an_mlp_that_needs_more_than_its_last_token_is_refused(tiny: Any):
+    """Where the last token alone is read; where all are, the MLP is given all."""
+    mlp, cells = tiny.hf.model.layers[-1].mlp, [[Intervention(Site(1, "z"), zero_ablate)]]
+    plain_forward = mlp.forward
+    mlp.forward = lambda x: plain_forward(x) * (1.5 if x.shape[1] == 1 else 1.0)
+    try:
+        sweep(tiny, IDS, cells, logits_at="all")
+        with pytest.raises(RuntimeError, match=r"blocks are called one by one.*use `run`"):
+            sweep(tiny, IDS, cells)
+    finally:
+        del mlp.forward
 
 
 def test_a_batch_holds_no_more_text_than_the_budget(tiny: Any, monkeypatch: pytest.MonkeyPatch):

@@ -103,58 +103,61 @@ def grid_gflop(model: Model, n_text: int) -> float:
     return total + 2 * model.d_model * model.d_vocab * n_cells * n_text / 1e9
 
 
-def _measured(model: Model, work: Callable[[], Any], n_rounds: int) -> tuple[float, float | None]:
-    """Median seconds, and the most memory held (GB)."""
-    on_gpu = model.device.type == "cuda"
-    work()
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(model.device)
-    seconds = statistics.median(rounds_of_seconds([work], n_rounds, model.device)[0])
-    held = torch.cuda.max_memory_allocated(model.device) / 1e9 if on_gpu else None
-    return seconds, held
+@dataclass(frozen=True)
+class _Work:
+    """One amount of work, ready to be timed."""
+
+    series: str
+    amount: int
+    run: Callable[[], Any]
+    tokens: int
+    gflop: float
 
 
-def _branches_cost(
-    model: Model, size: Size, device: Device, series: str, n_text: int, n_cuts: int
-) -> Cost:
+def _branches(model: Model, size: Size, series: str, n_text: int, n_cuts: int) -> _Work:
     text = random_ids(size, n_text).tolist()
     cuts = [(place + 1) * n_text // n_cuts for place in range(n_cuts)]
     suffixes = random_ids(size, n_cuts, size.n_suffix).tolist()
     branches = [Branch(cut, tuple(suffix)) for cut, suffix in zip(cuts, suffixes, strict=True)]
-    seconds, held = _measured(
-        model, lambda: score_branches(model, [text], [branches]), size.n_rounds
+    return _Work(
+        series,
+        n_cuts if series == "cuts" else n_text,
+        lambda: score_branches(model, [text], [branches]),
+        n_text + n_cuts * (size.n_suffix - 1),
+        branches_gflop(model, n_text, cuts, size.n_suffix),
     )
-    gflop = branches_gflop(model, n_text, cuts, size.n_suffix)
-    amount = n_cuts if series == "cuts" else n_text
-    n_tokens = n_text + n_cuts * (size.n_suffix - 1)
-    rate = gflop / seconds / device.gflop_per_second
-    return Cost(series, amount, seconds, n_tokens, gflop, rate, held)
 
 
-def _grid_cost(model: Model, size: Size, device: Device, n_text: int) -> Cost:
+def _grid(model: Model, size: Size, n_text: int) -> _Work:
     clean, corrupted = random_ids(size, 2, n_text).tolist()
     donor, metric = Donor(model, clean), LogitDiff(right=3, wrong=5)
-    seconds, held = _measured(
-        model, lambda: patch_grid(model, corrupted, donor, metric), max(1, size.n_rounds - 1)
+    return _Work(
+        "grid positions",
+        n_text,
+        lambda: patch_grid(model, corrupted, donor, metric),
+        model.n_layers * n_text * (n_text + 1) // 2,
+        grid_gflop(model, n_text),
     )
-    gflop = grid_gflop(model, n_text)
-    n_tokens = model.n_layers * n_text * (n_text + 1) // 2
-    rate = gflop / seconds / device.gflop_per_second
-    return Cost("grid positions", n_text, seconds, n_tokens, gflop, rate, held)
 
 
-def _generation_cost(model: Model, size: Size, device: Device) -> Cost:
-    n_rows, n_prompt, n_new = size.generation_shape
-    rows = random_ids(size, n_rows, n_prompt).tolist()
-    seconds, held = _measured(
-        model, lambda: generate(model, rows, max_new_tokens=n_new), size.n_rounds
-    )
-    n_tokens = n_rows * n_new
-    weights = model.n_layers * _block_weights(model) + model.d_model * model.d_vocab
-    # The prompts are read in the first of the passes, which costs more than reading the weights.
-    read = weights * torch.finfo(model.dtype).bits / 8 * n_new / 1e9
-    rate = read / seconds / device.gb_per_second
-    return Cost("rows decoded", n_rows, seconds, n_tokens, 2 * weights * n_tokens / 1e9, rate, held)
+def _costs(
+    device: torch.device, works: list[_Work], n_rounds: int, shares: Callable[[_Work, float], float]
+) -> list[Cost]:
+    """Costs of one series, timed in turn, so that a machine's drift does not look like growth."""
+    for work in works:
+        work.run()
+    times = rounds_of_seconds([work.run for work in works], n_rounds, device)
+    costs: list[Cost] = []
+    for work, rounds in zip(works, times, strict=True):
+        held = None
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            work.run()
+            held = torch.cuda.max_memory_allocated(device) / 1e9
+        seconds = statistics.median(rounds)
+        share = shares(work, seconds)
+        costs.append(Cost(work.series, work.amount, seconds, work.tokens, work.gflop, share, held))
+    return costs
 
 
 @torch.no_grad()
@@ -170,14 +173,35 @@ def measure_costs(model: Model, patched: Model, size: Size) -> tuple[Device, lis
         What the device does at its best, and the costs.
     """
     device = measure_device(model)
-    costs: list[Cost] = []
-    for part in (8, 4, 2, 1):
-        costs.append(
-            _branches_cost(model, size, device, "cuts", size.n_text, size.n_cuts * 2 // part)
+    n_rows, n_prompt, n_new = size.generation_shape
+    prompts = random_ids(size, n_rows, n_prompt).tolist()
+    weights = model.n_layers * _block_weights(model) + model.d_model * model.d_vocab
+    n_bytes = weights * torch.finfo(model.dtype).bits / 8
+    written = _Work(
+        "rows decoded",
+        n_rows,
+        lambda: generate(model, prompts, max_new_tokens=n_new),
+        n_rows * n_new,
+        2 * weights * n_rows * n_new / 1e9,
+    )
+
+    def of_products(work: _Work, seconds: float) -> float:
+        return work.gflop / seconds / device.gflop_per_second
+
+    def of_copies(_work: _Work, seconds: float) -> float:
+        # The prompts are read in the first pass, which costs more than reading the weights.
+        return n_bytes * n_new / 1e9 / seconds / device.gb_per_second
+
+    cuts = [_branches(model, size, "cuts", size.n_text, size.n_cuts * 2 // k) for k in (8, 4, 2, 1)]
+    texts = [
+        _branches(model, size, "trace tokens", size.n_text // k, size.n_cuts) for k in (4, 2, 1)
+    ]
+    grids = [_grid(patched, size, size.n_grid // k) for k in (4, 2, 1)]
+    costs = [
+        cost
+        for works, shares in (
+            (cuts, of_products), (texts, of_products), (grids, of_products), ([written], of_copies)
         )
-    for part in (4, 2, 1):
-        n_text = size.n_text // part
-        costs.append(_branches_cost(model, size, device, "trace tokens", n_text, size.n_cuts))
-    for part in (4, 2, 1):
-        costs.append(_grid_cost(patched, size, device, size.n_grid // part))
-    return device, [*costs, _generation_cost(model, size, device)]
+        for cost in _costs(model.device, works, size.n_rounds, shares)
+    ]  # fmt: skip
+    return device, costs
