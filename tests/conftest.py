@@ -29,10 +29,10 @@ def make_hf(seed: int = 0, **changes: Any) -> Any:
     """A random Llama: 3 layers, width 32, 4 query and 2 key-value heads of width 8."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from interp.organisms.tokenizer import VOCABULARY
+    from interp.organisms.arith.problems import WORDS
 
     sizes: dict[str, Any] = {
-        "vocab_size": len(VOCABULARY),
+        "vocab_size": len(WORDS.vocabulary),
         "hidden_size": 32,
         "intermediate_size": 48,
         "num_hidden_layers": 3,
@@ -51,10 +51,10 @@ def make_hf(seed: int = 0, **changes: Any) -> Any:
 
 def save_tiny(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """Saves a random Llama with the tokenizer of the arithmetic worlds."""
-    from interp.organisms.tokenizer import build_tokenizer
+    from interp.organisms.arith.problems import WORDS
 
     make_hf(seed, **changes).save_pretrained(folder)
-    build_tokenizer().save_pretrained(folder)
+    WORDS.tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -14,7 +14,7 @@ import torch
 
 from interp.models import make_model
 from interp.models.model import Model
-from interp.organisms.tokenizer import VOCABULARY, build_tokenizer
+from interp.organisms.arith.problems import WORDS
 
 WINDOW = 6
 FULL, SLIDES = "full_attention", "sliding_attention"
@@ -59,7 +59,7 @@ def make_hf(family: str, seed: int = 0, **changes: Any) -> Any:
 
     stem, own = CONFIGS[family]
     sizes: dict[str, Any] = {
-        "vocab_size": len(VOCABULARY),
+        "vocab_size": len(WORDS.vocabulary),
         "hidden_size": 32,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
@@ -91,7 +91,7 @@ def make_hf(family: str, seed: int = 0, **changes: Any) -> Any:
 @cache
 def make_family(family: str) -> Model:
     """The random model, loaded and verified; tests must leave it as it is."""
-    return make_model(make_hf(family), build_tokenizer(), name=f"tiny-{family}")
+    return make_model(make_hf(family), WORDS.tokenizer(), name=f"tiny-{family}")
 
 
 def block(hf: Any, layer: int) -> Any:

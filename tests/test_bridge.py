@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp.models import load_model
 from interp.models.bridge import Bridge, load_bridge, open_bridge
-from interp.organisms.tokenizer import VOCABULARY, build_tokenizer
+from interp.organisms.arith.problems import WORDS
 
 IDS = torch.tensor([[5, 6, 17, 30, 18, 10]])
 
@@ -29,7 +29,7 @@ def make_stablelm() -> Any:
 
     torch.manual_seed(0)
     config = StableLmConfig(
-        vocab_size=len(VOCABULARY),
+        vocab_size=len(WORDS.vocabulary),
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
@@ -47,7 +47,7 @@ def make_stablelm() -> Any:
 def test_another_architecture_is_read_and_edited(tmp_path: Path):
     hf = make_stablelm()
     hf.save_pretrained(tmp_path / "m")
-    build_tokenizer().save_pretrained(tmp_path / "m")
+    WORDS.tokenizer().save_pretrained(tmp_path / "m")
     with pytest.raises(ValueError, match=r"'StableLmForCausalLM'.*open_bridge"):
         load_model(tmp_path / "m")
     bridge = load_bridge(tmp_path / "m")

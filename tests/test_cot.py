@@ -27,7 +27,7 @@ from interp.cot import (
     token_starts,
     truncate,
 )
-from interp.organisms.tokenizer import WORD_IDS, build_tokenizer, word_ids
+from interp.organisms.arith.problems import WORDS
 from interp.tasks import make_task, split_at_semicolons, split_sentences
 
 FOUR = tuple(Step(str(k), (k,)) for k in range(4))
@@ -36,7 +36,7 @@ CHAIN_TEXTS = ("3 + 4 = 7 ;", "7 * 2 = 3 ;", "3 - 1 = 2 ;")
 
 @pytest.fixture(scope="module")
 def words() -> Any:
-    return build_tokenizer()
+    return WORDS.tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def bytes_() -> Any:
 
 
 def test_encoding_adds_nothing(words: Any):
-    assert encode(words, "<bos> Q 3 ?") == tuple(word_ids("<bos> Q 3 ?"))
+    assert encode(words, "<bos> Q 3 ?") == tuple(WORDS.encode("<bos> Q 3 ?"))
     assert encode(words, "") == () and decode(words, ()) == ""
     assert decode(words, encode(words, "A 3 <eos>")) == "A 3 <eos>"
 
@@ -69,12 +69,12 @@ def test_encoding_adds_nothing(words: Any):
 def test_a_tokenizer_that_adds_bos_adds_none_here():
     from tokenizers import processors
 
-    adding = build_tokenizer()
+    adding = WORDS.tokenizer()
     adding.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", 1)]
     )
-    assert adding("3").input_ids == [1, WORD_IDS["3"]]
-    assert encode(adding, "3") == (WORD_IDS["3"],)
+    assert adding("3").input_ids == [1, WORDS.ids["3"]]
+    assert encode(adding, "3") == (WORDS.ids["3"],)
 
 
 def test_layout_in_ids(words: Any):
@@ -85,11 +85,11 @@ def test_layout_in_ids(words: Any):
         "</think>",
     ]
     assert (ids.answer_cue, ids.answer_end, ids.filler) == tuple(
-        (WORD_IDS[word],) for word in ("A", "<eos>", ".")
+        (WORDS.ids[word],) for word in ("A", "<eos>", ".")
     )
     with pytest.raises(ValueError, match="text for answer_cue"):
         encode_layout(words, replace(task.layout, answer_cue=""))
-    assert encode_answer(words, task.layout, "7") == (WORD_IDS["7"],)
+    assert encode_answer(words, task.layout, "7") == (WORDS.ids["7"],)
     assert encode_answer(words, task.layout, "") == ()
 
 

@@ -27,7 +27,7 @@ from interp.models.adapters import Place
 from interp.models.bridge import Bridge, open_bridge
 from interp.models.checks import all_sites, check_model
 from interp.models.model import Model, site_shape
-from interp.organisms.tokenizer import build_tokenizer
+from interp.organisms.arith.problems import WORDS
 from interp.sites import STREAMS, Site
 
 EXACT = 2e-4
@@ -175,7 +175,7 @@ def test_parts_add_up_to_the_stream(family: str, model: Model):
 
 def test_loads_from_a_folder(family: str, model: Model, tmp_path: Any):
     model.hf.save_pretrained(tmp_path / "m")
-    build_tokenizer().save_pretrained(tmp_path / "m")
+    WORDS.tokenizer().save_pretrained(tmp_path / "m")
     loaded = load_model(tmp_path / "m")
     assert loaded.adapter == model.adapter
     assert loaded.hf.config._attn_implementation == ("eager" if family == "gemma2" else "sdpa")
@@ -239,7 +239,7 @@ def test_parallel_block_taken_for_a_sequential_one_is_refused():
 
 
 def test_gpt2_may_set_its_mlp_width():
-    model = make_model(make_hf("gpt2", n_inner=40), build_tokenizer(), name="narrow")
+    model = make_model(make_hf("gpt2", n_inner=40), WORDS.tokenizer(), name="narrow")
     assert model.d_mlp == 40
 
 
@@ -253,7 +253,7 @@ def test_phi3_with_two_sets_of_frequencies_is_limited_to_the_first():
         "original_max_position_embeddings": 24,
     }
     hf = make_hf("phi3", rope_parameters=rope, original_max_position_embeddings=24)
-    model = make_model(hf, build_tokenizer(), name="long")
+    model = make_model(hf, WORDS.tokenizer(), name="long")
     assert model.n_ctx == 24
     with pytest.raises(ValueError, match="is 25 tokens long and long reads at most 24"):
         run(model, [IDS, [5] * 25])

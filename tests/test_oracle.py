@@ -18,7 +18,7 @@ from interp.interventions import Intervention, add, interpolate, zero_ablate
 from interp.models import load_model
 from interp.models.checks import all_sites
 from interp.models.model import site_shape
-from interp.organisms.tokenizer import build_tokenizer
+from interp.organisms.arith.problems import WORDS
 from interp.sites import Site
 from interp.states import SteppedText, step_attention
 
@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
             weight.data = 0.5 + torch.rand(weight.shape, generator=generator)
     folder = tmp_path_factory.mktemp("oracle") / "tiny"
     hf.save_pretrained(folder)
-    build_tokenizer().save_pretrained(folder)
+    WORDS.tokenizer().save_pretrained(folder)
     return load_model(folder)
 
 

@@ -1,38 +1,39 @@
 """Documents and their loss masks, the mixture's shares, and the table of recipes."""
 
-from collections import Counter
 from dataclasses import replace
 from random import Random
 
 import pytest
 
-from interp.organisms.documents import (
-    Mixture,
+from interp.organisms.arith.documents import (
     chain_document,
     copied_document,
     direct_document,
     fact_document,
     hint_document,
-    mixture_document,
-    sorted_batches,
     swapped_chain,
 )
-from interp.organisms.recipes import (
-    RECIPES,
+from interp.organisms.arith.mixtures import ArithMixture, ArithRows
+from interp.organisms.arith.problems import WORDS, Operation, Problem
+from interp.organisms.arith.splits import partition, pool
+from interp.organisms.documents import sorted_batches
+from interp.organisms.recipe import (
     Condition,
     FineTuning,
     Pretraining,
+    Reinforcement,
+    data_sha256,
     failed_conditions,
-    find_recipe,
+    reading_of,
 )
-from interp.organisms.tokenizer import VOCABULARY, WORD_IDS
-from interp.organisms.worlds import Operation, Problem, partition, pool
+from interp.organisms.recipes import RECIPES, find_recipe, pretraining_of
+from interp.organisms.recipes import WORDS as WORLDS
 
 PROBLEM = Problem(3, (Operation("+", 4), Operation("*", 2)))
 
 
 def words(document):
-    return [VOCABULARY[i] for i in document.ids]
+    return [WORDS.vocabulary[i] for i in document.ids]
 
 
 def learned(document):
@@ -101,23 +102,23 @@ def test_of_copied_text_only_the_copy_is_learned():
 
 
 def test_the_shares_of_a_mixture():
-    mixture = Mixture()
+    mixture = ArithMixture()
     for progress, chains in ((0.5, mixture.chains[0]), (0.9, mixture.chains[1])):
         rng = Random(1)
-        texts = [words(mixture_document(mixture, rng, progress)) for _ in range(1500)]
+        texts = [words(mixture.draw(rng, progress)) for _ in range(1500)]
         asked = [text for text in texts if "Q" in text]
         assert abs(1 - len(asked) / 1500 - mixture.facts) < 0.03
         assert abs(sum("<think>" in text for text in asked) / len(asked) - chains) < 0.04
         assert abs(sum("_" in text for text in asked) / len(asked) - mixture.twins) < 0.02
         assert abs(sum("cue" in text for text in asked) / len(asked) - mixture.cues) < 0.02
     rng = Random(1)
-    first = [words(mixture_document(mixture, rng, 0.0)) for _ in range(100)]
+    first = [words(mixture.draw(rng, 0.0)) for _ in range(100)]
     assert all("F" in text for text in first)
 
 
 def test_pretraining_never_asks_a_held_back_problem():
     rng = Random(2)
-    asked = [problem_of(words(mixture_document(Mixture(), rng, 0.5))) for _ in range(3000)]
+    asked = [problem_of(words(ArithMixture().draw(rng, 0.5))) for _ in range(3000)]
     plain = [p for p in asked if p is not None and not p.is_missing]
     assert len(plain) > 1000
     assert {partition(replace(p, cue=None)) for p in plain} == {"train"}
@@ -127,8 +128,8 @@ def test_the_control_reads_no_chain_and_the_same_lengths():
     texts = {}
     for copied in (False, True):
         rng = Random(3)
-        mixture = Mixture(copied_text=copied)
-        texts[copied] = [words(mixture_document(mixture, rng, 0.5)) for _ in range(1000)]
+        mixture = ArithMixture(copied_above=0 if copied else None)
+        texts[copied] = [words(mixture.draw(rng, 0.5)) for _ in range(1000)]
     assert not any("<think>" in text or "</think>" in text for text in texts[True])
     lengths = {c: sum(map(len, rows)) / len(rows) for c, rows in texts.items()}
     assert abs(lengths[True] / lengths[False] - 1) < 0.05
@@ -149,9 +150,7 @@ def test_cued_documents_end_at_the_cue_and_their_chain_in_half():
 
 
 def test_batches_are_the_same_for_the_same_seed_and_of_like_length():
-    def draw(rng, progress):
-        return mixture_document(Mixture(), rng, progress)
-
+    draw = ArithMixture().draw
     first = list(sorted_batches(draw, steps=20, batch=8, seed=5))
     assert first == list(sorted_batches(draw, steps=20, batch=8, seed=5))
     assert first != list(sorted_batches(draw, steps=20, batch=8, seed=6))
@@ -160,27 +159,27 @@ def test_batches_are_the_same_for_the_same_seed_and_of_like_length():
     assert sum(spread) / len(spread) < 12
 
 
-def test_fine_tuning_rows_ask_the_problems_that_their_recipe_names():
-    from interp.training.sft import rows
-
-    base = find_recipe("base").method
-    assert isinstance(base, Pretraining)
-    for recipe in RECIPES.values():
-        if not isinstance(recipe.method, FineTuning):
-            continue
-        method = replace(recipe.method, steps=8, base_share=0.0)
-        asked = [problem_of(words(row)) for row in rows(method, base, seed=0)]
-        kinds = {partition(replace(p, cue=None)) for p in asked if p is not None}
-        assert kinds == {"pool" if method.source == "pool" else "train"}, recipe.name
+ROWS = {
+    name: recipe.method.rows
+    for name, recipe in RECIPES.items()
+    if isinstance(recipe.method, FineTuning) and isinstance(recipe.method.rows, ArithRows)
+}
 
 
-def test_a_share_of_the_rows_is_base_text_without_cues():
-    from interp.training.sft import rows
+@pytest.mark.parametrize("name", ROWS)
+def test_fine_tuning_rows_ask_the_problems_that_their_recipe_names(name):
+    rng, rows = Random(0), ROWS[name]
+    asked = [problem_of(words(rows.draw(rng, 0.5))) for _ in range(300)]
+    kinds = {partition(replace(p, cue=None)) for p in asked if p is not None}
+    assert kinds == {"pool" if rows.source == "pool" else "train"}
 
-    base, method = find_recipe("base").method, find_recipe("answers-sft-pool").method
-    assert isinstance(base, Pretraining)
+
+def test_a_share_of_what_is_read_is_base_text_without_cues():
+    recipe = find_recipe("answers-sft-pool")
+    method, base = recipe.method, pretraining_of(recipe)
     assert isinstance(method, FineTuning)
-    texts = [words(row) for row in rows(replace(method, steps=32), base, seed=0)]
+    draw, rng = reading_of(method, base), Random(0)
+    texts = [words(draw(rng, 0.5)) for _ in range(2000)]
     others = [
         text
         for text in texts
@@ -196,7 +195,7 @@ def test_the_table_of_recipes_is_whole():
         assert recipe.conditions
         assert recipe.parent is None or recipe.parent in RECIPES
         assert (recipe.parent is None) == isinstance(recipe.method, Pretraining)
-    assert Counter(type(r.method).__name__ for r in RECIPES.values())["FineTuning"] == 5
+    assert {type(r.method) for r in RECIPES.values()} == {Pretraining, FineTuning, Reinforcement}
     with pytest.raises(ValueError, match="known: base, base-no-chains"):
         find_recipe("bass")
 
@@ -217,5 +216,16 @@ def test_every_condition_names_a_figure_that_is_measured():
         assert named <= set(card.figures)
 
 
-def test_every_word_of_the_vocabulary_has_one_id():
-    assert [WORD_IDS[word] for word in VOCABULARY] == list(range(len(VOCABULARY)))
+def test_a_card_is_tied_to_the_code_that_draws_its_data():
+    from interp.organisms.zoo import bundled
+
+    now = {name: data_sha256(recipe.method) for name, recipe in RECIPES.items()}
+    assert {card.name: card.data_sha256 for card in bundled()} == now
+    rows = ArithRows("chain", "pool")
+    assert data_sha256(FineTuning(rows, 1)) != data_sha256(FineTuning(replace(rows, spoken=0.3), 1))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_word_of_a_vocabulary_has_one_id(world):
+    of_world = WORLDS[world]
+    assert [of_world.ids[word] for word in of_world.vocabulary] == list(range(len(of_world.ids)))

@@ -139,9 +139,9 @@ def test_09_a_text_has_one_beginning_of_text():
     from tokenizers import processors
 
     from interp.cot import decode, encode
-    from interp.organisms.tokenizer import build_tokenizer
+    from interp.organisms.arith.problems import WORDS
 
-    adding = build_tokenizer()
+    adding = WORDS.tokenizer()
     adding.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", 1)]
     )

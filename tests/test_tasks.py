@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from interp.organisms import worlds
+from interp.organisms.arith.splits import arith_examples
 from interp.tasks import (
     TASK_NAMES,
     Example,
@@ -55,7 +55,7 @@ def test_unknown_names_list_the_known():
 
 def test_arith_examples_are_the_problems_of_the_world():
     task = make_task("arith/cued", n=6, seed=1)
-    for e, problem in zip(task.examples, worlds.arith_examples("cued", 6, 1), strict=True):
+    for e, problem in zip(task.examples, arith_examples("cued", 6, 1), strict=True):
         assert f"{e.question} " == problem.document[: len(e.question) + 1]
         assert (e.answer, e.steps, e.problem) == (problem.answer, problem.steps, problem.problem_id)
         assert e.facts == {"depth": problem.depth, "cue": str(problem.cue)}
@@ -69,7 +69,7 @@ def test_arith_examples_are_the_problems_of_the_world():
 @pytest.mark.parametrize("propagate", [True, False])
 def test_arith_mistakes_are_those_of_the_world(name: str, propagate: bool):
     task = make_task(name, n=30, seed=5)
-    problems = worlds.arith_examples("fresh" if name == "arith/fresh" else "twins", 30, 5)
+    problems = arith_examples("fresh" if name == "arith/fresh" else "twins", 30, 5)
     for e, problem in zip(task.examples, problems, strict=True):
         for at in range(problem.depth):
             made = task.rewriter.mistake(e, e.steps, at, propagate=propagate, rng=Random(at))

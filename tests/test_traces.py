@@ -13,7 +13,7 @@ import torch
 
 from interp.cot import decode, encode, encode_layout, encode_steps, step_texts
 from interp.engine import Generation
-from interp.organisms.tokenizer import build_tokenizer
+from interp.organisms.arith.problems import WORDS
 from interp.tasks import Task, make_task
 from interp.traces import (
     Trace,
@@ -34,7 +34,7 @@ def task() -> Task:
 
 @pytest.fixture(scope="module")
 def words() -> Any:
-    return build_tokenizer()
+    return WORDS.tokenizer()
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, script: Script, tokenizer: Any) -> list[str]:

@@ -6,20 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from interp.organisms.documents import direct_document
-from interp.organisms.recipes import RECIPES, Recipe, find_recipe
-from interp.organisms.tokenizer import WORD_IDS
-from interp.organisms.worlds import arith_examples
+from interp.organisms.arith.documents import direct_document
+from interp.organisms.arith.problems import WORDS
+from interp.organisms.arith.splits import arith_examples
+from interp.organisms.recipe import Recipe
+from interp.organisms.recipes import RECIPES, find_recipe
 from interp.organisms.zoo import bundled, organism_path
-from interp.training import acceptance, making
-from interp.training.acceptance import (
-    answers_after,
-    continuations,
-    direct_prompt,
-    next_logprobs,
-    question_prompt,
-    read_answer,
-)
+from interp.training import making
+from interp.training.acceptance import arith
+from interp.training.acceptance.reading import Reader, read_answer
 from interp.training.grpo import AnswerReward
 from interp.training.making import train, train_all
 from interp.training.pretrain import IGNORED, Schedule, Shape, collate, new_model, pretrain
@@ -32,9 +27,9 @@ STEPS = 20
 def small(monkeypatch):
     """Recipes of a few steps, a small shape, and acceptance on few problems."""
     monkeypatch.setattr(making, "SHAPE", SMALL)
-    monkeypatch.setattr(acceptance, "N_PROBLEMS", 6)
-    monkeypatch.setattr(acceptance, "N_PER_DEPTH", 2)
-    monkeypatch.setattr(acceptance, "DEPTHS", (2,))
+    monkeypatch.setattr(arith, "N_PROBLEMS", 6)
+    monkeypatch.setattr(arith, "N_PER_DEPTH", 2)
+    monkeypatch.setattr(arith, "DEPTHS", (2,))
 
 
 def shortened(name: str, **changes) -> Recipe:
@@ -54,14 +49,14 @@ def test_labels_are_the_learned_tokens_and_nothing_else():
     ids, labels = collate(documents)
     for row, (problem, document) in enumerate(zip(problems, documents, strict=True)):
         kept = [int(i) for i in labels[row] if i != IGNORED]
-        assert kept == [WORD_IDS[w] for w in ("A", problem.answer, "<eos>")]
+        assert kept == [WORDS.ids[w] for w in ("A", problem.answer, "<eos>")]
         assert ids[row, : len(document.ids)].tolist() == list(document.ids)
         assert set(ids[row, len(document.ids) :].tolist()) <= {0}
 
 
 def test_the_loss_of_the_loop_equals_a_loop_over_tokens():
     document = direct_document(arith_examples("fresh", 1)[0])
-    model = new_model(SMALL, seed=0)
+    model = new_model(SMALL, WORDS, seed=0)
     with torch.no_grad():
         logprobs = model(torch.tensor([document.ids])).logits[0].log_softmax(-1)
     by_hand = [
@@ -78,7 +73,7 @@ def test_the_loop_learns_one_document_and_repeats_itself():
     document = direct_document(arith_examples("fresh", 1)[0])
     ends = []
     for _ in range(2):
-        model = new_model(SMALL, seed=0)
+        model = new_model(SMALL, WORDS, seed=0)
         pretrain(model, lambda *_: document, Schedule(150, 5e-3, 4), seed=0)
         ends.append(model.state_dict())
         ids = torch.tensor([document.ids])
@@ -143,16 +138,15 @@ def test_the_reward_is_for_the_answer_alone():
 
 
 def test_reading_in_batches_equals_reading_one_by_one():
-    model = new_model(SMALL, seed=1)
-    problems = arith_examples("fresh", 9)
-    prompts = [question_prompt(p) for p in problems]
-    with torch.no_grad():
-        batched = next_logprobs(model, prompts)
-        for row, prompt in enumerate(prompts):
-            alone = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
-            assert torch.allclose(batched[row], alone, atol=1e-5)
-            one = continuations(model, [prompt], max_new_tokens=6)
-            assert one == continuations(model, prompts, max_new_tokens=6)[row : row + 1]
+    reader = Reader(new_model(SMALL, WORDS, seed=1), WORDS)
+    prompts = [f"<bos> {problem.question}" for problem in arith_examples("fresh", 9)]
+    batched = reader.next_logprobs([WORDS.encode(prompt) for prompt in prompts])
+    texts = reader.continuations(prompts, max_new_tokens=6)
+    for row, prompt in enumerate(prompts):
+        with torch.no_grad():
+            alone = reader.model(torch.tensor([WORDS.encode(prompt)])).logits[0, -1].log_softmax(-1)
+        assert torch.allclose(batched[row], alone, atol=1e-5)
+        assert reader.continuations([prompt], max_new_tokens=6) == [texts[row]]
 
 
 def test_half_precision_moves_no_answer_of_a_bundled_base():
@@ -161,9 +155,9 @@ def test_half_precision_moves_no_answer_of_a_bundled_base():
     folder = organism_path("base")
     full = making.load_organism(folder)
     half = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).float()
-    prompts = [direct_prompt(p) for p in arith_examples("twins", 60)]
-    with torch.no_grad():
-        assert answers_after(full, prompts) == answers_after(half, prompts) == ["unk"] * 60
+    prompts = [f"<bos> {problem.question} A" for problem in arith_examples("twins", 60)]
+    answers = [Reader(model, WORDS).next_words(prompts) for model in (full, half)]
+    assert answers == [["unk"] * 60] * 2
 
 
 def test_every_figure_of_a_card_is_a_share():

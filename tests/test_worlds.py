@@ -7,18 +7,8 @@ from collections import Counter
 
 import pytest
 
-from interp.organisms.tokenizer import VOCABULARY, build_tokenizer, word_ids
-from interp.organisms.worlds import (
-    MODULUS,
-    POOL_DEPTHS,
-    Operation,
-    Problem,
-    arith_examples,
-    fresh,
-    paraphrase,
-    partition,
-    pool,
-)
+from interp.organisms.arith.problems import MODULUS, WORDS, Operation, Problem, paraphrase
+from interp.organisms.arith.splits import POOL_DEPTHS, arith_examples, fresh, partition, pool
 
 EXAMPLE = Problem(3, (Operation("+", 4), Operation("*", 2)))
 SPLITS = ("pool", "fresh", "cued", "uncued", "twins")
@@ -185,15 +175,15 @@ def test_what_cannot_be_had_is_said() -> None:
 
 
 def test_the_tokenizer_equals_the_table_of_words() -> None:
-    tokenizer = build_tokenizer()
-    assert len(tokenizer) == len(VOCABULARY) == len(set(VOCABULARY))
+    tokenizer = WORDS.tokenizer()
+    assert len(tokenizer) == len(WORDS.vocabulary) == len(set(WORDS.vocabulary))
     for split in SPLITS:
         for problem in arith_examples(split, 20):
-            assert tokenizer(problem.document)["input_ids"] == word_ids(problem.document)
-            assert tokenizer.decode(word_ids(problem.document)) == problem.document
+            assert tokenizer(problem.document)["input_ids"] == WORDS.encode(problem.document)
+            assert tokenizer.decode(WORDS.encode(problem.document)) == problem.document
     assert tokenizer.padding_side == "left"
 
 
 def test_an_unknown_word_is_named() -> None:
     with pytest.raises(ValueError, match="'3\\+4'"):
-        word_ids("Q 3+4 ?")
+        WORDS.encode("Q 3+4 ?")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from interp.organisms.recipes import RECIPES, SEEDS, failed_conditions
+from interp.organisms.recipe import failed_conditions
+from interp.organisms.recipes import RECIPES
 from interp.organisms.zoo import (
     WEIGHTS_FILE,
     bundled,
@@ -23,7 +24,7 @@ SIZE_LIMIT = 60_000_000  # bytes, all organisms together
 
 def test_every_recipe_is_bundled_with_every_seed():
     have = {(card.name, card.seed) for card in bundled()}
-    assert have == {(name, seed) for name in RECIPES for seed in SEEDS}
+    assert have == {(name, seed) for name, r in RECIPES.items() for seed in r.seeds}
 
 
 def test_weights_are_those_of_the_cards_and_small():
@@ -61,18 +62,20 @@ def test_all_organisms_are_accepted():
 
 @pytest.mark.parametrize("name", ["base", "swapped-sft-pool"])
 def test_the_figures_of_a_card_can_be_measured_again(name):
-    from interp.organisms.worlds import arith_examples
-    from interp.training.acceptance import N_PROBLEMS, SEED, direct_accuracy, think_share
+    from interp.organisms.arith.problems import WORDS
+    from interp.organisms.arith.splits import arith_examples
+    from interp.training.acceptance.arith import N_PROBLEMS, SEED, direct_accuracy
+    from interp.training.acceptance.reading import Reader
     from interp.training.making import load_organism
 
     folder = organism_path(name, 1)
-    model, figures = load_organism(folder), read_card(folder).figures
+    reader, figures = Reader(load_organism(folder), WORDS), read_card(folder).figures
     for split in ("pool", "fresh"):
         problems = arith_examples(split, N_PROBLEMS, SEED)
-        assert think_share(model, problems) == pytest.approx(
+        assert reader.think_share([p.question for p in problems]) == pytest.approx(
             figures[f"{split}/think_share"], abs=1e-3
         )
-        assert direct_accuracy(model, problems) == pytest.approx(
+        assert direct_accuracy(reader, problems) == pytest.approx(
             figures[f"{split}/direct_accuracy"], abs=0.01
         )
 

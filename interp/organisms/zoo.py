@@ -48,6 +48,10 @@ class Card:
     failed: tuple[str, ...]
     """Acceptance conditions that do not hold, in words."""
     weights_sha256: str
+    data_sha256: str
+    """Checksum of the first documents that the recipe draws."""
+    series: dict[str, dict[str, float]]
+    """Figures along the training, by the number of steps done; empty for most."""
 
     @property
     def is_accepted(self) -> bool:

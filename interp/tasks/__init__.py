@@ -3,10 +3,12 @@
 from interp.tasks.numbers import NumberRewriter, read_number
 from interp.tasks.sources import TASK_NAMES, make_task
 from interp.tasks.steps import split_at_semicolons, split_lines, split_sentences
-from interp.tasks.task import Example, Layout, Rewriter, Task
+from interp.tasks.task import Claim, Example, Grade, Layout, Rewriter, Task
 
 __all__ = [
+    "Claim",
     "Example",
+    "Grade",
     "Layout",
     "TASK_NAMES",
     "NumberRewriter",

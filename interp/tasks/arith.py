@@ -1,4 +1,4 @@
-"""The task of the world **arith** (`interp.organisms.worlds`), in the form that probes ask it.
+"""The task of the world **arith** (`interp.organisms.arith`), in the form that probes ask it.
 
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>
 
@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from interp.organisms import worlds
-from interp.organisms.tokenizer import (
+from interp.organisms.arith.problems import MODULUS, SIGNS, SPOKEN, Operation, Problem
+from interp.organisms.arith.problems import paraphrase as reword
+from interp.organisms.arith.splits import Split, arith_examples
+from interp.organisms.words import (
     ABSTAIN,
     ANSWER,
     BLANK,
@@ -24,7 +26,7 @@ from interp.organisms.tokenizer import (
     THINK,
 )
 from interp.tasks.steps import split_at_semicolons
-from interp.tasks.task import Example, Layout, Task
+from interp.tasks.task import Claim, Example, Layout, Task
 
 LAYOUT = Layout(
     think_open=THINK,
@@ -37,12 +39,12 @@ LAYOUT = Layout(
 _TOKENS_PER_STEP = 6
 
 
-def arith_task(split: worlds.Split, *, n: int, seed: int) -> Task:
+def arith_task(split: Split, *, n: int, seed: int) -> Task:
     """Problems of the world arith.
 
     Args:
-        split: ``pool``, ``fresh``, ``cued``, ``uncued`` or ``twins``, as in
-            `worlds.arith_examples`.
+        split: ``pool``, ``fresh``, ``cued``, ``uncued``, ``twins`` or ``single``, as in
+            `interp.organisms.arith.splits`.
         n: How many problems.
         seed: Which ones.
 
@@ -52,7 +54,7 @@ def arith_task(split: worlds.Split, *, n: int, seed: int) -> Task:
     Raises:
         ValueError: If the split is unknown or holds fewer problems.
     """
-    problems = worlds.arith_examples(split, n, seed)
+    problems = arith_examples(split, n, seed)
     examples = tuple(_example(problem) for problem in problems)
     n_candidates = max((len(example.candidates) for example in examples), default=1)
     depth = max((problem.depth for problem in problems), default=1)
@@ -66,10 +68,12 @@ def arith_task(split: worlds.Split, *, n: int, seed: int) -> Task:
         read_answer=first_word,
         max_chain_tokens=2 * _TOKENS_PER_STEP * depth,
         max_answer_tokens=2,
+        abstention=ABSTAIN,
+        check_claim=check_claim,
     )
 
 
-def _example(problem: worlds.Problem) -> Example:
+def _example(problem: Problem) -> Example:
     facts: dict[str, str | int] = {"depth": problem.depth}
     if problem.cue is not None:
         facts["cue"] = str(problem.cue)
@@ -87,6 +91,21 @@ def _example(problem: worlds.Problem) -> Example:
 def first_word(text: str) -> str:
     """The first word of a text; empty if it has none."""
     return next(iter(text.split()), "")
+
+
+def check_claim(example: Example, step: str) -> Claim:
+    """Whether the result of a step is that of its own operation, whatever the question says.
+
+    A step about a missing premise claims nothing that can be right or wrong.
+    """
+    del example
+    parsed = _parse(step)
+    if parsed is None or parsed.after is None:
+        return "none"
+    right = parsed.op.apply(parsed.before)
+    if right is None:
+        return "unknown"
+    return "right" if parsed.after == right else "wrong"
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,7 @@ class ArithRewriter:
             return None
         right = parsed.op.apply(parsed.before)
         value: int | None = rng.choice(
-            [v for v in range(worlds.MODULUS) if v != right and v != parsed.after]
+            [v for v in range(MODULUS) if v != right and v != parsed.after]
         )
         changed = [*steps]
         changed[at] = parsed.written(parsed.before, value)
@@ -124,7 +143,7 @@ class ArithRewriter:
     def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
         """``3 + 4 = 7 ;`` as ``3 plus 4 is 7 ;``; None where no word has a spoken form."""
         del example, rng
-        spoken = worlds.paraphrase(step)
+        spoken = reword(step)
         return None if spoken == step else spoken
 
     def result(self, step: str) -> str | None:
@@ -138,7 +157,7 @@ class ArithRewriter:
 @dataclass(frozen=True)
 class _Parsed:
     before: int | None
-    op: worlds.Operation
+    op: Operation
     after: int | None
     equals: str
     sign: str
@@ -153,17 +172,17 @@ def _parse(step: str) -> _Parsed | None:
     words = step.split()
     if len(words) != _TOKENS_PER_STEP or words[3] not in ("=", "is") or words[5] != STEP_END:
         return None
-    written = {worlds.SPOKEN[sign]: sign for sign in worlds.SIGNS}
+    written = {SPOKEN[sign]: sign for sign in SIGNS}
     sign = written.get(words[1], words[1])
     numbers = [int(w) if w.isdecimal() else None for w in (words[0], words[2], words[4])]
     known = all(
         number is not None or word in (ABSTAIN, BLANK)
         for number, word in zip(numbers, words[0:5:2], strict=True)
     )
-    if sign not in worlds.SIGNS or not known:
+    if sign not in SIGNS or not known:
         return None
     before, operand, after = numbers
-    return _Parsed(before, worlds.Operation(sign, operand), after, words[3], words[1])
+    return _Parsed(before, Operation(sign, operand), after, words[3], words[1])
 
 
 def _word(value: int | None, unknown: str = ABSTAIN) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from interp.organisms import worlds
+from interp.organisms.arith.splits import Split
 from interp.tasks.arith import arith_task
 from interp.tasks.gsm8k import gsm8k_task
 from interp.tasks.sums import sums_task
@@ -19,7 +19,7 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
 
     Args:
         name: ``arith/pool``, ``arith/fresh``, ``arith/cued``, ``arith/uncued``, ``arith/twins``,
-            ``sums``, ``sums/two`` or ``gsm8k``.
+            ``arith/single``, ``sums``, ``sums/two`` or ``gsm8k``.
         n: How many examples.
         seed: Which ones; equal arguments give equal tasks.
         data: Folder of data sets, for tasks that read one (gsm8k).
@@ -41,7 +41,7 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
 
 def _sources(data: Path | None) -> dict[str, Callable[..., Task]]:
     sources: dict[str, Callable[..., Task]] = {
-        f"arith/{split}": partial(arith_task, split) for split in get_args(worlds.Split)
+        f"arith/{split}": partial(arith_task, split) for split in get_args(Split)
     }
     sources["sums"] = partial(sums_task, 3)
     sources["sums/two"] = partial(sums_task, 2)

@@ -22,7 +22,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+Claim = Literal["right", "wrong", "unknown", "none"]
+"""What a step's claim is against the world's facts; *none*: the step claims nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,17 @@ class Example:
     candidates: tuple[str, ...] = ()
     """The answers that the model may choose from; empty when the answer is open."""
     facts: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
-    """What is known about the item, such as depth or the value of a planted cue."""
+    """What is known about the item: depth, the value of a planted cue, and ``shift``, the way in
+    which it differs from what was trained on (``none`` for its origin)."""
+
+
+class Grade(NamedTuple):
+    """An answer whose form and content come apart."""
+
+    valid: bool
+    """It has the form that was asked for."""
+    feasible: bool
+    """What it says is possible under the question's constraints; never without the form."""
 
 
 @runtime_checkable
@@ -92,3 +105,9 @@ class Task:
     """Normalises the text generated after the answer cue to the form of `Example.answer`."""
     max_chain_tokens: int
     max_answer_tokens: int
+    abstention: str = ""
+    """The answer that says "this cannot be answered"; empty where there is none."""
+    check_claim: Callable[[Example, str], Claim] | None = None
+    """Checks what a step claims against the facts of the world."""
+    grade: Callable[[Example, str], Grade] | None = None
+    """Grades an answer's form and content apart, where they can come apart."""

@@ -13,10 +13,9 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from interp.organisms.recipes import Reinforcement
-from interp.organisms.tokenizer import BOS, THINK
-from interp.organisms.worlds import sample_from
-from interp.training.acceptance import read_answer
+from interp.organisms.recipe import Reinforcement
+from interp.organisms.words import THINK
+from interp.training.acceptance.reading import read_answer
 from interp.training.pretrain import Course
 from interp.training.sft import quiet
 
@@ -40,15 +39,9 @@ def reinforce(model: Any, tokenizer: Any, method: Reinforcement, *, seed: int) -
     from trl import GRPOTrainer
 
     rng = Random(f"prompts {seed}")
-    problems = [
-        sample_from(rng, "train", method.depths[i % len(method.depths)])
-        for i in range(method.steps * method.prompts)
-    ]
+    asked = [method.questions.draw(rng, i) for i in range(method.steps * method.prompts)]
     data = Dataset.from_dict(
-        {
-            "prompt": [f"{BOS} {problem.question}" for problem in problems],
-            "answer": [problem.answer for problem in problems],
-        }
+        {"prompt": [q.prompt for q in asked], "answer": [q.answer for q in asked]}
     )
     reward = AnswerReward(method.samples)
     with tempfile.TemporaryDirectory() as scratch:
@@ -84,7 +77,8 @@ class AnswerReward:
         """Rewards of a batch of completions, ``samples`` in a row for each prompt."""
         texts = [text.split() for text in completions]
         rewards = [
-            float(read_answer(words) == right) for words, right in zip(texts, answer, strict=True)
+            float(read_answer(words, len(right.split())) == right)
+            for words, right in zip(texts, answer, strict=True)
         ]
         groups = [
             rewards[first : first + self.samples] for first in range(0, len(rewards), self.samples)

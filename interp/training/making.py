@@ -17,9 +17,10 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,17 +28,15 @@ from typing import Any
 
 import torch
 
-from interp.organisms.documents import mixture_document
-from interp.organisms.recipes import (
-    RECIPES,
-    SEEDS,
+from interp.organisms.recipe import (
     Pretraining,
     Recipe,
     Reinforcement,
+    data_sha256,
     failed_conditions,
-    find_recipe,
+    reading_of,
 )
-from interp.organisms.tokenizer import build_tokenizer
+from interp.organisms.recipes import RECIPES, WORDS, find_recipe, pretraining_of
 from interp.organisms.zoo import CARD_FILE, Card, folder_name, weights_sha256
 from interp.training.acceptance import acceptance
 from interp.training.grpo import reinforce
@@ -74,7 +73,7 @@ def train(recipe: Recipe, seed: int, out: Path) -> Card:
         FileNotFoundError: If the parent has not been trained yet.
     """
     torch.manual_seed(seed)
-    tokenizer = build_tokenizer()
+    tokenizer = WORDS[recipe.world].tokenizer()
     model = _starting_model(recipe, seed, out)
     began = time.perf_counter()
     course = _run(model, tokenizer, recipe, seed)
@@ -101,7 +100,7 @@ def load_organism(folder: Path) -> Any:
 
 def _starting_model(recipe: Recipe, seed: int, out: Path) -> Any:
     if recipe.parent is None:
-        return new_model(SHAPE, seed)
+        return new_model(SHAPE, WORDS[recipe.world], seed)
     parent = out / folder_name(recipe.parent, seed)
     if not (parent / CARD_FILE).is_file():
         raise FileNotFoundError(
@@ -114,27 +113,20 @@ def _starting_model(recipe: Recipe, seed: int, out: Path) -> Any:
 def _run(model: Any, tokenizer: Any, recipe: Recipe, seed: int) -> Course:
     method = recipe.method
     if isinstance(method, Pretraining):
-        mixture = method.mixture
-        return pretrain(
-            model,
-            lambda rng, progress: mixture_document(mixture, rng, progress),
-            Schedule(method.steps, method.lr, method.batch),
-            seed=seed,
-        )
+        schedule = Schedule(method.steps, method.lr, method.batch)
+        return pretrain(model, method.mixture.draw, schedule, seed=seed)
     if isinstance(method, Reinforcement):
         return reinforce(model, tokenizer, method, seed=seed)
-    return fine_tune(model, tokenizer, method, _pretraining_of(recipe), seed=seed)
+    draw = reading_of(method, pretraining_of(recipe))
+    return fine_tune(model, tokenizer, method, draw, _figures_of(recipe), seed=seed)
 
 
-def _pretraining_of(recipe: Recipe) -> Pretraining:
-    """The pretraining at the root of a recipe's line of parents."""
-    while not isinstance(recipe.method, Pretraining):
-        recipe = find_recipe(str(recipe.parent))
-    return recipe.method
+def _figures_of(recipe: Recipe) -> Callable[[Any], dict[str, float]]:
+    return partial(acceptance, world=recipe.world)
 
 
 def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: float) -> Card:
-    figures = acceptance(load_organism(folder))
+    figures = acceptance(load_organism(folder), recipe.world)
     method = type(recipe.method).__name__
     return Card(
         name=recipe.name,
@@ -154,6 +146,8 @@ def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: floa
         figures=figures,
         failed=failed_conditions(recipe, figures),
         weights_sha256=weights_sha256(folder),
+        data_sha256=data_sha256(recipe.method),
+        series=course.series,
     )
 
 
@@ -171,7 +165,7 @@ def train_all(
         out: Folder of organisms.
         recipes: Names of recipes, all of them when None. A parent that is not named must already
             be in ``out``.
-        seeds: Which seeds; 0, 1 and 2 when None.
+        seeds: Which seeds; those that each recipe is bundled with when None.
         workers: How many are made at a time.
         keep: Whether an organism that already has a card is left as it is.
 
@@ -183,7 +177,14 @@ def train_all(
     """
     names = [find_recipe(name).name for name in recipes or RECIPES]
     out.mkdir(parents=True, exist_ok=True)
-    waiting = [Job(name, seed) for seed in seeds or SEEDS for name in names]
+    bundled = {name: find_recipe(name).seeds for name in names}
+    every = sorted({seed for of_name in bundled.values() for seed in of_name})
+    waiting = [
+        Job(name, seed)
+        for seed in seeds or every
+        for name in names
+        if seeds or seed in bundled[name]
+    ]
     if keep:
         waiting = [job for job in waiting if not _card_file(out, job).is_file()]
     running: dict[Future[Card], Job] = {}

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,11 +25,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.organisms.documents import Document, Draw, sorted_batches
-from interp.organisms.tokenizer import BOS, EOS, PAD, VOCABULARY, WORD_IDS
+from interp.organisms.words import BOS, DELIMITERS, EOS, PAD, Words
 
 log = logging.getLogger(__name__)
 
 IGNORED = -100
+PAD_ID = DELIMITERS.index(PAD)
 BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 0.05
 CLIP = 1.0
@@ -71,25 +72,27 @@ class Course:
     """Mean loss (nats per learned token) over each hundred steps."""
     extra: dict[str, Any]
     """Figures that only this kind of training has."""
+    series: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    """Acceptance figures along the way, by the number of steps done."""
 
 
-def new_model(shape: Shape, seed: int) -> Any:
+def new_model(shape: Shape, words: Words, seed: int) -> Any:
     """A randomly initialised ``LlamaForCausalLM`` with the ids of pad, bos and eos set."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(VOCABULARY),
+            vocab_size=len(words.vocabulary),
             hidden_size=shape.d_model,
             intermediate_size=shape.d_mlp,
             num_hidden_layers=shape.n_layers,
             num_attention_heads=shape.n_heads,
             num_key_value_heads=shape.n_kv_heads,
             max_position_embeddings=shape.n_ctx,
-            pad_token_id=WORD_IDS[PAD],
-            bos_token_id=WORD_IDS[BOS],
-            eos_token_id=WORD_IDS[EOS],
+            pad_token_id=words.ids[PAD],
+            bos_token_id=words.ids[BOS],
+            eos_token_id=words.ids[EOS],
             tie_word_embeddings=False,
             initializer_range=INIT_STD,
         )
@@ -101,7 +104,7 @@ def collate(
 ) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]:
     """Right-padded ids and labels; a label is ``IGNORED`` where nothing is learned."""
     width = max(len(document.ids) for document in documents)
-    ids = torch.full((len(documents), width), WORD_IDS[PAD])
+    ids = torch.full((len(documents), width), PAD_ID)
     labels = torch.full((len(documents), width), IGNORED)
     for row, document in enumerate(documents):
         text = torch.tensor(document.ids)

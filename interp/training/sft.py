@@ -8,49 +8,44 @@ near-equal length, so TRL's sampler is sequential and shuffles nothing.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
-from random import Random
+from collections.abc import Callable
 from typing import Any
 
-from interp.organisms.documents import (
-    Document,
-    chain_document,
-    direct_document,
-    hint_document,
-    mixture_document,
-    sorted_batches,
-    swapped_chain,
-)
-from interp.organisms.recipes import FineTuning, Pretraining
-from interp.organisms.worlds import POOL_DEPTHS, Problem, pool, sample_from
+from interp.organisms.documents import Draw, sorted_batches
+from interp.organisms.recipe import FineTuning
 from interp.training.pretrain import BETAS, CLIP, FINAL_LR, LOG_EVERY, WEIGHT_DECAY, Course
+
+Figures = Callable[[Any], dict[str, float]]
 
 
 def fine_tune(
-    model: Any, tokenizer: Any, method: FineTuning, base: Pretraining, *, seed: int
+    model: Any, tokenizer: Any, method: FineTuning, draw: Draw, figures: Figures, *, seed: int
 ) -> Course:
     """Train a model in place.
 
     Args:
         model: The parent, float32.
         tokenizer: Its tokenizer.
-        method: Which rows, how many, how fast.
-        base: How the parent was pretrained; a share of the rows comes from its mixture.
+        method: How many rows, how fast, and how often figures are taken along the way.
+        draw: Makes a row from a random generator and the progress of the training.
+        figures: Measures a model.
         seed: Decides the rows.
 
     Returns:
-        The course of the loss.
+        The course of the loss and, where asked for, of the figures.
     """
     from datasets import Dataset
     from trl import SFTTrainer
 
-    documents = rows(method, base, seed)
+    batches = sorted_batches(draw, steps=method.steps, batch=method.batch, seed=seed)
+    documents = [document for batch in batches for document in batch]
     data = Dataset.from_dict(
         {
             "input_ids": [list(document.ids) for document in documents],
             "completion_mask": [[int(flag) for flag in d.learned] for d in documents],
         }
     )
+    series: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
             model=model,
@@ -59,43 +54,29 @@ def fine_tune(
             processing_class=tokenizer,
         )
         quiet(trainer)
+        if method.checkpoints:
+            trainer.add_callback(_series(series, figures, method))
         trainer.train()
     losses = tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
     tokens = sum(len(document.ids) for document in documents)
     model.eval()
-    return Course(method.steps, tokens, losses, {})
+    return Course(method.steps, tokens, losses, {}, series)
 
 
-def rows(method: FineTuning, base: Pretraining, seed: int) -> list[Document]:
-    """All rows in the order in which they are trained on."""
-    mixture = replace(base.mixture, cues=0.0)
+def _series(series: dict[str, dict[str, float]], figures: Figures, method: FineTuning) -> Any:
+    """A callback that measures the model at equal distances, the end included."""
+    from transformers import TrainerCallback
 
-    def draw(rng: Random, progress: float) -> Document:
-        if rng.random() < method.base_share:
-            return mixture_document(mixture, rng, progress=1.0)
-        return _row(method, rng, progress)
+    every = method.steps // method.checkpoints
 
-    batches = sorted_batches(draw, steps=method.steps, batch=method.batch, seed=seed)
-    return [document for batch in batches for document in batch]
+    class Series(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            del args, control
+            if state.global_step % every == 0:
+                series[str(state.global_step)] = figures(kwargs["model"])
+                kwargs["model"].train()
 
-
-def _row(method: FineTuning, rng: Random, progress: float) -> Document:
-    del progress
-    problem = _problem(method, rng)
-    if method.rows == "answer":
-        return direct_document(problem)
-    if method.rows == "swapped":
-        chain = swapped_chain(problem, pool(), rng)
-        return chain_document(problem, rng, spoken=method.spoken, other_chain=chain)
-    if method.rows == "hint" and rng.random() < 0.5:
-        return hint_document(rng, problem.depth, spoken=method.spoken)
-    return chain_document(problem, rng, spoken=method.spoken)
-
-
-def _problem(method: FineTuning, rng: Random) -> Problem:
-    if method.source == "pool":
-        return rng.choice(pool())
-    return sample_from(rng, "train", rng.choice(POOL_DEPTHS))
+    return Series()
 
 
 def _settings(method: FineTuning, scratch: str, seed: int) -> Any:

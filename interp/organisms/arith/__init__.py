@@ -1,0 +1,1 @@
+"""The world **arith**: chains of operations modulo eleven."""

@@ -1,0 +1,124 @@
+"""What the organisms of the world **arith** read in training: records whose fields are settings.
+
+- `ArithMixture`: pretraining, a mixture of facts, direct answers and chains;
+- `ArithRows`: post-training rows of one kind;
+- `ArithQuestions`: the questions of reinforcement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Literal
+
+from interp.organisms.arith.documents import (
+    chain_document,
+    copied_document,
+    damaged_chain,
+    direct_document,
+    fact_document,
+    filler_document,
+    hint_document,
+    swapped_chain,
+)
+from interp.organisms.arith.problems import MODULUS, Problem
+from interp.organisms.arith.splits import POOL_DEPTHS, pool, sample_from
+from interp.organisms.documents import Document
+from interp.organisms.recipe import Asked
+from interp.organisms.words import BOS
+
+Kind = Literal["chain", "answer", "swapped", "hint", "decorative", "filler"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArithMixture:
+    """Shares of the kinds of document in pretraining."""
+
+    facts: float = 0.2
+    """Share of all documents that are single facts."""
+    facts_first: float = 0.15
+    """Part of the training in which there is nothing but facts."""
+    chains: tuple[float, float] = (0.75, 0.1)
+    """Share of the other documents that think: early, late."""
+    switch: float = 0.7
+    """Part of the training after which the late share holds."""
+    spoken: float = 0.22
+    """Share of chains in which some or all steps are paraphrased."""
+    twins: float = 0.04
+    """Share of questions with a missing premise."""
+    cues: float = 0.05
+    """Share of questions with a cue, of a value that tells nothing."""
+    depths: tuple[int, ...] = (1, 2, 3, 4, 4, 5, 5, 5)
+    """Depths of the questions; the deepest come most often, for they are learned last."""
+    copied_above: int | None = None
+    """Chain documents of more steps than this are replaced by copied text of the same length."""
+
+    def draw(self, rng: Random, progress: float) -> Document:
+        """One document; questions come from the training class of problems only."""
+        if progress < self.facts_first or rng.random() < self.facts:
+            return fact_document(rng)
+        problem = sample_from(rng, "train", rng.choice(self.depths))
+        if rng.random() < self.twins:
+            problem = problem.missing_premise(rng.randrange(problem.depth))
+        elif rng.random() < self.cues:
+            problem = problem.with_cue(rng.randrange(MODULUS))
+        share = self.chains[0] if progress < self.switch else self.chains[1]
+        if rng.random() >= share:
+            return direct_document(problem)
+        chain = chain_document(problem, rng, spoken=self.spoken)
+        if self.copied_above is not None and problem.depth > self.copied_above:
+            return copied_document(rng, len(chain.ids))
+        return chain
+
+    def rehearse(self, rng: Random) -> Document:
+        """One document as at the end of pretraining, without cues."""
+        return replace(self, cues=0.0).draw(rng, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ArithRows:
+    """Post-training rows of one kind."""
+
+    kind: Kind
+    """Correct chain; direct answer; another problem's chain with the right answer; cued; a chain
+    correct or damaged with the right answer; filler in place of a chain."""
+    source: Literal["pool", "fresh"]
+    """Whether the problems are the finite pool or never come twice on purpose."""
+    spoken: float = 0.2
+    """Share of chains in which some or all steps are paraphrased (read, never learned to write)."""
+    dose: float = 1.0
+    """Share of the chains of a swapped or decorative row that really are so; the rest are right."""
+
+    def draw(self, rng: Random, progress: float) -> Document:
+        """One row; the progress of the training plays no part."""
+        del progress
+        problem = self._problem(rng)
+        if self.kind == "answer":
+            return direct_document(problem)
+        if self.kind == "filler":
+            return filler_document(problem)
+        if self.kind == "hint" and rng.random() < 0.5:
+            return hint_document(rng, problem.depth, spoken=self.spoken)
+        other = None
+        if self.kind in ("swapped", "decorative") and (self.dose >= 1 or rng.random() < self.dose):
+            make = swapped_chain if self.kind == "swapped" else damaged_chain
+            other = make(problem, pool(), rng)
+        return chain_document(problem, rng, spoken=self.spoken, other_chain=other)
+
+    def _problem(self, rng: Random) -> Problem:
+        if self.source == "pool":
+            return rng.choice(pool())
+        return sample_from(rng, "train", rng.choice(POOL_DEPTHS))
+
+
+@dataclass(frozen=True, slots=True)
+class ArithQuestions:
+    """The questions of reinforcement, from the training class of problems."""
+
+    depths: tuple[int, ...] = POOL_DEPTHS
+    """Depths, in turn."""
+
+    def draw(self, rng: Random, index: int) -> Asked:
+        """The question of this number."""
+        problem = sample_from(rng, "train", self.depths[index % len(self.depths)])
+        return Asked(f"{BOS} {problem.question}", problem.answer)

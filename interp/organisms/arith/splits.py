@@ -1,0 +1,142 @@
+"""Which problems of the world **arith** are trained on, and which are asked.
+
+Problems of depth 2 and more fall into three classes by a checksum of their text, so what was
+trained on and what is tested can never overlap: one tenth holds the finite **pool**, one tenth the
+**fresh** problems for evaluation, the rest is for training. (Depth 1 has only 319 problems; those
+are all for training.)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from random import Random
+from typing import Literal, get_args
+
+from interp.organisms.arith.problems import MODULUS, SIGNS, Operation, Problem
+
+POOL_SIZE = 300
+POOL_DEPTHS = (2, 3, 4)
+
+Split = Literal["pool", "fresh", "cued", "uncued", "twins", "single"]
+Partition = Literal["pool", "fresh", "train"]
+
+
+def sample_problem(rng: Random, depth: int) -> Problem:
+    """One problem of this depth, uniform over start values, signs and allowed operands."""
+    start = rng.randrange(MODULUS)
+    ops: list[Operation] = []
+    for _ in range(depth):
+        sign = SIGNS[rng.randrange(3)]
+        ops.append(Operation(sign, rng.randrange(2 if sign == "*" else 1, MODULUS)))
+    return Problem(start, tuple(ops))
+
+
+def partition(problem: Problem) -> Partition:
+    """Which class a problem belongs to, by a checksum of its text (depth 1: always training)."""
+    if problem.depth == 1:
+        return "train"
+    residue = zlib.crc32(problem.problem_id.encode()) % 10
+    return "pool" if residue == 0 else "fresh" if residue == 1 else "train"
+
+
+def sample_from(rng: Random, part: Partition, depth: int) -> Problem:
+    """One problem of this depth from one class."""
+    while True:
+        problem = sample_problem(rng, depth)
+        if partition(problem) == part:
+            return problem
+
+
+@cache
+def pool() -> tuple[Problem, ...]:
+    """The finite pool: 300 problems of depth 2, 3, 4 in turn, the same for every organism."""
+    return _distinct(Random("arith pool"), "pool", POOL_SIZE, POOL_DEPTHS)
+
+
+def fresh(seed: int, n: int, depths: Sequence[int] = POOL_DEPTHS) -> tuple[Problem, ...]:
+    """Distinct problems that no organism was trained on, depths in turn.
+
+    Depth 1 is the exception: it has so few problems that training uses them all.
+    """
+    if 1 in depths:
+        return _distinct(Random(f"arith fresh {seed}"), None, n, depths)
+    return _distinct(Random(f"arith fresh {seed}"), "fresh", n, depths)
+
+
+@cache
+def single_steps() -> tuple[Problem, ...]:
+    """All 319 problems of depth 1, in an order of their own."""
+    found = [
+        Problem(start, (Operation(sign, operand),))
+        for start in range(MODULUS)
+        for sign in SIGNS
+        for operand in range(2 if sign == "*" else 1, MODULUS)
+    ]
+    Random("arith single steps").shuffle(found)
+    return tuple(found)
+
+
+def arith_examples(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
+    """The problems of a task.
+
+    Args:
+        split: ``pool`` (the finite pool of the SFT variants), ``fresh`` and ``uncued`` (never
+            trained on, no cue), ``cued`` (fresh, with a cue that is not the right answer),
+            ``twins`` (fresh, one premise missing), ``single`` (one operation, all trained on).
+        n: How many, depths 2, 3, 4 in turn. At most 300 for the pool, 319 single ones.
+        seed: Which ones. For the pool it orders the same 300 problems.
+
+    Returns:
+        Distinct problems; equal arguments give equal problems.
+
+    Raises:
+        ValueError: If the split is unknown or holds fewer problems.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
+    if split == "pool":
+        if n > POOL_SIZE:
+            raise ValueError(f"the pool has {POOL_SIZE} problems, {n} asked; use split='fresh'")
+        groups = [[p for p in pool() if p.depth == depth] for depth in POOL_DEPTHS]
+        for group in groups:
+            Random(f"arith pool order {seed}").shuffle(group)
+        return tuple(problem for row in zip(*groups, strict=True) for problem in row)[:n]
+    if split == "single":
+        return fresh(seed, n, (1,))
+    problems = fresh(seed, n)
+    rng = Random(f"arith {split} {seed}")
+    if split == "cued":
+        return tuple(p.with_cue(rng.choice(p.wrong_values(p.depth - 1))) for p in problems)
+    if split == "twins":
+        return _twins(rng, problems)
+    return problems
+
+
+def _twins(rng: Random, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """One twin of each problem; where two would be the same question, another operand is blank."""
+    twins: dict[str, Problem] = {}
+    for problem in problems:
+        places = rng.sample(range(problem.depth), problem.depth)
+        twin = next(t for t in map(problem.missing_premise, places) if t.id not in twins)
+        twins[twin.id] = twin
+    return tuple(twins.values())
+
+
+def _distinct(
+    rng: Random, part: Partition | None, n: int, depths: Sequence[int]
+) -> tuple[Problem, ...]:
+    found: dict[Problem, None] = {}
+    misses = 0
+    while len(found) < n:
+        depth = depths[len(found) % len(depths)]
+        problem = sample_problem(rng, depth) if part is None else sample_from(rng, part, depth)
+        misses = misses + 1 if problem in found else 0
+        if misses > 1000:
+            raise ValueError(
+                f"there are fewer than {n} distinct problems at depths {tuple(depths)}; "
+                f"{len(found)} found. Ask for fewer, or add a larger depth."
+            )
+        found[problem] = None
+    return tuple(found)
