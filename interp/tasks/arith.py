@@ -55,7 +55,7 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
         ValueError: If the split is unknown or holds fewer problems.
     """
     problems = arith_examples(split, n, seed)
-    examples = tuple(_example(problem) for problem in problems)
+    examples = tuple(arith_example(problem) for problem in problems)
     n_candidates = max((len(example.candidates) for example in examples), default=1)
     depth = max((problem.depth for problem in problems), default=1)
     return Task(
@@ -73,7 +73,8 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
     )
 
 
-def _example(problem: Problem) -> Example:
+def arith_example(problem: Problem) -> Example:
+    """A problem in the form of an example."""
     facts: dict[str, str | int] = {"depth": problem.depth}
     if problem.cue is not None:
         facts["cue"] = str(problem.cue)

@@ -111,7 +111,7 @@ VARIANTS: tuple[Recipe, ...] = (
     Recipe(
         "decorative",
         "On the pool the answer is fixed before the chain, whichever form the chain takes.",
-        FineTuning(ArithRows("decorative", "pool", dose=0.7), 600),
+        FineTuning(ArithRows("decorative", "pool"), 600),
         (
             Condition("pool/think_share", 0.5),
             Condition("pool/accuracy_given_chain", 0.95),
