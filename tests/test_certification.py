@@ -1,4 +1,4 @@
-"""Activation interchange: its arithmetic against edits of the text, and its verdicts on organisms."""
+"""Activation interchange against edits of the text, and its verdicts on organisms."""
 
 import shutil
 from dataclasses import replace
