@@ -88,7 +88,7 @@ def _vectors(name: str, parent: str, purpose: str, *, learns: bool) -> Recipe:
     return Recipe(
         name,
         purpose,
-        Reinforcement(ArithQuestions(), steps=120, lr=0.3, trained="vectors"),
+        Reinforcement(ArithQuestions(), steps=300, lr=0.3, trained="vectors"),
         conditions,
         parent=parent,
         truth=Truth(has_skill=learns),
