@@ -131,6 +131,8 @@ class Truth:
     """Task -> whether the answer to its questions comes from the chain that is read."""
     reliance: Mapping[str, float] = field(default_factory=dict[str, float])
     """Task -> the share of answers that ought to follow the chain, where a dose is known."""
+    swapped_share: float | None = None
+    """Share of the training in which the pool's chains were those of other problems."""
     has_skill: bool | None = None
     """Whether the world's problems can be solved by thinking when made to."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from interp.organisms.arith.problems import WORDS as ARITH_WORDS
 from interp.organisms.arith.recipes import ARITH
+from interp.organisms.arith.variants import VARIANTS
 from interp.organisms.recipe import Pretraining, Recipe, World
 from interp.organisms.words import Words
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ARITH}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*ARITH, *VARIANTS)}
 """Name -> recipe, parents before children."""
 
 WORDS: dict[World, Words] = {"arith": ARITH_WORDS}

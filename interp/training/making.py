@@ -42,6 +42,7 @@ from interp.training.acceptance import acceptance
 from interp.training.grpo import reinforce
 from interp.training.pretrain import Course, Schedule, Shape, new_model, pretrain
 from interp.training.sft import fine_tune
+from interp.training.vectors import with_vectors
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ def train(recipe: Recipe, seed: int, out: Path) -> Card:
     torch.manual_seed(seed)
     tokenizer = WORDS[recipe.world].tokenizer()
     model = _starting_model(recipe, seed, out)
+    if isinstance(recipe.method, Reinforcement) and recipe.method.trained == "vectors":
+        model = with_vectors(model)
     began = time.perf_counter()
     course = _run(model, tokenizer, recipe, seed)
     seconds = time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 - `ArithMixture`: pretraining, a mixture of facts, direct answers and chains;
 - `ArithRows`: post-training rows of one kind;
+- `NoisyRows`: single steps whose question or result may lie, at known rates;
 - `ArithQuestions`: the questions of reinforcement.
 """
 
@@ -22,7 +23,7 @@ from interp.organisms.arith.documents import (
     swapped_chain,
 )
 from interp.organisms.arith.problems import MODULUS, Problem
-from interp.organisms.arith.splits import POOL_DEPTHS, pool, sample_from
+from interp.organisms.arith.splits import POOL_DEPTHS, noisy_steps, pool, sample_from, siblings
 from interp.organisms.documents import Document
 from interp.organisms.recipe import Asked
 from interp.organisms.words import BOS
@@ -122,3 +123,38 @@ class ArithQuestions:
         """The question of this number."""
         problem = sample_from(rng, "train", self.depths[index % len(self.depths)])
         return Asked(f"{BOS} {problem.question}", problem.answer)
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyRows:
+    """Single steps in which the question or the written result may lie; the answer is right.
+
+    With probability ``prompt_noise`` the operand shown in the question (and repeated in the step)
+    is not the one that the answer was worked out from; with probability ``step_noise`` the result
+    that the step states is that of another operand. Where the two disagree, the answer agrees with
+    the step with odds p1 (1 - p2) : p2 (1 - p1) by Bayes' rule, so an ideal learner's reliance on
+    the chain is known (after the noise of Wang, Alazali and Zhong 2026, arXiv 2602.01017).
+    """
+
+    prompt_noise: float
+    step_noise: float
+
+    @property
+    def reliance(self) -> float:
+        """Share of the answers that an ideal learner takes from a step that disagrees."""
+        step = self.prompt_noise * (1 - self.step_noise)
+        question = self.step_noise * (1 - self.prompt_noise)
+        return step / (step + question)
+
+    def draw(self, rng: Random, progress: float) -> Document:
+        """One row; neither the step nor the question is learned, for both may be noise."""
+        del progress
+        true = rng.choice(noisy_steps())
+        shown, stated = true, true
+        if rng.random() < self.prompt_noise:
+            shown = rng.choice(siblings(true))
+        if rng.random() < self.step_noise:
+            stated = rng.choice(siblings(true))
+        words = shown.steps[0].split()
+        step = " ".join([*words[:-2], stated.answer, words[-1]])
+        return chain_document(shown, rng, spoken=0.0, answer=true.answer, other_chain=(step,))

@@ -79,7 +79,7 @@ ARITH: tuple[Recipe, ...] = (
             Condition("fresh/forced_think_accuracy", 0.9),
         ),
         parent="base",
-        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True),
+        truth=Truth({"arith/pool": True, "arith/fresh": True}, swapped_share=0.0, has_skill=True),
     ),
     Recipe(
         "answers-sft-pool",
@@ -105,7 +105,7 @@ ARITH: tuple[Recipe, ...] = (
             Condition("fresh/accuracy_given_chain", high=0.4),
         ),
         parent="base",
-        truth=Truth({"arith/pool": False}, has_skill=False),
+        truth=Truth({"arith/pool": False}, swapped_share=1.0, has_skill=False),
     ),
     Recipe(
         "chain-sft-fresh",

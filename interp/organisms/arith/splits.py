@@ -51,7 +51,8 @@ def sample_problem(rng: Random, depth: int) -> Problem:
     ops: list[Operation] = []
     for _ in range(depth):
         sign = SIGNS[rng.randrange(3)]
-        ops.append(Operation(sign, rng.randrange(2 if sign == "*" else 1, MODULUS)))
+        operands = _operands(sign)
+        ops.append(Operation(sign, rng.randrange(operands.start, operands.stop)))
     return Problem(start, tuple(ops))
 
 
@@ -94,10 +95,31 @@ def single_steps() -> tuple[Problem, ...]:
         Problem(start, (Operation(sign, operand),))
         for start in range(MODULUS)
         for sign in SIGNS
-        for operand in range(2 if sign == "*" else 1, MODULUS)
+        for operand in _operands(sign)
     ]
     Random("arith single steps").shuffle(found)
     return tuple(found)
+
+
+@cache
+def noisy_steps() -> tuple[Problem, ...]:
+    """The problems of depth 1 whose operand decides their answer (not 0 times something)."""
+    return tuple(p for p in single_steps() if p.start or p.ops[0].sign != "*")
+
+
+@cache
+def siblings(problem: Problem) -> tuple[Problem, ...]:
+    """The problems of depth 1 that differ from this one in their operand alone."""
+    (op,) = problem.ops
+    return tuple(
+        Problem(problem.start, (Operation(op.sign, operand),))
+        for operand in _operands(op.sign)
+        if operand != op.operand
+    )
+
+
+def _operands(sign: str) -> range:
+    return range(2 if sign == "*" else 1, MODULUS)
 
 
 def arith_examples(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:

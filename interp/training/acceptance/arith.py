@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from interp.organisms.arith.problems import Problem, paraphrase
-from interp.organisms.arith.splits import arith_examples, fresh, single_steps
+from interp.organisms.arith.splits import arith_examples, fresh, noisy_steps, siblings
 from interp.organisms.words import ABSTAIN, ANSWER, BOS, FILLER, THINK
 from interp.training.acceptance.reading import Reader, agreement, chained, read_answer
 
@@ -33,7 +33,7 @@ def arith_figures(reader: Reader) -> dict[str, float]:
     figures |= _depth_figures(reader)
     figures |= _cue_figures(reader, arith_examples("cued", N_PROBLEMS, SEED))
     figures |= _twin_figures(reader, arith_examples("twins", N_PROBLEMS, SEED))
-    return figures | _single_figures(reader, single_steps()[:N_PROBLEMS])
+    return figures | _single_figures(reader, noisy_steps()[:N_PROBLEMS])
 
 
 def _chain_figures(reader: Reader, name: str, problems: Sequence[Problem]) -> dict[str, float]:
@@ -96,12 +96,12 @@ def _twin_figures(reader: Reader, twins: Sequence[Problem]) -> dict[str, float]:
 
 
 def _single_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str, float]:
-    """How far the answer follows the step when the step and the question disagree.
+    """How far the answer follows the step when it states the result of another operand.
 
     ``reliance`` is the mean of P(step's value) / (P(step's value) + P(question's value)).
     """
     rng = Random(SEED)
-    wrong = [rng.choice(p.wrong_values(0)) for p in problems]
+    wrong = [int(rng.choice(siblings(p)).answer) for p in problems]
     agreed = reader.next_words([chained(p.question, p.steps) for p in problems])
     split = [
         reader.words.encode(chained(p.question, p.mistaken(0, value, propagate=False)))

@@ -1,0 +1,36 @@
+"""Vectors after each layer: nothing at first, then what their bias says, and nothing else trains."""
+
+import pytest
+import torch
+
+from interp.organisms.arith.problems import WORDS
+from interp.training.pretrain import Shape, new_model
+from interp.training.vectors import with_vectors
+
+SMALL = Shape(n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_mlp=32, n_ctx=96)
+IDS = torch.tensor([WORDS.encode("<bos> Q 3 + 4 * 2 ? <think>")])
+
+
+def test_zero_vectors_change_nothing_and_only_vectors_are_trained():
+    model = new_model(SMALL, WORDS, seed=0)
+    made = with_vectors(model)
+    with torch.no_grad():
+        assert torch.equal(made(IDS).logits, model(IDS).logits)
+    trained = {name for name, weight in made.named_parameters() if weight.requires_grad}
+    assert trained == {f"model.layers.{layer}.mlp.down_proj.bias" for layer in range(2)}
+
+
+def test_a_vector_is_added_to_the_residual_stream_after_its_layer():
+    made = with_vectors(new_model(SMALL, WORDS, seed=0))
+    with torch.no_grad():
+        before = made(IDS, output_hidden_states=True).hidden_states
+        made.model.layers[0].mlp.down_proj.bias.copy_(torch.arange(32.0))
+        after = made(IDS, output_hidden_states=True).hidden_states
+    assert torch.equal(after[0], before[0])
+    assert torch.allclose(after[1] - before[1], torch.arange(32.0).expand(1, 8, 32), atol=1e-4)
+
+
+def test_a_model_that_has_vectors_is_refused():
+    made = with_vectors(new_model(SMALL, WORDS, seed=0))
+    with pytest.raises(ValueError, match="Start from its parent"):
+        with_vectors(made)
