@@ -153,12 +153,7 @@ def summarise(
             chance level.
     """
     cells = _group(items)
-    unknown = sorted({cell.task for cell in cells} - set(chance))
-    if unknown:
-        raise ValueError(
-            f"Every task needs its chance level, got none for {unknown} "
-            f"(known: {sorted(chance)}). Pass chance={{{unknown[0]!r}: task.chance, ...}}."
-        )
+    _check_chance(cells, chance)
     drafts = [_mean_draft(cell, members) for cell, members in cells.items()]
     drafts += _contrast_drafts(cells)
     drafts += [draft for ratio in ratios for draft in _ratio_drafts(cells, ratio)]
@@ -186,6 +181,15 @@ def summarise(
             )
         )
     return rows
+
+
+def _check_chance(cells: Iterable[Cell], chance: Mapping[str, float]) -> None:
+    unknown = sorted({cell.task for cell in cells} - set(chance))
+    if unknown:
+        raise ValueError(
+            f"Every task needs its chance level, got none for {unknown} "
+            f"(known: {sorted(chance)}). Pass chance={{{unknown[0]!r}: task.chance, ...}}."
+        )
 
 
 def is_contrast_cell(row: Cell | Measurement) -> bool:
@@ -308,7 +312,7 @@ def _pooled_drafts(cells: Mapping[Cell, Mapping[str, Item]], wanted: Pooled) -> 
         negatives = cells.get(cell._replace(metric=wanted.negative), {})
         kinds = [(item, True) for item in positives.values()]
         kinds += [(item, False) for item in negatives.values()]
-        named = cell._replace(metric=wanted.metric)
+        named = cell._replace(metric=wanted.statistic)
         missing[named] = [item for item, _ in kinds if math.isnan(item.value)]
         scores[named] = {
             item.example: Scored(item.example, item.problem, item.value, is_positive)

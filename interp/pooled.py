@@ -47,13 +47,12 @@ class Pooled:
 
     probe: str
     condition: str
-    metric: str
-    """Name of the statistic in the rows."""
     positive: str
     """Metric whose items are the scores of what should be flagged."""
     negative: str
     """Metric whose items are the scores of what should not."""
     statistic: Statistic
+    """Which one; also the metric of its rows."""
 
 
 class Scored(NamedTuple):
