@@ -19,14 +19,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from interp.pooled import Pooled, PooledSample, Scored, estimate_pooled, pool
-from interp.stats import Estimate, Sample, benjamini_hochberg, collect, collect_pairs, estimate_all
+from interp.stats import (
+    Estimate,
+    Sample,
+    benjamini_hochberg,
+    collect,
+    collect_differences,
+    collect_pairs,
+    estimate_all,
+)
 
 CONTRAST = "post - base"
 """Stands in the writer or reader column of a contrast."""
@@ -132,6 +140,7 @@ def summarise(
     seed: int,
     ratios: Sequence[Ratio] = (),
     pooled: Sequence[Pooled] = (),
+    differences: Collection[str] = (),
     n_boot: int = 2000,
 ) -> list[Measurement]:
     """Means and paired contrasts of items, with intervals, in a fixed order.
@@ -146,6 +155,7 @@ def summarise(
         seed: of the bootstrap, kept in every row.
         ratios: ratios of means to be made beside the means.
         pooled: statistics of all items together (AUROC), with their contrasts.
+        differences: metrics whose items are differences of two numbers (a drop), not shares.
         n_boot: resamples.
 
     Raises:
@@ -154,7 +164,7 @@ def summarise(
     """
     cells = _group(items)
     _check_chance(cells, chance)
-    drafts = [_mean_draft(cell, members) for cell, members in cells.items()]
+    drafts = [_mean_draft(cell, members, differences) for cell, members in cells.items()]
     drafts += _contrast_drafts(cells)
     drafts += [draft for ratio in ratios for draft in _ratio_drafts(cells, ratio)]
     drafts += [draft for statistic in pooled for draft in _pooled_drafts(cells, statistic)]
@@ -233,11 +243,12 @@ def _sort_key(cell: Cell) -> tuple[object, ...]:
     return (*cell[:5], rank(cell.writer), rank(cell.reader))
 
 
-def _mean_draft(cell: Cell, members: Mapping[str, Item]) -> Draft:
+def _mean_draft(cell: Cell, members: Mapping[str, Item], differences: Collection[str]) -> Draft:
     known = [item for item in members.values() if not math.isnan(item.value)]
     missing = [item for item in members.values() if math.isnan(item.value)]
     values = np.array([item.value for item in known], dtype=np.float64)
-    sample = collect(values, [item.problem for item in known])
+    add_up = collect_differences if cell.metric in differences else collect
+    sample = add_up(values, [item.problem for item in known])
     return Draft(cell, sample, len(missing), _reasons(missing, len(members)))
 
 

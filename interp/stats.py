@@ -96,6 +96,26 @@ def collect(values: Num[np.ndarray, " example"], problems: Sequence[Hashable]) -
     return _sample(values, problems, "share" if is_share else "real")
 
 
+def collect_differences(
+    values: Num[np.ndarray, " example"], problems: Sequence[Hashable]
+) -> Sample:
+    """Adds up items that are themselves differences of two numbers, such as a drop, per problem.
+
+    If all are -1, 0 or 1 they are held to be of two 0/1 numbers: an interval may reach below 0
+    even where none is -1.
+
+    Args:
+        values: one finite number per item, [example].
+        problems: the problem of each item, same length.
+
+    Raises:
+        ValueError: lengths differ, or a value is not finite.
+    """
+    _check(values, problems)
+    is_of_shares = bool(np.isin(values, (-1.0, 0.0, 1.0)).all()) and len(values) > 0
+    return _sample(values, problems, "difference" if is_of_shares else "real")
+
+
 def collect_pairs(
     first: Num[np.ndarray, " example"],
     second: Num[np.ndarray, " _"],

@@ -25,7 +25,7 @@ from probes import PROBES, find_probe
 from probes.abstention import POOLED
 from probes.early_answering import RATIOS
 from probes.pages import draw_figures, sections
-from probes.probe import Readers
+from probes.probe import DIFFERENCES, Readers
 from probes.verdict import judge
 
 WRITERS = ("gold", "base", "post")
@@ -116,6 +116,7 @@ def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
         seed=settings.seed,
         ratios=RATIOS,
         pooled=POOLED,
+        differences=DIFFERENCES,
     )
     run.save_results(items, rows)
     return Audit(redraw(out), told(rows, settings), tuple(rows), tuple(items))

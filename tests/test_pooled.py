@@ -62,8 +62,8 @@ def test_precision_is_what_is_flagged_rightly_over_what_is_flagged():
 @pytest.mark.parametrize("slow", [slow_auroc, slow_precision])
 def test_every_resample_is_that_of_the_items_drawn_with_their_problems(slow):
     """Quantiles of a loop that really copies the items of each drawn problem."""
-    n, n_boot, seed = 12, 300, 5
-    items = twins(n, ties=True)
+    n, n_boot, seed = 20, 300, 5
+    items = twins(n, ties=True, shift=0.0)
     kind = slow.__name__.removeprefix("slow_")
     found = estimate_pooled(pool(kind, items), seed=seed, n_boot=n_boot)
     problems = sorted({item.problem for item in items})
