@@ -27,7 +27,7 @@ a row does not change when other rows are added to the table.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -94,6 +94,26 @@ def collect(values: Num[np.ndarray, " example"], problems: Sequence[Hashable]) -
     _check(values, problems)
     is_share = bool(np.isin(values, (0.0, 1.0)).all()) and len(values) > 0
     return _sample(values, problems, "share" if is_share else "real")
+
+
+def collect_differences(
+    values: Num[np.ndarray, " example"], problems: Sequence[Hashable]
+) -> Sample:
+    """Adds up items that are themselves differences of two numbers, such as a drop, per problem.
+
+    If all are -1, 0 or 1 they are held to be of two 0/1 numbers: an interval may reach below 0
+    even where none is -1.
+
+    Args:
+        values: one finite number per item, [example].
+        problems: the problem of each item, same length.
+
+    Raises:
+        ValueError: lengths differ, or a value is not finite.
+    """
+    _check(values, problems)
+    is_of_shares = bool(np.isin(values, (-1.0, 0.0, 1.0)).all()) and len(values) > 0
+    return _sample(values, problems, "difference" if is_of_shares else "real")
 
 
 def collect_pairs(
@@ -189,9 +209,7 @@ def _estimate(
     if n == 1:
         return [Estimate(float(value), nan, nan, 1, nan) for value in values]
     means = _resampled_means(sums, counts, rng=rng, n_boot=n_boot)
-    tail = _expanded_tail(n, level)
-    lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
-    ps = _two_sided_p(means, values, n)
+    lows, highs, ps = read_resamples(means, values, n, level=level)
     found: list[Estimate] = []
     for cell, sample in enumerate(samples):
         value = float(values[cell])
@@ -205,6 +223,41 @@ def _estimate(
     return found
 
 
+def read_resamples(
+    resampled: Float[np.ndarray, "resample cell"],
+    values: Float[np.ndarray, " cell"],
+    n: int,
+    *,
+    level: float,
+) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"], Float[np.ndarray, " cell"]]:
+    """Expanded percentile limits and two-sided p against 0.
+
+    Args:
+        resampled: the statistic of every cell in every resample.
+        values: the statistic itself.
+        n: number of problems that were resampled.
+        level: coverage of the interval.
+
+    Returns:
+        Lower limits, upper limits and p, one for each cell.
+    """
+    tail = _expanded_tail(n, level)
+    lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return lows, highs, _two_sided_p(resampled, values, n)
+
+
+def draw_weights(
+    n: int, *, rng: np.random.Generator, n_boot: int
+) -> Iterator[Float[np.ndarray, "resample problem"]]:
+    """How often each of n problems is drawn in each resample, in blocks of resamples."""
+    rows = max(1, BLOCK // n)
+    for start in range(0, n_boot, rows):
+        size = min(rows, n_boot - start)
+        drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * n)
+        yield counts.reshape(size, n).astype(np.float64)
+
+
 def _resampled_means(
     sums: Float[np.ndarray, "problem cell"],
     counts: Float[np.ndarray, "problem cell"],
@@ -213,15 +266,13 @@ def _resampled_means(
     n_boot: int,
 ) -> Float[np.ndarray, "resample cell"]:
     n = len(sums)
-    rows = max(1, BLOCK // n)
     alone = bool((counts == 1).all())
-    blocks: list[np.ndarray] = []
-    for start in range(0, n_boot, rows):
-        size = min(rows, n_boot - start)
-        drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        blocks.append(weights @ sums / (n if alone else weights @ counts))
-    return np.concatenate(blocks)
+    return np.concatenate(
+        [
+            weights @ sums / (n if alone else weights @ counts)
+            for weights in draw_weights(n, rng=rng, n_boot=n_boot)
+        ]
+    )
 
 
 def _expanded_tail(n: int, level: float) -> float:
