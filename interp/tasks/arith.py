@@ -55,7 +55,9 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
         ValueError: If the split is unknown or holds fewer problems.
     """
     problems = arith_examples(split, n, seed)
-    examples = tuple(_example(split, at, problem) for at, problem in enumerate(problems))
+    examples = tuple(
+        arith_example(problem, split=split, at=at) for at, problem in enumerate(problems)
+    )
     n_candidates = max((len(example.candidates) for example in examples), default=1)
     depth = max((problem.depth for problem in problems), default=1)
     return Task(
@@ -73,17 +75,11 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
     )
 
 
-def _example(split: Split, at: int, problem: Problem) -> Example:
-    if split == "shifts":
-        return arith_example(problem, shift=SHIFTS[at % len(SHIFTS)])
-    return arith_example(problem)
-
-
-def arith_example(problem: Problem, *, shift: str = "") -> Example:
-    """A problem in the form of an example."""
+def arith_example(problem: Problem, *, split: Split = "fresh", at: int = 0) -> Example:
+    """A problem in the form of an example; `at` is its place in the split."""
     facts: dict[str, str | int] = {"depth": problem.depth}
-    if shift:
-        facts["shift"] = shift
+    if split == "shifts":
+        facts["shift"] = SHIFTS[at % len(SHIFTS)]
     if problem.cue is not None:
         facts["cue"] = str(problem.cue)
     return Example(
