@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from interp.pooled import Pooled, PooledSample, Scored, estimate_pooled, pool
 from interp.stats import (
@@ -303,7 +304,7 @@ def _ratio_drafts(cells: Mapping[Cell, Mapping[str, Item]], ratio: Ratio) -> lis
         sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
         weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
         named = cell._replace(metric=ratio.metric)
-        if len(weights) < RATIO_PROBLEMS or 2 * (weights > 0).sum() < len(weights):
+        if is_too_rare(weights):
             empty = collect(np.array([], dtype=np.float64), [])
             drafts.append(Draft(named, empty, len(members), TOO_RARE))
         else:
@@ -355,6 +356,11 @@ def _estimates(
         else estimate_pooled(sample, seed=seed, n_boot=n_boot)
         for sample in samples
     ]  # fmt: skip
+
+
+def is_too_rare(weights: Float[np.ndarray, " problem"]) -> bool:
+    """Whether a ratio with these denominators, one for each problem, has no honest interval."""
+    return len(weights) < RATIO_PROBLEMS or 2 * int((weights > 0).sum()) < len(weights)
 
 
 def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str:
