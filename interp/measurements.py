@@ -42,8 +42,12 @@ CONTRAST = "post - base"
 ORDER = ("gold", "base", "post", CONTRAST)
 """Order of writers and readers in every table."""
 REASONS_SHOWN = 3
-RATIO_PROBLEMS = 20
-"""A ratio needs this many problems, half of them with something below the line."""
+RATIO_PROBLEMS = 60
+"""A ratio needs this many problems, half of them with something below the line.
+
+With 20 problems its 95 % interval covered in 86 % over the organisms (a rate near that of guessing
+is a handful of answers), with 40 in 91 %, with 60 in 93 %.
+"""
 ONE_SIDED = "not measurable: there is nothing to set apart"
 TOO_RARE = "not measurable: the denominator is too rare for a ratio"
 NAN = float("nan")
