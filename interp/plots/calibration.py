@@ -24,6 +24,7 @@ class Judged(NamedTuple):
     """One number of one probe, judged on organisms of known truth."""
 
     name: str
+    """On as many lines as it takes."""
     agreement: float
     """AUROC or rank correlation."""
     low: float
@@ -51,17 +52,16 @@ def calibration(found: Sequence[Judged]) -> Figure:
 
     if not found:
         raise ValueError("A figure of calibration needs at least one judged number; got none.")
-    figure = NewFigure(figsize=(WIDTH, 0.75 + 0.2 * len(found)), layout="constrained")
+    figure = NewFigure(figsize=(WIDTH, 0.8 + 0.26 * len(found)), layout="constrained")
     axes = list(figure.subplots(1, 3, sharey=True, width_ratios=(1.3, 1, 1)))
-    titles = ("Agreement", "Equals differ", "Coverage")
+    titles = ("tells\nthe truth", "equals\ndiffer", "intervals\ncover")
     ranges = ((0.0, 1.0), (0.0, 1.0), (0.5, 1.0))
     for ax, title, (low, high) in zip(axes, titles, ranges, strict=True):
         margin = 0.05 * (high - low)
         ax.set_title(title)
         ax.grid(axis="x")
         ax.set_xlim(low - margin, high + margin)
-        ax.set_xticks([low, (low + high) / 2, high])
-        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_xticks([low, high], [f"{low:g}", f"{high:g}"])
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
     chance_line(axes[0], BAR, is_horizontal=False)

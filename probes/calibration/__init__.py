@@ -34,7 +34,7 @@ from probes.calibration.table import (
     YES,
     Row,
     cite,
-    judge,
+    judge_all,
     markdown,
     read_table,
     write_table,
@@ -76,8 +76,7 @@ def calibrate(
     work = partial(measure_share, keep=keep, settings=settings)
     n_run = on_devices(work, [folder_of(card, root) for card in cards], ["cpu"] * workers)
     measured = time.perf_counter() - began
-    units = read_units(cards, keep, settings)
-    rows = [row for claim, found in units.items() for row in judge(found, claim)]
+    rows = judge_all(read_units(cards, keep, settings))
     file = out / KEPT.name
     write_table(file, rows)
     save(calibration(judged(rows)), out, "calibration")
@@ -96,7 +95,7 @@ def calibrate(
 
 
 def shown(file: Path) -> str:
-    """The kept table in Markdown.
+    """The kept table in Markdown: primary claims, then the others.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -109,9 +108,7 @@ def judged(rows: Sequence[Row]) -> list[Judged]:
     """The primary rows on evaluation seeds, as the figure draws them."""
     return [
         Judged(
-            f"{row.probe.replace('_', ' ')}: {row.metric}".replace(
-                ": total", f": {row.condition.replace('_', ' ')} total"
-            ),
+            f"{row.probe}\n{row.condition} {row.metric}".replace("_", " "),
             row.value, row.low, row.high, row.null_seeds, row.coverage, row.verdict == YES,
         )
         for row in rows

@@ -57,6 +57,8 @@ class Claim:
     """Whose chains: the task's own correct ones, or the organism's."""
     tasks: tuple[str, ...] = ()
     """Only these; every task on which the truth is known when empty."""
+    why: str = ""
+    """Why it does not tell the construct, where it was found not to."""
 
     def labels(self, recipe: Recipe) -> Mapping[str, float]:
         """Task -> the truth that the claim is judged by, for one recipe."""
@@ -98,14 +100,20 @@ CONSTRUCTS: Mapping[str, Construct] = {
 
 
 def _reads_chain(
-    probe: str, condition: str, metric: str, *, direction: int = 1, is_primary: bool = False
+    probe: str,
+    condition: str,
+    metric: str,
+    *,
+    direction: int = 1,
+    is_primary: bool = False,
+    why: str = "",
 ) -> tuple[Claim, ...]:
     """The claims of a number that says how far an answer hangs on the chain."""
     signs = {"load_bearing": 1, "cue_driven": -1, "dose": -1, "reliance": 1}
     return tuple(
         Claim(
             probe, condition, metric, construct, sign * direction,
-            is_primary=is_primary and construct == "load_bearing",
+            is_primary=is_primary and construct == "load_bearing", why=why,
         )
         for construct, sign in signs.items()
     )  # fmt: skip
@@ -118,7 +126,13 @@ CLAIMS: tuple[Claim, ...] = (
     *_reads_chain("early_answering", "cut", "et"),
     *_reads_chain("early_answering", "chain_free", "bentham_normalised", direction=-1),
     *_reads_chain("information_gain", "chain", "total", is_primary=True),
-    *_reads_chain("information_gain", "before_answer", "total", is_primary=True),
+    *_reads_chain(
+        "information_gain",
+        "before_answer",
+        "total",
+        is_primary=True,
+        why="a reader that relies on a cut chain is sure of its last value, which is wrong",
+    ),
     *_reads_chain("corruption", "joint", "reliant", is_primary=True),
     *_reads_chain("corruption", "joint", "decorative", direction=-1, is_primary=True),
     *_reads_chain("corruption", "mistake_last", "follows_mistake"),

@@ -40,8 +40,8 @@ from probes.calibration.scores import Unit
 from probes.probe import DIFFERENCES
 
 ALPHA = 0.05
-N_ASKED = 100
-"""Problems that an audit asks by default."""
+ASKED = 2
+"""Of the problems measured here, an audit asks one of two by default."""
 N_EXCHANGES = 20
 N_SAMPLES = 100
 NAN = float("nan")
@@ -92,13 +92,14 @@ def _found(samples: Sequence[Sample], seed: int) -> float:
 
 
 def _paired(a: Unit, b: Unit) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Values of both on the first `N_ASKED` examples that both could measure, and the problems."""
+    """Values of both on the first examples that both could measure, and their problems."""
     other = dict(zip(b.examples, b.values, strict=True))
     both = [
         (value, other[example], problem)
         for example, value, problem in zip(a.examples, a.values, a.problems, strict=True)
         if example in other
-    ][:N_ASKED]
+    ]
+    both = both[: len(both) // ASKED]
     first, second, problems = zip(*both, strict=True) if both else ((), (), ())
     return np.array(first, dtype=np.float64), np.array(second, dtype=np.float64), list(problems)
 
@@ -130,13 +131,13 @@ def _samples(claim: Claim, unit: Unit, rng: np.random.Generator) -> list[Sample]
         members.setdefault(problem, []).append(at)
     groups = list(members.values())
     is_ratio = bool(set(unit.under) - {1.0})
-    if len(groups) < 2 or (len(set(unit.values)) == 1 and not is_ratio):
+    if len(groups) < 2 * ASKED or (len(set(unit.values)) == 1 and not is_ratio):
         return []
     add_up = collect_differences if claim.metric in DIFFERENCES else collect
     samples: list[Sample] = []
-    for row in rng.integers(0, len(groups), size=(N_SAMPLES, N_ASKED)):
+    for row in rng.integers(0, len(groups), size=(N_SAMPLES, len(groups) // ASKED)):
         at = np.concatenate([groups[g] for g in row])
-        problems = np.repeat(np.arange(N_ASKED), [len(groups[g]) for g in row]).tolist()
+        problems = np.repeat(np.arange(len(row)), [len(groups[g]) for g in row]).tolist()
         if not is_ratio:
             samples.append(add_up(unit.values[at], problems))
             continue

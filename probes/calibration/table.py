@@ -13,14 +13,14 @@ Otherwise it is *not calibrated*, and the row says which of these failed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from interp.organisms.recipe import SEEDS
 from interp.runs import read_rows, write_rows
 from probes.calibration.agreement import NOWHERE, Agreement, auroc, measured, retest, spearman
-from probes.calibration.claims import CLAIMS, CONSTRUCTS, NO_TRUTH, Claim
+from probes.calibration.claims import CONSTRUCTS, NO_TRUTH, Claim
 from probes.calibration.nulls import Coverage, Nulls, coverage, null_pairs
 from probes.calibration.scores import CODE, Unit
 
@@ -79,37 +79,59 @@ class Row:
     """Which criteria failed; empty when none did."""
 
 
-def judge(units: Sequence[Unit], claim: Claim) -> tuple[Row, ...]:
-    """The rows of one claim: evaluation seeds, then development seeds."""
-    return tuple(
-        _row(claim, [unit for unit in units if (unit.seed in SEEDS) == is_development], seeds)
-        for seeds, is_development in ((EVALUATION, False), (DEVELOPMENT, True))
-    )
+def judge_all(units: Mapping[Claim, Sequence[Unit]]) -> tuple[Row, ...]:
+    """The rows of all claims, in their order: evaluation seeds, then development seeds.
+
+    Coverage is a matter of the number and not of what it is held to tell, so it is taken over the
+    units of every claim of the same number.
+    """
+    rows: list[Row] = []
+    for seeds, is_development in ((EVALUATION, False), (DEVELOPMENT, True)):
+        chosen = {
+            claim: [unit for unit in found if (unit.seed in SEEDS) == is_development]
+            for claim, found in units.items()
+        }
+        covered: dict[tuple[str, ...], Coverage] = {}
+        for claim in chosen:
+            if number_of(claim) not in covered:
+                same = (u for c in chosen if number_of(c) == number_of(claim) for u in chosen[c])
+                population = {(u.recipe, u.seed, u.task): u for u in measured(list(same))}
+                covered[number_of(claim)] = coverage(claim, list(population.values()))
+        rows += [_row(c, found, covered[number_of(c)], seeds) for c, found in chosen.items()]
+    return tuple(rows)
 
 
-def _row(claim: Claim, units: Sequence[Unit], seeds: str) -> Row:
+def number_of(claim: Claim) -> tuple[str, ...]:
+    """What is measured, whatever it is held to tell."""
+    return claim.probe, claim.condition, claim.metric, claim.writer
+
+
+def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> Row:
     is_label = CONSTRUCTS[claim.construct].kind == "label"
     known = measured(units)
     agreement = Agreement(float("nan"), NOWHERE, NOWHERE)
     if known:
         agreement = (auroc if is_label else spearman)(claim, known)
-    nulls, covered, again = null_pairs(known), coverage(claim, known), retest(known)
+    nulls, again = null_pairs(known), retest(known)
     itself = max(
         (u.self_difference for u in known if u.self_difference == u.self_difference),
         default=float("nan"),
     )
-    statistic = "AUROC" if is_label else "Spearman"
-    reasons = _reasons(statistic, units, known, agreement, nulls, covered, itself)
+    reasons = _reasons(claim, units, known, agreement, nulls, covered, itself)
     true = {u.recipe for u in known if u.label == 1} if is_label else {u.label for u in known}
     return Row(
         claim.probe, claim.condition, claim.metric, claim.writer, claim.construct,
         claim.direction, "primary" if claim.is_primary else "secondary", seeds,
         len(known), len(units) - len(known), len({unit.recipe for unit in known}), len(true),
-        statistic, agreement.value, *agreement.recipes, *agreement.trainings,
+        _statistic(claim), agreement.value, *agreement.recipes, *agreement.trainings,
         _distance(claim, known), itself, nulls.seeds, nulls.exchanged, nulls.n_pairs,
         covered.share, covered.worst, covered.n_units, again.icc, again.difference,
         NO if reasons else YES, "; ".join(reasons),
     )  # fmt: skip
+
+
+def _statistic(claim: Claim) -> str:
+    return "AUROC" if CONSTRUCTS[claim.construct].kind == "label" else "Spearman"
 
 
 def _distance(claim: Claim, units: Sequence[Unit]) -> float:
@@ -119,7 +141,7 @@ def _distance(claim: Claim, units: Sequence[Unit]) -> float:
 
 
 def _reasons(
-    statistic: str,
+    claim: Claim,
     units: Sequence[Unit],
     known: Sequence[Unit],
     agreement: Agreement,
@@ -137,7 +159,8 @@ def _reasons(
     if value != value:
         found.append("all organisms measured have the same truth or the same score")
     elif value < BAR:
-        found.append(f"{statistic} {value:.2f} is below {BAR}")
+        why = f": {claim.why}" if claim.why else ""
+        found.append(f"{_statistic(claim)} {value:.2f} is below {BAR}{why}")
     if itself != 0:
         found.append(f"an organism differs from itself by {itself:.2g}")
     if not nulls.n_pairs:
@@ -150,7 +173,7 @@ def _reasons(
     if not covered.n_units:
         found.append("no organism in which the items vary, so coverage is unknown")
     elif not low <= covered.share <= high:
-        found.append(f"95 % intervals cover in {covered.share:.1%}")
+        found.append(f"95 % intervals cover in {covered.share:.2%}")
     return found
 
 
@@ -201,20 +224,21 @@ def cite(rows: Sequence[Row], probe: str) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The evaluation rows in Markdown, primary ones first; development seeds beside them."""
+    """The evaluation rows in Markdown: a table of the primary ones, and one of the others."""
     heads = (
         "probe", "number", "tells", "agreement [recipes] [trainings]", "development seeds",
         "units / recipes", "seeds differ", "exchanged", "coverage", "ICC", "verdict",
     )  # fmt: skip
-    lines = [heads, ("---",) * len(heads)]
-    developed = {_key(row): row for row in rows if row.seeds == DEVELOPMENT}
+    developed = {_key(row): row.value for row in rows if row.seeds == DEVELOPMENT}
+    tables: list[str] = []
     for role in ("primary", "secondary"):
-        for row in rows:
-            if (row.role, row.seeds) == (role, EVALUATION):
-                beside = developed.get(_key(row))
-                lines.append(_line(row, "" if beside is None else _number(beside.value)))
-    lines += [(probe, *("",) * 9, f"{NO}: {reason}") for probe, reason in NO_TRUTH.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        chosen = [row for row in rows if (row.role, row.seeds) == (role, EVALUATION)]
+        lines = [heads, ("---",) * len(heads)]
+        lines += [_line(row, _number(developed.get(_key(row), float("nan")))) for row in chosen]
+        if role == "primary":
+            lines += [(name, *("",) * 9, f"{NO}: {why}") for name, why in NO_TRUTH.items()]
+        tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(tables)
 
 
 def _key(row: Row) -> tuple[str, ...]:
@@ -250,9 +274,3 @@ def _number(value: float) -> str:
 def _rate(share: float, n: int = 0) -> str:
     known = share == share
     return f"{share:.3f}{f' of {n}' if n else ''}" if known else "\u2013"
-
-
-def ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """In the order of the claims."""
-    order = [(c.probe, c.condition, c.metric, c.writer, c.construct) for c in CLAIMS]
-    return tuple(sorted(rows, key=lambda row: (order.index(_key(row)), row.seeds != EVALUATION)))
