@@ -42,6 +42,8 @@ from jaxtyping import Float, Num
 
 FEW = 5
 """Below this many problems with the rarer value, 0/1 cells get Wilson's interval."""
+RATIO_PROBLEMS = 60
+"""Problems that a ratio needs: with 20 its 95 % interval covered in 86 %, with 60 in 93 %."""
 TAIL = 10
 """Below this many resamples beyond 0, p is read from their spread."""
 BLOCK = 4_000_000
@@ -375,6 +377,11 @@ def share_limits(successes: float | int, n: int, *, level: float = 0.95) -> Inte
     if 0 < n - successes <= few:
         high = 1 - float(gammaincinv(n - successes, 1 - level)) / n
     return Interval(low, high)
+
+
+def is_too_rare(weights: Float[np.ndarray, " problem"]) -> bool:
+    """Whether a ratio with these denominators has too few, or too many zeros, for an interval."""
+    return len(weights) < RATIO_PROBLEMS or 2 * int((weights > 0).sum()) < len(weights)
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

@@ -26,13 +26,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from interp.measurements import is_too_rare
 from interp.stats import (
     Sample,
     collect,
     collect_differences,
     collect_pairs,
     estimate_all,
+    is_too_rare,
 )
 from probes.calibration.agreement import by_recipe
 from probes.calibration.claims import Claim

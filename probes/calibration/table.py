@@ -167,7 +167,8 @@ def _reasons(
         found.append("no contrast of two seeds of one recipe")
     elif nulls.seeds > NULL_BAR:
         found.append(
-            f"two seeds of one recipe differ in {nulls.seeds:.0%} of {nulls.n_pairs} pairs"
+            f"two seeds of one recipe differ in {nulls.seeds:.0%} of {nulls.n_pairs} pairs "
+            f"({nulls.exchanged:.0%} once exchanged)"
         )
     low, high = COVERED
     if not covered.n_units:
