@@ -19,21 +19,30 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from interp.stats import Estimate, Sample, benjamini_hochberg, collect, collect_pairs, estimate_all
+from interp.pooled import Pooled, PooledSample, Scored, estimate_pooled, pool
+from interp.stats import (
+    Estimate,
+    Sample,
+    benjamini_hochberg,
+    collect,
+    collect_differences,
+    collect_pairs,
+    estimate_all,
+    is_too_rare,
+)
 
 CONTRAST = "post - base"
 """Stands in the writer or reader column of a contrast."""
 ORDER = ("gold", "base", "post", CONTRAST)
 """Order of writers and readers in every table."""
 REASONS_SHOWN = 3
-RATIO_PROBLEMS = 20
-"""A ratio needs this many problems, half of them with something below the line."""
+ONE_SIDED = "not measurable: there is nothing to set apart"
 TOO_RARE = "not measurable: the denominator is too rare for a ratio"
 NAN = float("nan")
 
@@ -117,7 +126,7 @@ class Draft:
     """A row before its interval is known."""
 
     cell: Cell
-    sample: Sample
+    sample: Sample | PooledSample
     n_missing: int
     note: str
 
@@ -129,6 +138,8 @@ def summarise(
     chance: Mapping[str, float],
     seed: int,
     ratios: Sequence[Ratio] = (),
+    pooled: Sequence[Pooled] = (),
+    differences: Collection[str] = (),
     n_boot: int = 2000,
 ) -> list[Measurement]:
     """Means and paired contrasts of items, with intervals, in a fixed order.
@@ -142,6 +153,8 @@ def summarise(
         chance: accuracy of guessing in each task, kept in every row that is a mean.
         seed: of the bootstrap, kept in every row.
         ratios: ratios of means to be made beside the means.
+        pooled: statistics of all items together (AUROC), with their contrasts.
+        differences: metrics whose items are differences of two numbers (a drop), not shares.
         n_boot: resamples.
 
     Raises:
@@ -149,17 +162,13 @@ def summarise(
             chance level.
     """
     cells = _group(items)
-    unknown = sorted({cell.task for cell in cells} - set(chance))
-    if unknown:
-        raise ValueError(
-            f"Every task needs its chance level, got none for {unknown} "
-            f"(known: {sorted(chance)}). Pass chance={{{unknown[0]!r}: task.chance, ...}}."
-        )
-    drafts = [_mean_draft(cell, members) for cell, members in cells.items()]
+    _check_chance(cells, chance)
+    drafts = [_mean_draft(cell, members, differences) for cell, members in cells.items()]
     drafts += _contrast_drafts(cells)
     drafts += [draft for ratio in ratios for draft in _ratio_drafts(cells, ratio)]
+    drafts += [draft for statistic in pooled for draft in _pooled_drafts(cells, statistic)]
     drafts.sort(key=lambda draft: _sort_key(draft.cell))
-    estimates = estimate_all([draft.sample for draft in drafts], seed=seed, n_boot=n_boot)
+    estimates = _estimates([draft.sample for draft in drafts], seed=seed, n_boot=n_boot)
     q = _adjusted(drafts, estimates)
     rows: list[Measurement] = []
     for draft, found, adjusted in zip(drafts, estimates, q, strict=True):
@@ -181,6 +190,15 @@ def summarise(
             )
         )
     return rows
+
+
+def _check_chance(cells: Iterable[Cell], chance: Mapping[str, float]) -> None:
+    unknown = sorted({cell.task for cell in cells} - set(chance))
+    if unknown:
+        raise ValueError(
+            f"Every task needs its chance level, got none for {unknown} "
+            f"(known: {sorted(chance)}). Pass chance={{{unknown[0]!r}: task.chance, ...}}."
+        )
 
 
 def is_contrast_cell(row: Cell | Measurement) -> bool:
@@ -224,26 +242,31 @@ def _sort_key(cell: Cell) -> tuple[object, ...]:
     return (*cell[:5], rank(cell.writer), rank(cell.reader))
 
 
-def _mean_draft(cell: Cell, members: Mapping[str, Item]) -> Draft:
+def _mean_draft(cell: Cell, members: Mapping[str, Item], differences: Collection[str]) -> Draft:
     known = [item for item in members.values() if not math.isnan(item.value)]
     missing = [item for item in members.values() if math.isnan(item.value)]
     values = np.array([item.value for item in known], dtype=np.float64)
-    sample = collect(values, [item.problem for item in known])
+    add_up = collect_differences if cell.metric in differences else collect
+    sample = add_up(values, [item.problem for item in known])
     return Draft(cell, sample, len(missing), _reasons(missing, len(members)))
 
 
 def _contrast_drafts(cells: Mapping[Cell, Mapping[str, Item]]) -> list[Draft]:
-    drafts: list[Draft] = []
-    for cell, members in cells.items():
-        if cell.reader == "base" and (other := cells.get(cell._replace(reader="post"))):
-            drafts.append(_contrast_draft(cell._replace(reader=CONTRAST), members, other))
-        if cell.writer == "base" and (other := cells.get(cell._replace(writer="post"))):
-            drafts.append(_contrast_draft(cell._replace(writer=CONTRAST), members, other))
+    return [_contrast_draft(c, cells[base], cells[post]) for c, base, post in _contrasts(cells)]
+
+
+def _contrasts(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Cell, Cell]]:
+    """Each contrast 'post - base' that the cells allow, with its two sides, base first."""
+    known = set(cells)
+    for cell in cells:
+        post_reads, post_wrote = cell._replace(reader="post"), cell._replace(writer="post")
         both = cell._replace(writer="post", reader="post")
-        if cell.writer == cell.reader == "base" and (other := cells.get(both)):
-            total = cell._replace(writer=CONTRAST, reader=CONTRAST)
-            drafts.append(_contrast_draft(total, members, other))
-    return drafts
+        if cell.reader == "base" and post_reads in known:
+            yield cell._replace(reader=CONTRAST), cell, post_reads
+        if cell.writer == "base" and post_wrote in known:
+            yield cell._replace(writer=CONTRAST), cell, post_wrote
+        if cell.writer == cell.reader == "base" and both in known:
+            yield cell._replace(writer=CONTRAST, reader=CONTRAST), cell, both
 
 
 def _contrast_draft(cell: Cell, base: Mapping[str, Item], post: Mapping[str, Item]) -> Draft:
@@ -279,12 +302,58 @@ def _ratio_drafts(cells: Mapping[Cell, Mapping[str, Item]], ratio: Ratio) -> lis
         sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
         weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
         named = cell._replace(metric=ratio.metric)
-        if len(weights) < RATIO_PROBLEMS or 2 * (weights > 0).sum() < len(weights):
+        if is_too_rare(weights):
             empty = collect(np.array([], dtype=np.float64), [])
             drafts.append(Draft(named, empty, len(members), TOO_RARE))
         else:
             drafts.append(Draft(named, Sample(sums, weights, "real"), len(pairs) - len(known), ""))
     return drafts
+
+
+def _pooled_drafts(cells: Mapping[Cell, Mapping[str, Item]], wanted: Pooled) -> list[Draft]:
+    """The statistic of each cell that has scores of both kinds, and its contrasts."""
+    scores: dict[Cell, dict[str, Scored]] = {}
+    missing: dict[Cell, list[Item]] = {}
+    for cell, positives in cells.items():
+        if (cell.probe, cell.condition, cell.metric) != (
+            wanted.probe, wanted.condition, wanted.positive
+        ):  # fmt: skip
+            continue
+        negatives = cells.get(cell._replace(metric=wanted.negative), {})
+        kinds = [(item, True) for item in positives.values()]
+        kinds += [(item, False) for item in negatives.values()]
+        named = cell._replace(metric=wanted.statistic)
+        missing[named] = [item for item, _ in kinds if math.isnan(item.value)]
+        scores[named] = {
+            item.example: Scored(item.example, item.problem, item.value, is_positive)
+            for item, is_positive in kinds
+            if not math.isnan(item.value)
+        }
+    drafts = [
+        Draft(cell, pool(wanted.statistic, [*found.values()]), len(missing[cell]),
+              _reasons(missing[cell], len(found) + len(missing[cell])))
+        for cell, found in scores.items()
+    ]  # fmt: skip
+    for cell, base, post in _contrasts(scores):
+        a, b = scores[base], scores[post]
+        shared = [example for example in a if example in b]
+        sides = ([a[example] for example in shared], [b[example] for example in shared])
+        gone = [*missing[base], *missing[post]]
+        n_missing = len({item.example for item in gone} | (a.keys() ^ b.keys()))
+        drafts.append(Draft(cell, pool(wanted.statistic, *sides), n_missing, ""))
+    return drafts
+
+
+def _estimates(
+    samples: Sequence[Sample | PooledSample], *, seed: int, n_boot: int
+) -> list[Estimate]:
+    plain = [sample for sample in samples if isinstance(sample, Sample)]
+    means = iter(estimate_all(plain, seed=seed, n_boot=n_boot))
+    return [
+        next(means) if isinstance(sample, Sample)
+        else estimate_pooled(sample, seed=seed, n_boot=n_boot)
+        for sample in samples
+    ]  # fmt: skip
 
 
 def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str:
@@ -304,6 +373,8 @@ def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str
 
 def _note(draft: Draft, found: Estimate) -> str:
     notes = [draft.note] if draft.note else []
+    if found.n == 0 and not notes:
+        notes.append(ONE_SIDED)
     if found.n == 1:
         notes.append("one problem: no interval")
     if found.n > 1 and found.low == found.high:

@@ -14,11 +14,17 @@ has an exact inverse: the two-sided p of a contrast is the level at which its in
 
 **Where the bootstrap is blind.** If 100 of 100 answers are right, every resample says 1.00, and
 [1.00, 1.00] would be a lie. For items that are 0 or 1, Wilson's interval is used while fewer than
-`FEW` problems show the rarer value (100 of 100 reads [0.96, 1.00]). For a contrast of two such
-items the differences are -1, 0 or 1; while fewer than `FEW` problems leave the commonest
-difference, the Wilson limits of the shares of +1 and -1 are joined by Newcombe's square-and-add
-rule (Newcombe 1998, Statistics in Medicine 17:873), and p is McNemar's exact mid-p (Fagerland,
-Lydersen and Laake 2013). Problems, not items, count as n.
+`FEW` problems show the rarer value (100 of 100 reads [0.96, 1.00]). Where one to three do, its
+limit on their side is Poisson's, since Wilson's own misses there (at a rate of 0.005 and n = 100
+it covers in 91 %; the *modified* interval of Brown, Cai and DasGupta 2001, Statistical Science
+16:101). A mean of items between 0 and 1 that lies near a bound is as blind: a sample may hold none
+of the few items that lie far from it. It gets the same interval while its distance from the bound,
+added up over problems, is below `FEW` (for 0/1 items: fewer show the rarer value). That is safe, as
+no such mean varies more than a share. For a contrast of two 0/1 items the differences are -1, 0
+or 1; while fewer than `FEW` problems leave the commonest difference, the Wilson limits of the
+shares of +1 and -1 are joined by Newcombe's square-and-add rule (Newcombe 1998, Statistics in
+Medicine 17:873), and p is McNemar's exact mid-p (Fagerland, Lydersen and Laake 2013). Problems,
+not items, count as n.
 
 **How it stays fast.** Cells with the same number of problems share their resamples, so a whole
 table is one matrix product per size. The generator for n problems depends on the seed and n only:
@@ -27,7 +33,7 @@ a row does not change when other rows are added to the table.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -36,12 +42,14 @@ from jaxtyping import Float, Num
 
 FEW = 5
 """Below this many problems with the rarer value, 0/1 cells get Wilson's interval."""
+RATIO_PROBLEMS = 60
+"""Problems that a ratio needs: with 20 its 95 % interval covered in 86 %, with 60 in 93 %."""
 TAIL = 10
 """Below this many resamples beyond 0, p is read from their spread."""
 BLOCK = 4_000_000
 """Resampling weights held in memory at once."""
 
-Kind = Literal["real", "share", "difference"]
+Kind = Literal["real", "share", "bounded", "difference"]
 
 
 class Estimate(NamedTuple):
@@ -69,7 +77,8 @@ class Sample:
     sums: Float[np.ndarray, " problem"]
     counts: Float[np.ndarray, " problem"]
     kind: Kind
-    """'share': every item is 0 or 1; 'difference': of two such items; 'real': anything else."""
+    """'share': every item is 0 or 1; 'bounded': from 0 to 1; 'difference': of two 0/1 items;
+    'real': anything else."""
     plus: float = 0.0
     """Share of items that are +1 ('share' and 'difference' only)."""
     minus: float = 0.0
@@ -92,8 +101,30 @@ def collect(values: Num[np.ndarray, " example"], problems: Sequence[Hashable]) -
         ValueError: lengths differ, or a value is not finite.
     """
     _check(values, problems)
-    is_share = bool(np.isin(values, (0.0, 1.0)).all()) and len(values) > 0
-    return _sample(values, problems, "share" if is_share else "real")
+    if not len(values) or values.min() < 0 or values.max() > 1:
+        return _sample(values, problems, "real")
+    is_share = bool(np.isin(values, (0.0, 1.0)).all())
+    return _sample(values, problems, "share" if is_share else "bounded")
+
+
+def collect_differences(
+    values: Num[np.ndarray, " example"], problems: Sequence[Hashable]
+) -> Sample:
+    """Adds up items that are themselves differences of two numbers, such as a drop, per problem.
+
+    If all are -1, 0 or 1 they are held to be of two 0/1 numbers: an interval may reach below 0
+    even where none is -1.
+
+    Args:
+        values: one finite number per item, [example].
+        problems: the problem of each item, same length.
+
+    Raises:
+        ValueError: lengths differ, or a value is not finite.
+    """
+    _check(values, problems)
+    is_of_shares = bool(np.isin(values, (-1.0, 0.0, 1.0)).all()) and len(values) > 0
+    return _sample(values, problems, "difference" if is_of_shares else "real")
 
 
 def collect_pairs(
@@ -141,7 +172,7 @@ def _sample(values: np.ndarray, problems: Sequence[Hashable], kind: Kind) -> Sam
     weights = values.astype(np.float64)
     sums = np.bincount(codes, weights=weights, minlength=len(numbers)).astype(np.float64)
     counts = np.bincount(codes, minlength=len(numbers)).astype(np.float64)
-    if kind == "real":
+    if kind in ("real", "bounded"):
         return Sample(sums, counts, kind)
     return Sample(sums, counts, kind, float((values == 1).mean()), float((values == -1).mean()))
 
@@ -189,20 +220,53 @@ def _estimate(
     if n == 1:
         return [Estimate(float(value), nan, nan, 1, nan) for value in values]
     means = _resampled_means(sums, counts, rng=rng, n_boot=n_boot)
-    tail = _expanded_tail(n, level)
-    lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
-    ps = _two_sided_p(means, values, n)
+    lows, highs, ps = read_resamples(means, values, n, level=level)
     found: list[Estimate] = []
     for cell, sample in enumerate(samples):
         value = float(values[cell])
         limits = Interval(float(lows[cell]), float(highs[cell]))
         p = float(ps[cell])
-        if sample.kind == "share" and n * min(value, 1 - value) < FEW:
-            limits = wilson(value * n, n, level=level)
+        if sample.kind in ("share", "bounded") and n * min(value, 1 - value) < FEW:
+            limits = share_limits(value * n, n, level=level)
         if sample.kind == "difference" and n * _outside_mode(sample) < FEW:
             limits, p = _few_differences(sample, value, level)
         found.append(Estimate(value, *limits, n, p))
     return found
+
+
+def read_resamples(
+    resampled: Float[np.ndarray, "resample cell"],
+    values: Float[np.ndarray, " cell"],
+    n: int,
+    *,
+    level: float,
+) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"], Float[np.ndarray, " cell"]]:
+    """Expanded percentile limits and two-sided p against 0.
+
+    Args:
+        resampled: the statistic of every cell in every resample.
+        values: the statistic itself.
+        n: number of problems that were resampled.
+        level: coverage of the interval.
+
+    Returns:
+        Lower limits, upper limits and p, one for each cell.
+    """
+    tail = _expanded_tail(n, level)
+    lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return lows, highs, _two_sided_p(resampled, values, n)
+
+
+def draw_weights(
+    n: int, *, rng: np.random.Generator, n_boot: int
+) -> Iterator[Float[np.ndarray, "resample problem"]]:
+    """How often each of n problems is drawn in each resample, in blocks of resamples."""
+    rows = max(1, BLOCK // n)
+    for start in range(0, n_boot, rows):
+        size = min(rows, n_boot - start)
+        drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * n)
+        yield counts.reshape(size, n).astype(np.float64)
 
 
 def _resampled_means(
@@ -213,15 +277,13 @@ def _resampled_means(
     n_boot: int,
 ) -> Float[np.ndarray, "resample cell"]:
     n = len(sums)
-    rows = max(1, BLOCK // n)
     alone = bool((counts == 1).all())
-    blocks: list[np.ndarray] = []
-    for start in range(0, n_boot, rows):
-        size = min(rows, n_boot - start)
-        drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        blocks.append(weights @ sums / (n if alone else weights @ counts))
-    return np.concatenate(blocks)
+    return np.concatenate(
+        [
+            weights @ sums / (n if alone else weights @ counts)
+            for weights in draw_weights(n, rng=rng, n_boot=n_boot)
+        ]
+    )
 
 
 def _expanded_tail(n: int, level: float) -> float:
@@ -293,6 +355,33 @@ def wilson(successes: float | int, n: int, *, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else float(middle - half)
     high = 1.0 if successes == n else float(middle + half)
     return Interval(low, high)
+
+
+def share_limits(successes: float | int, n: int, *, level: float = 0.95) -> Interval:
+    """Wilson's interval, with Poisson's limit where one to three problems differ from the rest.
+
+    Brown, Cai and DasGupta (2001), section 4.1.1: for x of at most 2 successes (3 if n > 50) the
+    lower limit is the one-sided Poisson limit chi^2_{2x, 1-level} / 2n; likewise for failures.
+
+    Args:
+        successes: as for `wilson`.
+        n: number of independent problems.
+        level: coverage.
+    """
+    from scipy.special import gammaincinv
+
+    low, high = wilson(successes, n, level=level)
+    few = 3 if n > 50 else 2
+    if 0 < successes <= few:
+        low = float(gammaincinv(successes, 1 - level)) / n
+    if 0 < n - successes <= few:
+        high = 1 - float(gammaincinv(n - successes, 1 - level)) / n
+    return Interval(low, high)
+
+
+def is_too_rare(weights: Float[np.ndarray, " problem"]) -> bool:
+    """Whether a ratio with these denominators has too few, or too many zeros, for an interval."""
+    return len(weights) < RATIO_PROBLEMS or 2 * int((weights > 0).sum()) < len(weights)
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

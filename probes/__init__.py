@@ -18,6 +18,9 @@ PROBES = {
     "information_gain": "InformationGain",
     "corruption": "Corruption",
     "path_masks": "PathMasks",
+    "knowledge_index": "KnowledgeIndex",
+    "abstention": "Abstention",
+    "generalisation": "Generalisation",
 }
 """Name, which is also the module's, and class; in the order in which a report shows them."""
 

@@ -20,9 +20,7 @@ strict: the very tokens of the answer and the one that ends it must be the most 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 from interp.answers import Ask, Reading
@@ -31,7 +29,7 @@ from interp.measurements import Item
 from interp.models import Model
 from interp.tasks import Task
 from interp.traces import Trace, think_probability, write_traces
-from probes.probe import Case, Readers, Record, Traces, cases, read_cases
+from probes.probe import Case, Readers, Record, Traces, cases, own_answers, read_cases
 
 NOTES = {
     "accuracy_if_valid": "the free trace has no valid chain",
@@ -62,7 +60,7 @@ class Accuracy:
         """One item per example for each way to answer, and for each writer's chain."""
         items: list[Item] = []
         for reader, model in readers.items():
-            items += self._own(reader, model, task, traces.get(reader, ()), seed)
+            items += self._own(reader, model, task, traces, seed)
         for reader, writer, model, found in cases(readers, task, traces, seed=seed):
             asked = [(case, _ask(task, case)) for case in found]
             label = f"given the chain: {reader} reads {writer}"
@@ -74,18 +72,15 @@ class Accuracy:
                 items += record.items
         return tuple(items)
 
-    def _own(
-        self, reader: str, model: Model, task: Task, written: Sequence[Trace], seed: int
-    ) -> list[Item]:
+    def _own(self, reader: str, model: Model, task: Task, traces: Traces, seed: int) -> list[Item]:
         """What the reader does by itself; forced traces of its own that are at hand are reused."""
-        write = partial(
-            write_traces, model, task, writer=reader, seed=seed, batch_size=self.batch_size
-        )
-        by_id = {trace.example: trace for trace in written if trace.mode == "forced"}
-        known = all(example.id in by_id for example in task.examples)
-        forced = [by_id[e.id] for e in task.examples] if known else write(mode="forced")
-        free = write(mode="free") if task.layout.think_open else forced
-        direct = write(mode="direct")
+        own = own_answers(reader, model, task, traces, seed=seed, batch_size=self.batch_size)
+        direct, forced = own["direct"], own["forced"]
+        free = forced
+        if task.layout.think_open:
+            free = write_traces(
+                model, task, mode="free", writer=reader, seed=seed, batch_size=self.batch_size
+            )
         p_think = think_probability(model, task)
         items: list[Item] = []
         for at, example in enumerate(task.examples):

@@ -5,7 +5,7 @@ Figures are made of rows alone, so the page of a finished run can be drawn again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from interp.measurements import Measurement
 from interp.plots import Figure, curve, dots, headline
 from interp.report import Section
 from probes import find_probe
+from probes.calibration.table import Row, cite
 
 READERS = ("base", "post")
 ANSWERING = {
@@ -37,6 +38,27 @@ PATHS = {
     "sink_control_js": "control",
 }
 
+CLAIMS = {
+    "ki": "right (ki)",
+    "wrong": "wrong",
+    "unknown": "cannot be checked",
+    "claimless": "steps without claim",
+    "ki_published": "published rule",
+}
+ABSTAINING = {
+    "recall": "abstains, no answer",
+    "false_abstention": "abstains, has answer",
+    "precision": "precision",
+    "auroc": "AUROC",
+    "appropriate": "appropriate",
+}
+SHIFTS = {
+    "none": "as trained",
+    "n_minus_1": "one element fewer",
+    "depth": "longer",
+    "rule": "unknown rule",
+}
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -48,13 +70,22 @@ class Drawing:
     options: Mapping[str, Any]
 
 
-def sections(probes: Sequence[str], drawn: Mapping[str, Figure]) -> tuple[Section, ...]:
-    """One section for each probe, with those of its figures that were drawn."""
+def sections(
+    probes: Sequence[str], drawn: Mapping[str, Figure], calibration: Sequence[Row]
+) -> tuple[Section, ...]:
+    """One section for each probe, with those of its figures that were drawn.
+
+    Args:
+        probes: Names, in the order of the page.
+        drawn: Figures by file name.
+        calibration: The table that says how often each is right; empty if there is none.
+    """
     found: list[Section] = []
     for name in probes:
         probe = find_probe(name)
         figures = tuple(figure for figure in drawn if figure.startswith(name))
-        found.append(Section(name, probe.title, probe.question, probe.reading, figures))
+        text = (*probe.reading, cite(calibration, name))
+        found.append(Section(name, probe.title, probe.question, text, figures))
     return tuple(found)
 
 
@@ -104,11 +135,7 @@ def _drawings(rows: Sequence[Measurement], writer: str) -> list[Drawing]:
         conditions=("chain", "before_answer", "shuffled", "swapped"),
     )
     edits = _pick(rows, "corruption", "same_answer", writer=writer, conditions=tuple(EDITS))
-    paths = [
-        row
-        for metric in PATHS
-        for row in _pick(rows, "path_masks", metric, writer=writer, conditions=("masks",))
-    ]
+    paths = _each(rows, "path_masks", PATHS, "masks", writer=writer)
     share = {"x": _share, "xlabel": "share of the chain kept"}
     totals = {
         "chain": "whole chain",
@@ -127,8 +154,57 @@ def _drawings(rows: Sequence[Measurement], writer: str) -> list[Drawing]:
         Drawing("information_gain", gain, curve, log_p),
         Drawing("information_gain_total", total, dots, nats),
         Drawing("corruption", edits, dots, stays),
-        Drawing("path_masks", tuple(paths), dots, moved),
+        Drawing("path_masks", paths, dots, moved),
+        *_own_drawings(rows),
     ]
+
+
+def _own_drawings(rows: Sequence[Measurement]) -> list[Drawing]:
+    """Figures of what each model does by itself, for the tasks that can be asked about it."""
+    claims = _each(rows, "knowledge_index", CLAIMS, "claims")
+    shares = {"xlabel": "share of claims, or of steps", "y": "metric", "names": CLAIMS}
+    drawings = [Drawing("knowledge_index", claims, dots, shares)]
+    for condition, words in (("direct", "no chain"), ("forced", "made to think")):
+        found = _each(rows, "abstention", ABSTAINING, condition)
+        shown = {"xlabel": words, "y": "metric", "names": ABSTAINING}
+        drawings.append(Drawing(f"abstention_{condition}", found, dots, shown))
+    conditions = dict.fromkeys(row.condition for row in rows if row.probe == "generalisation")
+    shifts = [*SHIFTS, *(name for name in conditions if name not in SHIFTS)]
+    for name, metric, xlabel in (
+        ("generalisation", "accuracy", "accuracy, made to think"),
+        ("generalisation_drop", "drop", "drop from the origin, made to think"),
+        ("generalisation_form", "infeasible_in_form", "good form, impossible content"),
+    ):
+        found = _pick(rows, "generalisation", metric, own=True, conditions=shifts)
+        shown = {"xlabel": xlabel, "names": SHIFTS, "chance": metric == "accuracy"}
+        drawings.append(Drawing(name, _asked(found), dots, shown))
+    return drawings
+
+
+def _asked(rows: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """The rows of tasks that could be asked about at all."""
+    tasks = {row.task for row in rows if row.n}
+    return tuple(row for row in rows if row.task in tasks)
+
+
+def _each(
+    rows: Sequence[Measurement],
+    probe: str,
+    metrics: Iterable[str],
+    condition: str,
+    writer: str | None = None,
+) -> tuple[Measurement, ...]:
+    """Rows of several metrics, in their order; of the models' own chains without a writer."""
+    return _asked(
+        [
+            row
+            for metric in metrics
+            for row in _pick(
+                rows, probe, metric,
+                conditions=(condition,), writer=writer or "", own=writer is None,
+            )
+        ]
+    )  # fmt: skip
 
 
 def _share(row: Measurement) -> float:

@@ -22,7 +22,7 @@ from interp.cot import Chain, LayoutIds, choose_donors, encode_answer, encode_la
 from interp.measurements import Item
 from interp.models import Model
 from interp.tasks import Example, Task
-from interp.traces import Trace
+from interp.traces import Trace, write_traces
 
 Traces = Mapping[str, Sequence[Trace]]
 """Writer name -> the traces that it wrote."""
@@ -30,6 +30,9 @@ Readers = Mapping[str, Model]
 """Reader name -> model."""
 PERCENTS = (0, 25, 50, 75, 100)
 """Shares of the chain at which curves of chains of different lengths are averaged."""
+
+DIFFERENCES = ("chain_gain", "recall_change", "drop", "direct_drop")
+"""Metrics whose items are differences of two 0/1 numbers: they may be negative."""
 
 
 class Probe(Protocol):
@@ -86,21 +89,14 @@ def cases(
     Raises:
         ValueError: A trace belongs to no example of the task.
     """
-    examples = {example.id: example for example in task.examples}
     for reader, model in readers.items():
         layout = encode_layout(model.tokenizer, task.layout)
         for writer, written in traces.items():
-            found = []
-            for trace in written:
-                if trace.example not in examples:
-                    raise ValueError(
-                        f"Trace of {writer!r} answers example {trace.example!r}, which task "
-                        f"{task.name!r} does not have. Likely cause: the task was made with "
-                        "another seed or n. Make both from the same call of make_task."
-                    )
+            found: list[Case] = []
+            examples = find_examples(task, writer, written)
+            for example, trace in zip(examples, written, strict=True):
                 if not is_readable(trace):
                     continue
-                example = examples[trace.example]
                 candidates = tuple(
                     encode_answer(model.tokenizer, task.layout, answer)
                     for answer in example.candidates
@@ -112,6 +108,23 @@ def cases(
                     )
                 )  # fmt: skip
             yield reader, writer, model, found
+
+
+def find_examples(task: Task, writer: str, written: Sequence[Trace]) -> list[Example]:
+    """The example that each trace answers.
+
+    Raises:
+        ValueError: A trace belongs to no example of the task.
+    """
+    examples = {example.id: example for example in task.examples}
+    strange = next((trace.example for trace in written if trace.example not in examples), None)
+    if strange is not None:
+        raise ValueError(
+            f"Trace of {writer!r} answers example {strange!r}, which task {task.name!r} does not "
+            "have. Likely cause: the task was made with another seed or n. Make both from the "
+            "same call of make_task."
+        )
+    return [examples[trace.example] for trace in written]
 
 
 def is_readable(trace: Trace) -> bool:
@@ -143,6 +156,40 @@ def unreadable(
         if not is_readable(trace)
         for metric in metrics
     ]  # fmt: skip
+
+
+def not_applicable(
+    probe: str, condition: str, metric: str, reason: str, readers: Readers, task: Task
+) -> tuple[Item, ...]:
+    """An item for each example and reader that says why this task cannot be asked this question.
+
+    Writer and reader are the same, so that the report has one line of it.
+    """
+    return tuple(
+        Item(
+            probe, reader, reader, task.name, example.id, example.problem, condition, metric,
+            float("nan"), note=reason,
+        )
+        for reader in readers
+        for example in task.examples
+    )  # fmt: skip
+
+
+def own_answers(
+    reader: str, model: Model, task: Task, traces: Traces, *, seed: int, batch_size: int
+) -> dict[str, Sequence[Trace]]:
+    """What a reader answers by itself, greedily: `direct` (no chain) and `forced` (made to think).
+
+    Forced traces of its own that are at hand for every example are reused.
+    """
+    at_hand = {t.example: t for t in traces.get(reader, ()) if t.mode == "forced"}
+    known = all(example.id in at_hand for example in task.examples)
+
+    def written(mode: str) -> Sequence[Trace]:
+        return write_traces(model, task, mode=mode, writer=reader, seed=seed, batch_size=batch_size)
+
+    forced = [at_hand[e.id] for e in task.examples] if known else written("forced")
+    return {"direct": written("direct"), "forced": forced}
 
 
 def read_cases(

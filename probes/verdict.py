@@ -41,6 +41,9 @@ ALONE = (
     ("early_answering", "cut", "aoc", "area over the curve of early answers is"),
     ("information_gain", "chain", "total", "the whole chain gives, in nats per answer token,"),
     ("path_masks", "masks", "cot_share", "the chain's share of the change is"),
+    ("knowledge_index", "claims", "ki", "the share of true claims in its chains is"),
+    ("abstention", "direct", "recall", "abstention on questions without an answer is"),
+    ("generalisation", "n_minus_1", "drop", "the drop in accuracy with one element fewer is"),
 )
 """What the headline says of a run of one probe."""
 REASONS = {
@@ -204,7 +207,9 @@ def _headline(
         parts.append(_told([read["corruption"] for read in reads]))
     for probe, condition, metric, text in ALONE:
         if probes == {probe}:
-            values = _moving(rows, probe, condition, metric, cells)
+            own = [Cell(cell.task, cell.reader, cell.reader) for cell in cells]
+            is_own = any(find(rows, probe, condition, metric, cell) for cell in own)
+            values = _moving(rows, probe, condition, metric, own if is_own else cells)
             parts.append(f"{text} {values}")
     return f"{cells[0].task}: {', '.join(part for part in parts if part)}."
 

@@ -21,6 +21,7 @@ ORDER = (
     "interp.traces",
     "interp.answers",
     "interp.stats",
+    "interp.pooled",
     "interp.measurements",
     "interp.runs",
     "interp.plots",

@@ -207,8 +207,8 @@ def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
         return Item("p", "gold", "base", "t", f"e{number}", f"e{number}", "c", metric, value)
 
     ratio = Ratio("p", "c", "normalised", "u", "n")
-    items = [item(i, "u", float(i % 2)) for i in range(40)]
-    items += [item(i, "n", 0.25) for i in range(40)]
+    items = [item(i, "u", float(i % 2)) for i in range(60)]
+    items += [item(i, "n", 0.25) for i in range(60)]
     (found,) = [
         row
         for row in summarise(items, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])
@@ -216,7 +216,7 @@ def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
     ]
     assert found.value == pytest.approx(0.5 / 0.25)
     assert found.low < 2.0 < found.high
-    few = [member for member in items if int(member.example[1:]) < 8]
+    few = [member for member in items if int(member.example[1:]) < 58]
     (refused,) = [
         row
         for row in summarise(few, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])
@@ -224,3 +224,16 @@ def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
     ]
     assert math.isnan(refused.value)
     assert "too rare" in refused.note
+
+
+def test_a_drop_of_nothing_may_still_be_a_rise():
+    """All drops 0: as shares the interval would stop at 0; as differences it is even-handed."""
+    items = [
+        make_item(metric="drop", example=f"e{i}", problem=f"p{i}", value=0.0) for i in range(40)
+    ]
+    share = find(rows_of(items))
+    drop = find(rows_of(items, differences=("drop",)))
+    assert (share.value, share.low) == (0.0, 0.0)
+    assert drop.value == 0.0 and drop.low == -drop.high < -0.05
+    mixed = [*items[:30], *(replace(item, value=-1.0) for item in items[30:])]
+    assert find(rows_of(mixed, differences=("drop",))) == find(rows_of(mixed))

@@ -9,14 +9,19 @@ import torch
 from probes import PROBES
 
 SEED = 3
+TASKS = {"abstention": "arith/abstain", "generalisation": "arith/shifts"}
+"""Probes that ask for tasks of a kind; the others are run on arith/fresh."""
+OWN = ("accuracy", *TASKS)
+"""Probes whose models answer by themselves, whatever traces there are."""
 
 
-@pytest.fixture(scope="module")
-def setting(tiny_pair):
+@pytest.fixture
+def setting(tiny_pair, request):
     from interp.tasks import make_task
     from interp.traces import gold_traces
 
-    task = make_task("arith/fresh", n=6, seed=0)
+    asked = request.node.callspec.params["name"] if hasattr(request.node, "callspec") else ""
+    task = make_task(TASKS.get(asked, "arith/fresh"), n=8, seed=0)
     readers = {"base": tiny_pair.base, "post": tiny_pair.post}
     return readers, task, {"gold": gold_traces(tiny_pair.base.tokenizer, task)}
 
@@ -83,7 +88,7 @@ def test_a_model_against_itself_shows_no_difference(name, setting):
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_batch_of_items_equals_the_items_one_by_one(name, setting):
+def test_a_batch_of_items_equals_the_problems_one_by_one(name, setting):
     """Edits that need another item's chain see fewer items alone; all others must not move."""
     from probes import find_probe
 
@@ -91,9 +96,12 @@ def test_a_batch_of_items_equals_the_items_one_by_one(name, setting):
     readers = {"base": readers["base"]}
     together = find_probe(name)().run(readers, task, traces, seed=SEED)
     alone = []
-    for example, trace in zip(task.examples, traces["gold"], strict=True):
-        small = dataclasses.replace(task, examples=(example,))
-        alone += find_probe(name)().run(readers, small, {"gold": [trace]}, seed=SEED)
+    for problem in dict.fromkeys(example.problem for example in task.examples):
+        small = dataclasses.replace(
+            task, examples=tuple(e for e in task.examples if e.problem == problem)
+        )
+        written = [trace for trace in traces["gold"] if trace.problem == problem]
+        alone += find_probe(name)().run(readers, small, {"gold": written}, seed=SEED)
     values = {(i.writer, i.example, i.condition, i.metric, i.step): i.value for i in together}
     compared = 0
     for item in alone:
@@ -106,7 +114,7 @@ def test_a_batch_of_items_equals_the_items_one_by_one(name, setting):
     assert compared > len(task.examples)
 
 
-@pytest.mark.parametrize("name", [name for name in PROBES if name != "accuracy"])
+@pytest.mark.parametrize("name", [name for name in PROBES if name not in OWN])
 def test_traces_without_a_chain_are_counted_not_scored(name, setting):
     from probes import find_probe
 
@@ -115,6 +123,25 @@ def test_traces_without_a_chain_are_counted_not_scored(name, setting):
     items = find_probe(name)().run(readers, task, {"base": empty}, seed=SEED)
     assert {item.example for item in items} == {trace.example for trace in empty}
     assert all(math.isnan(item.value) and item.note == "the chain is empty" for item in items)
+
+
+@pytest.mark.parametrize("name", [*TASKS, "knowledge_index"])
+def test_a_task_that_a_probe_cannot_be_asked_of_is_one_line_with_its_reason(name, setting):
+    """Sums have neither facts, nor questions without an answer, nor shifts."""
+    from interp.measurements import summarise
+    from interp.report.tables import summary
+    from interp.tasks import make_task
+    from probes import find_probe
+
+    readers, _, _ = setting
+    task = make_task("sums", n=5, seed=0)
+    items = find_probe(name)().run(readers, task, {}, seed=SEED)
+    rows = summarise(items, pair="a -> b", chance={"sums": 0.1}, seed=0)
+    (table,) = summary(rows)
+    (line,) = table.lines
+    assert all(cell.is_missing for cell in line.cells) and len(line.cells) == 3
+    assert line.notes == (f"base, post, post \u2212 base: not measurable: {items[0].note} (5)",)
+    assert len(items) == 10
 
 
 def test_unknown_probe_lists_the_known_ones():

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from interp.organisms.arith.problems import MODULUS, SIGNS, SPOKEN, Operation, Problem
+from interp.organisms.arith.problems import MODULUS, NUMBERS, SIGNS, SPOKEN, Operation, Problem
 from interp.organisms.arith.problems import paraphrase as reword
-from interp.organisms.arith.splits import Split, arith_examples
+from interp.organisms.arith.splits import SHIFTS, Split, arith_examples
 from interp.organisms.words import (
     ABSTAIN,
     ANSWER,
@@ -43,8 +43,8 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
     """Problems of the world arith.
 
     Args:
-        split: ``pool``, ``fresh``, ``cued``, ``uncued``, ``twins`` or ``single``, as in
-            `interp.organisms.arith.splits`.
+        split: As in `interp.organisms.arith.splits`. In ``abstain`` the originals, too, may be
+            answered with the abstention; in ``shifts`` each example says its ``shift``.
         n: How many problems.
         seed: Which ones.
 
@@ -55,7 +55,9 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
         ValueError: If the split is unknown or holds fewer problems.
     """
     problems = arith_examples(split, n, seed)
-    examples = tuple(arith_example(problem) for problem in problems)
+    examples = tuple(
+        arith_example(problem, split=split, at=at) for at, problem in enumerate(problems)
+    )
     n_candidates = max((len(example.candidates) for example in examples), default=1)
     depth = max((problem.depth for problem in problems), default=1)
     return Task(
@@ -73,9 +75,11 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
     )
 
 
-def arith_example(problem: Problem) -> Example:
-    """A problem in the form of an example."""
+def arith_example(problem: Problem, *, split: Split = "fresh", at: int = 0) -> Example:
+    """A problem in the form of an example; `at` is its place in the split."""
     facts: dict[str, str | int] = {"depth": problem.depth}
+    if split == "shifts":
+        facts["shift"] = SHIFTS[at % len(SHIFTS)]
     if problem.cue is not None:
         facts["cue"] = str(problem.cue)
     return Example(
@@ -84,7 +88,7 @@ def arith_example(problem: Problem) -> Example:
         question=f"{BOS} {problem.question}",
         answer=problem.answer,
         steps=problem.steps,
-        candidates=problem.candidates,
+        candidates=(*NUMBERS, ABSTAIN) if split == "abstain" else problem.candidates,
         facts=facts,
     )
 

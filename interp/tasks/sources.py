@@ -19,7 +19,8 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
 
     Args:
         name: ``arith/pool``, ``arith/fresh``, ``arith/cued``, ``arith/uncued``, ``arith/twins``,
-            ``arith/single``, ``sums``, ``sums/two`` or ``gsm8k``.
+            ``arith/single``, ``arith/abstain``, ``arith/shifts``, ``sums``, ``sums/two`` or
+            ``gsm8k``.
         n: How many examples.
         seed: Which ones; equal arguments give equal tasks.
         data: Folder of data sets, for tasks that read one (gsm8k).

@@ -4,12 +4,28 @@ Problems of depth 2 and more fall into three classes by a checksum of their text
 trained on and what is tested can never overlap: one tenth holds the finite **pool**, one tenth the
 **fresh** problems for evaluation, the rest is for training. (Depth 1 has only 319 problems; those
 are all for training.)
+
+Two splits compare forms of one problem, which share its id:
+
+- **abstain**: a fresh problem, then its twin with a missing premise. (The twin's text alone may
+  have been trained on: leaving a premise out makes twins of many problems the same question.)
+- **shifts**: a fresh problem of three or four operations, and three forms that differ from it::
+
+      none       Q 3 + 4 * 2 - 5 ?            as trained
+      n_minus_1  Q 3 + 4 - 5 ?                one operation removed
+      depth      Q 3 + 4 * 2 - 5 + 9 * 7 ?    two operations more
+      rule       Q 3 + 0 * 2 - 5 ?            one operation that training never shows
+
+  Each form belongs to the fresh class by its own text. (An origin of two operations would leave
+  one, and those are all for training.) Post-training goes to four operations and pretraining to
+  five, so of the five or six of *depth* only six are new to every organism.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Literal, get_args
@@ -19,7 +35,13 @@ from interp.organisms.arith.problems import MODULUS, SIGNS, Operation, Problem
 POOL_SIZE = 300
 POOL_DEPTHS = (2, 3, 4)
 
-Split = Literal["pool", "fresh", "cued", "uncued", "twins", "single"]
+SHIFTS = ("none", "n_minus_1", "depth", "rule")
+SHIFT_DEPTHS = (3, 4)
+N_MORE = 2
+EDGES = (Operation("+", 0), Operation("-", 0), Operation("*", 0), Operation("*", 1))
+"""Operations that no training document holds."""
+
+Split = Literal["pool", "fresh", "cued", "uncued", "twins", "single", "abstain", "shifts"]
 Partition = Literal["pool", "fresh", "train"]
 
 
@@ -106,8 +128,11 @@ def arith_examples(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
     Args:
         split: ``pool`` (the finite pool of the SFT variants), ``fresh`` and ``uncued`` (never
             trained on, no cue), ``cued`` (fresh, with a cue that is not the right answer),
-            ``twins`` (fresh, one premise missing), ``single`` (one operation, all trained on).
-        n: How many, depths 2, 3, 4 in turn. At most 300 for the pool, 319 single ones.
+            ``twins`` (fresh, one premise missing), ``single`` (one operation, all trained on),
+            ``abstain`` (fresh problems, each followed by its twin), ``shifts`` (fresh problems,
+            each in the four forms of `SHIFTS`).
+        n: How many, depths 2, 3, 4 in turn (origins of 3 and 4 operations in ``shifts``). At most
+            300 for the pool, 319 single ones. Forms of one problem count each.
         seed: Which ones. For the pool it orders the same 300 problems.
 
     Returns:
@@ -127,12 +152,17 @@ def arith_examples(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
         return tuple(problem for row in zip(*groups, strict=True) for problem in row)[:n]
     if split == "single":
         return fresh(seed, n, (1,))
-    problems = fresh(seed, n)
+    if split == "shifts":
+        return _shifted(Random(f"arith shifts {seed}"), n)
+    problems = fresh(seed, n if split != "abstain" else (n + 1) // 2)
     rng = Random(f"arith {split} {seed}")
     if split == "cued":
         return tuple(p.with_cue(rng.choice(p.wrong_values(p.depth - 1))) for p in problems)
     if split == "twins":
         return _twins(rng, problems)
+    if split == "abstain":
+        pairs = zip(problems, _twins(rng, problems), strict=True)
+        return tuple(problem for pair in pairs for problem in pair)[:n]
     return problems
 
 
@@ -144,6 +174,37 @@ def _twins(rng: Random, problems: Sequence[Problem]) -> tuple[Problem, ...]:
         twin = next(t for t in map(problem.missing_premise, places) if t.id not in twins)
         twins[twin.id] = twin
     return tuple(twins.values())
+
+
+def _shifted(rng: Random, n: int) -> tuple[Problem, ...]:
+    """Origins and their other forms; the problem at place i has the shift ``SHIFTS[i % 4]``."""
+    found: dict[str, Problem] = {}
+    while len(found) < n:
+        depth = SHIFT_DEPTHS[len(found) // len(SHIFTS) % len(SHIFT_DEPTHS)]
+        origin = sample_from(rng, "fresh", depth)
+        fewer = [
+            shorter for at in range(depth) if partition(shorter := _with(origin, at)) == "fresh"
+        ]
+        if not fewer:
+            continue
+        edged = _with(origin, rng.randrange(depth), rng.choice(EDGES))
+        forms = (origin, rng.choice(fewer), _deeper(rng, origin), edged)
+        if not any(form.id in found for form in forms):
+            found |= {form.id: replace(form, family=origin.problem_id) for form in forms}
+    return tuple(found.values())[:n]
+
+
+def _with(origin: Problem, at: int, *ops: Operation) -> Problem:
+    """The problem with these operations in place of the one at this place."""
+    return replace(origin, ops=(*origin.ops[:at], *ops, *origin.ops[at + 1 :]))
+
+
+def _deeper(rng: Random, origin: Problem) -> Problem:
+    """The problem with more operations at its end."""
+    while True:
+        made = replace(origin, ops=origin.ops + sample_problem(rng, N_MORE).ops)
+        if partition(made) == "fresh":
+            return made
 
 
 def _distinct(
