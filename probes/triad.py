@@ -24,7 +24,7 @@ from interp.measurements import Measurement
 from interp.plots import Figure, columns
 
 MEASURES = {
-    "Knowledge index": ("knowledge_index", "claims", "ki"),
+    "Knowledge index": ("knowledge_index", "written", "ki"),
     "Information gain": ("information_gain", "chain", "total"),
     "Accuracy": ("accuracy", "forced", "accuracy"),
 }
