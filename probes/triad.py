@@ -25,7 +25,7 @@ from interp.plots import Figure, columns
 
 MEASURES = {
     "Knowledge index": ("knowledge_index", "written", "ki"),
-    "Information gain": ("information_gain", "chain", "total"),
+    "Information gain (nats)": ("information_gain", "chain", "total"),
     "Accuracy": ("accuracy", "forced", "accuracy"),
 }
 """Title of a panel -> probe, condition and metric."""
