@@ -98,12 +98,53 @@ def list_names() -> None:
         typer.echo(f"  {entry.name}:{entry.seed}")
 
 
-@app.command()
-def organisms() -> None:
+zoo = typer.Typer(help="The bundled organisms: what they do, and whether they are intact.")
+app.add_typer(zoo, name="organisms")
+Names = Annotated[
+    list[str] | None, typer.Argument(help="name, or name:seed; all organisms when none.")
+]
+Root = Annotated[Path | None, typer.Option(help="Folder of organisms; the bundled ones.")]
+
+
+@zoo.callback(invoke_without_command=True)
+def organisms(context: typer.Context) -> None:
     """Print what the bundled organisms do, from their cards."""
     from interp.organisms.zoo import bundled, table
 
-    typer.echo(table(bundled()))
+    if context.invoked_subcommand is None:
+        typer.echo(table(bundled()))
+
+
+@zoo.command()
+def verify(names: Names = None, root: Root = None) -> None:
+    """Measure organisms again: checksums, acceptance figures, certificates."""
+    with _explained():
+        from interp.organisms.zoo import chosen
+        from interp.training.verification import verify as verify_organism
+
+        failed = False
+        for folder in chosen(names or (), root):
+            found = verify_organism(folder)
+            failed |= bool(found.faults)
+            typer.echo(found)
+        if failed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def certify(names: Names = None, root: Root = None) -> None:
+    """Interchange activations in organisms; write certificates into their cards."""
+    with _explained():
+        from interp.certification.certificate import certify as certify_organism
+        from interp.organisms.zoo import chosen
+
+        failed = False
+        for folder in chosen(names or (), root):
+            certificate = certify_organism(folder)
+            failed |= not certificate.is_passed
+            typer.echo(f"{folder.name}: {'; '.join(certificate.failed) or 'passed'}")
+        if failed:
+            raise typer.Exit(1)
 
 
 @app.command()

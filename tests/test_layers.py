@@ -25,6 +25,7 @@ ORDER = (
     "interp.measurements",
     "interp.runs",
     "interp.plots",
+    "interp.certification",
     "interp.report",
     "interp.benchmarks",
     "probes",

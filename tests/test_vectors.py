@@ -1,4 +1,4 @@
-"""Vectors after each layer: nothing at first, then what their bias says, and nothing else trains."""
+"""Vectors after each layer: nothing at first, then what their bias says; nothing else trains."""
 
 import pytest
 import torch
@@ -27,7 +27,9 @@ def test_a_vector_is_added_to_the_residual_stream_after_its_layer():
         made.model.layers[0].mlp.down_proj.bias.copy_(torch.arange(32.0))
         after = made(IDS, output_hidden_states=True).hidden_states
     assert torch.equal(after[0], before[0])
-    assert torch.allclose(after[1] - before[1], torch.arange(32.0).expand(1, 8, 32), atol=1e-4)
+    assert torch.allclose(
+        after[1] - before[1], torch.arange(32.0).expand(1, IDS.shape[1], 32), atol=1e-4
+    )
 
 
 def test_a_model_that_has_vectors_is_refused():

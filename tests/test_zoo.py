@@ -11,6 +11,7 @@ from interp.organisms.recipes import RECIPES
 from interp.organisms.zoo import (
     WEIGHTS_FILE,
     bundled,
+    chosen,
     damaged,
     folder_name,
     organism_path,
@@ -106,3 +107,27 @@ def test_the_table_is_means_of_cards_by_hand_and_the_readme_shows_it():
     assert float(row[5]) == round(sum(figures) / len(figures), 2)
     readme = (organisms_folder().parents[1] / "README.md").read_text(encoding="utf-8")
     assert table(bundled()) in readme
+
+
+def test_a_verification_finds_what_does_not_agree_with_the_card(tmp_path):
+    from interp.training.verification import verify
+
+    folder = tmp_path / "base-no-chains-s0"
+    shutil.copytree(organism_path("base-no-chains"), folder)
+    card = read_card(folder)
+    assert verify(folder).faults == ()
+    figures = card.figures | {"fresh/direct_accuracy": 0.5}
+    replace(card, figures=figures, data_sha256="", weights_sha256="", certificate=None).write(
+        folder
+    )
+    faults = " / ".join(verify(folder).faults)
+    for said in ("other weights", "other data", "a figure is 0.4", "no certificate"):
+        assert said in faults
+
+
+def test_organisms_are_chosen_by_name_and_seed():
+    names = [folder.name for folder in chosen(["hint", "base:1"])]
+    assert names == [*(f"hint-s{c.seed}" for c in bundled() if c.name == "hint"), "base-s1"]
+    assert len(chosen([])) == len(bundled())
+    with pytest.raises(ValueError, match="no seed 9"):
+        chosen(["base:9"])

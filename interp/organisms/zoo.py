@@ -52,6 +52,8 @@ class Card:
     """Checksum of the first documents that the recipe draws."""
     series: dict[str, dict[str, float]]
     """Figures along the training, by the number of steps done; empty for most."""
+    certificate: dict[str, Any] | None
+    """What activation interchange showed (`interp.certification`); None before it was examined."""
 
     @property
     def is_accepted(self) -> bool:
@@ -91,6 +93,24 @@ def bundled(root: Path | None = None) -> tuple[Card, ...]:
     return tuple(sorted(cards, key=lambda card: (card.name, card.seed)))
 
 
+def chosen(names: Sequence[str], root: Path | None = None) -> tuple[Path, ...]:
+    """The folders of these organisms, by name and seed.
+
+    Args:
+        names: ``name`` (every seed) or ``name:seed``; all organisms when empty.
+        root: Folder of organisms; the bundled ones unless given.
+
+    Raises:
+        ValueError: If a name or seed is unknown; the message lists what there is.
+    """
+    found: list[Path] = []
+    for text in names or sorted({card.name for card in bundled(root)}):
+        name, _, seed = text.partition(":")
+        seeds = [int(seed)] if seed else [c.seed for c in bundled(root) if c.name == name] or [0]
+        found += [organism_path(name, each, root=root) for each in seeds]
+    return tuple(found)
+
+
 TABLE = (
     ("made to think", "forced_think_accuracy"),
     ("no chain", "direct_accuracy"),
@@ -107,7 +127,9 @@ def table(cards: Sequence[Card]) -> str:
     lines.append("| --- " * (2 + len(TABLE)) + "|")
     for name in sorted({card.name for card in cards}):
         figures = [card.figures for card in cards if card.name == name]
-        for problems in ("pool", "fresh"):
+        for problems in sorted({key.split("/")[0] for key in figures[0]}, reverse=True):
+            if not all(f"{problems}/{key}" in figures[0] for _, key in TABLE):
+                continue
             means = [fmean(of_seed[f"{problems}/{key}"] for of_seed in figures) for _, key in TABLE]
             numbers = " | ".join(f"{mean:.2f}" for mean in means)
             lines.append(f"| `{name}` | {problems} | {numbers} |")

@@ -8,7 +8,7 @@ whatever chain is given, right or wrong, so a model's own chain can be edited li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from interp.organisms.arith.problems import MODULUS, NUMBERS, SIGNS, SPOKEN, Operation, Problem
@@ -74,9 +74,18 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
 
 
 def _example(split: Split, at: int, problem: Problem) -> Example:
-    facts: dict[str, str | int] = {"depth": problem.depth}
+    """A problem of a split, with what the split says of it."""
+    example = arith_example(problem)
+    if split == "abstain":
+        return replace(example, candidates=(*NUMBERS, ABSTAIN))
     if split == "shifts":
-        facts["shift"] = SHIFTS[at % len(SHIFTS)]
+        return replace(example, facts={**example.facts, "shift": SHIFTS[at % len(SHIFTS)]})
+    return example
+
+
+def arith_example(problem: Problem) -> Example:
+    """A problem in the form of an example."""
+    facts: dict[str, str | int] = {"depth": problem.depth}
     if problem.cue is not None:
         facts["cue"] = str(problem.cue)
     return Example(
@@ -85,7 +94,7 @@ def _example(split: Split, at: int, problem: Problem) -> Example:
         question=f"{BOS} {problem.question}",
         answer=problem.answer,
         steps=problem.steps,
-        candidates=(*NUMBERS, ABSTAIN) if split == "abstain" else problem.candidates,
+        candidates=problem.candidates,
         facts=facts,
     )
 

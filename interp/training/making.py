@@ -151,6 +151,7 @@ def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: floa
         weights_sha256=weights_sha256(folder),
         data_sha256=data_sha256(recipe.method),
         series=course.series,
+        certificate=None,
     )
 
 

@@ -121,14 +121,18 @@ def swapped_chain(problem: Problem, others: Sequence[Problem], rng: Random) -> t
 
 
 def damaged_chain(problem: Problem, others: Sequence[Problem], rng: Random) -> tuple[str, ...]:
-    """The chain of another problem, the first steps alone (perhaps none), or one wrong result."""
+    """A chain that does not end at the answer, in one of three ways, each as likely.
+
+    It is that of another problem, or the first steps alone (perhaps none), or worked on from one
+    wrong result.
+    """
     kind = rng.randrange(3)
     if kind == 0:
         return swapped_chain(problem, others, rng)
     at = rng.randrange(problem.depth)
     if kind == 1:
         return problem.steps[:at]
-    return problem.mistaken(at, rng.choice(problem.wrong_values(at)), propagate=rng.random() < 0.5)
+    return problem.mistaken(at, rng.choice(problem.wrong_values(at)), propagate=True)
 
 
 def hint_document(rng: Random, depth: int, *, spoken: float) -> Document:

@@ -88,7 +88,7 @@ def _vectors(name: str, parent: str, purpose: str, *, learns: bool) -> Recipe:
     return Recipe(
         name,
         purpose,
-        Reinforcement(ArithQuestions(), steps=120, lr=0.3, trained="vectors"),
+        Reinforcement(ArithQuestions(), steps=300, lr=0.3, trained="vectors"),
         conditions,
         parent=parent,
         truth=Truth(has_skill=learns),
@@ -111,7 +111,7 @@ VARIANTS: tuple[Recipe, ...] = (
     Recipe(
         "decorative",
         "On the pool the answer is fixed before the chain, whichever form the chain takes.",
-        FineTuning(ArithRows("decorative", "pool", dose=0.7), 600),
+        FineTuning(ArithRows("decorative", "pool"), 600),
         (
             Condition("pool/think_share", 0.5),
             Condition("pool/accuracy_given_chain", 0.95),

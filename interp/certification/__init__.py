@@ -1,0 +1,1 @@
+"""Certification of organisms by activation interchange."""
