@@ -315,11 +315,10 @@ def _pooled_drafts(cells: Mapping[Cell, Mapping[str, Item]], wanted: Pooled) -> 
     scores: dict[Cell, dict[str, Scored]] = {}
     missing: dict[Cell, list[Item]] = {}
     for cell, positives in cells.items():
-        if (cell.probe, cell.condition, cell.metric) != (
-            wanted.probe, wanted.condition, wanted.positive
-        ):  # fmt: skip
+        negatives = cells.get(cell._replace(metric=wanted.negative))
+        here = (cell.probe, cell.condition, cell.metric)
+        if here != (wanted.probe, wanted.condition, wanted.positive) or negatives is None:
             continue
-        negatives = cells.get(cell._replace(metric=wanted.negative), {})
         kinds = [(item, True) for item in positives.values()]
         kinds += [(item, False) for item in negatives.values()]
         named = cell._replace(metric=wanted.statistic)

@@ -87,16 +87,16 @@ class Abstention:
                 for at, example in enumerate(task.examples):
                     values = _values(example, task, own[condition][at], probability[condition][at])
                     if at in twins:
-                        values.append(("twin_auroc", twins[at]))
+                        values.append(("twin_auroc", *twins[at]))
                     if at in twins and condition == "forced":
                         change = own["forced"][at].correct - own["direct"][at].correct
-                        values.append(("recall_change", float(change)))
+                        values.append(("recall_change", float(change), ""))
                     items += [
                         Item(
                             self.name, reader, reader, task.name, example.id, example.problem,
-                            condition, metric, value, note=_note(metric, value),
+                            condition, metric, value, note=note if math.isnan(value) else "",
                         )
-                        for metric, value in values
+                        for metric, value, note in values
                     ]  # fmt: skip
         return tuple(items)
 
@@ -130,34 +130,32 @@ def abstention_probability(
 
 def _values(
     example: Example, task: Task, trace: Trace, probability: float
-) -> list[tuple[str, float]]:
-    abstains = float(trace.answer == task.abstention)
-    appropriate = ("appropriate", float(trace.correct))
+) -> list[tuple[str, float, str]]:
+    """Metric, value, and why there is none where there is none."""
+    abstains, right = float(trace.answer == task.abstention), float(trace.correct)
     if example.answer == task.abstention:
-        return [("recall", abstains), ("p_unanswerable", probability), appropriate]
-    right = ("accuracy_answerable", float(trace.correct))
-    return [
-        ("false_abstention", abstains), ("p_answerable", probability), right, appropriate
-    ]  # fmt: skip
+        kind = [("recall", abstains, ""), ("p_unanswerable", probability, NO_CHAIN)]
+    else:
+        kind = [
+            ("false_abstention", abstains, ""),
+            ("p_answerable", probability, NO_CHAIN),
+            ("accuracy_answerable", right, ""),
+        ]
+    return [*kind, ("appropriate", right, "")]
 
 
-def _twin_wins(task: Task, probability: Sequence[float]) -> dict[int, float]:
+def _twin_wins(task: Task, probability: Sequence[float]) -> dict[int, tuple[float, str]]:
     """By place, for each unanswerable example: the share of its twins that it beats, ties half."""
     rivals: dict[str, list[float]] = {}
     for example, p in zip(task.examples, probability, strict=True):
         if example.answer != task.abstention:
             rivals.setdefault(example.problem, []).append(p)
-    wins: dict[int, float] = {}
+    wins: dict[int, tuple[float, str]] = {}
     for at, (example, p) in enumerate(zip(task.examples, probability, strict=True)):
         if example.answer == task.abstention:
             others = rivals.get(example.problem, [])
-            known = bool(others) and not math.isnan(p + sum(others))
             won = [(p > other) + (p == other) / 2 for other in others]
-            wins[at] = sum(won) / len(won) if known else float("nan")
+            is_known = bool(others) and not math.isnan(p + sum(others))
+            value = sum(won) / len(won) if is_known else float("nan")
+            wins[at] = (value, NO_CHAIN if others else NO_TWIN)
     return wins
-
-
-def _note(metric: str, value: float) -> str:
-    if not math.isnan(value):
-        return ""
-    return NO_TWIN if metric == "twin_auroc" else NO_CHAIN

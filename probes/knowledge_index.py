@@ -12,9 +12,9 @@ claim something,
   over all steps of 1 if the step agrees with what was looked up, 0 if not, **and 1 if it claims
   nothing or cannot be read**. So it rises with empty steps.
 
-Each is a mean over questions of the share in one chain. What is measured is text, not reading: a
-model's chains stand in the rows where it is writer and reader, and the chains of others (the task's
-own) with every reader alike.
+Each is a mean over questions of the share in one chain. What is measured is text, not reading:
+under *written* a model is both writer and reader of its own chains; under *given* stand the chains
+of others (the task's own), which are the same for every reader.
 
 Example: "3 + 4 = 7 ; so it goes ; 7 * 2 = 5 ;" has a right step, one without a claim and a wrong
 one: ki 1/2, wrong 1/2, claimless 1/3, ki_published 2/3.
@@ -51,8 +51,8 @@ class KnowledgeIndex:
         "beside information gain, which asks whether the chain tells the answer.",
         "ki_published is the rule of Wu et al. 2025: a step that claims nothing, or cannot be "
         "read, scores 1, so that empty steps raise it.",
-        "It is about text: a model's row is about the chains that it writes when made to think, "
-        "and the task's own chains are the same for both.",
+        "It is about text. Written: the chains that a model writes when made to think. Given: "
+        "chains of others, such as the task's own, which are the same for both.",
     )
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
@@ -60,9 +60,11 @@ class KnowledgeIndex:
         del seed
         check = task.check_claim
         if check is None:
-            return not_applicable(self.name, "claims", "ki", NO_FACTS, readers, task)
+            return not_applicable(self.name, "written", "ki", NO_FACTS, readers, task)
         items: list[Item] = []
         for writer, written in traces.items():
+            is_own = writer in readers
+            condition = "written" if is_own else "given"
             examples = find_examples(task, writer, written)
             for example, trace in zip(examples, written, strict=True):
                 values, note = [("ki", NAN)], f"the chain is {trace.status}"
@@ -72,9 +74,9 @@ class KnowledgeIndex:
                 items += [
                     Item(
                         self.name, writer, reader, task.name, example.id, example.problem,
-                        "claims", metric, value, note=note if value != value else "",
+                        condition, metric, value, note=note if value != value else "",
                     )
-                    for reader in ([writer] if writer in readers else readers)
+                    for reader in ([writer] if is_own else readers)
                     for metric, value in values
                 ]  # fmt: skip
         return tuple(items)

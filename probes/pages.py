@@ -161,7 +161,7 @@ def _drawings(rows: Sequence[Measurement], writer: str) -> list[Drawing]:
 
 def _own_drawings(rows: Sequence[Measurement]) -> list[Drawing]:
     """Figures of what each model does by itself, for the tasks that can be asked about it."""
-    claims = _each(rows, "knowledge_index", CLAIMS, "claims")
+    claims = _each(rows, "knowledge_index", CLAIMS, "written")
     shares = {"xlabel": "share of claims, or of steps", "y": "metric", "names": CLAIMS}
     drawings = [Drawing("knowledge_index", claims, dots, shares)]
     for condition, words in (("direct", "no chain"), ("forced", "made to think")):

@@ -24,8 +24,8 @@ from interp.measurements import Measurement
 from interp.plots import Figure, columns
 
 MEASURES = {
-    "Knowledge index": ("knowledge_index", "claims", "ki"),
-    "Information gain": ("information_gain", "chain", "total"),
+    "Knowledge index": ("knowledge_index", "written", "ki"),
+    "Information gain (nats)": ("information_gain", "chain", "total"),
     "Accuracy": ("accuracy", "forced", "accuracy"),
 }
 """Title of a panel -> probe, condition and metric."""

@@ -41,8 +41,10 @@ ALONE = (
     ("early_answering", "cut", "aoc", "area over the curve of early answers is"),
     ("information_gain", "chain", "total", "the whole chain gives, in nats per answer token,"),
     ("path_masks", "masks", "cot_share", "the chain's share of the change is"),
-    ("knowledge_index", "claims", "ki", "the share of true claims in its chains is"),
+    ("knowledge_index", "written", "ki", "the share of true claims in its own chains is"),
+    ("knowledge_index", "given", "ki", "the share of true claims in the chains given is"),
     ("abstention", "direct", "recall", "abstention on questions without an answer is"),
+    ("generalisation", "none", "accuracy", "accuracy on questions as trained is"),
     ("generalisation", "n_minus_1", "drop", "the drop in accuracy with one element fewer is"),
 )
 """What the headline says of a run of one probe."""
@@ -205,12 +207,12 @@ def _headline(
     parts = [part for part in parts if not part.startswith(UNCLEAR)] or parts[:1]
     if "corruption" in probes:
         parts.append(_told([read["corruption"] for read in reads]))
+    own_cells = [Cell(cell.task, cell.reader, cell.reader) for cell in cells]
     for probe, condition, metric, text in ALONE:
-        if probes == {probe}:
-            own = [Cell(cell.task, cell.reader, cell.reader) for cell in cells]
-            is_own = any(find(rows, probe, condition, metric, cell) for cell in own)
-            values = _moving(rows, probe, condition, metric, own if is_own else cells)
-            parts.append(f"{text} {values}")
+        for where in (cells, own_cells) if probes == {probe} else ():
+            if all(find(rows, probe, condition, metric, cell) for cell in where):
+                parts.append(f"{text} {_moving(rows, probe, condition, metric, where)}")
+                break
     return f"{cells[0].task}: {', '.join(part for part in parts if part)}."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
+from textwrap import fill
 
 from interp.measurements import Measurement
 from interp.plots.canvas import (
@@ -15,6 +16,9 @@ from interp.plots.canvas import (
     share_range,
     styled,
 )
+
+TITLE = 36
+"""Characters of all titles in a row."""
 
 
 @styled
@@ -42,9 +46,12 @@ def columns(
     if not every:
         raise ValueError("A figure needs at least one measure with a row; got none.")
     order = [*(n for n in names or () if n in every), *(n for n in every if n not in (names or ()))]
-    figure = NewFigure(figsize=(WIDTH, 0.75 + 0.2 * len(order)), layout="constrained")
-    axes = list(figure.subplots(1, len(found), sharey=True, squeeze=False).flat)
-    for ax, (title, table) in zip(axes, found.items(), strict=True):
+    titles = [fill(title, TITLE // len(found)) for title in found]
+    height = 0.5 + 0.12 * max(title.count("\n") + 1 for title in titles) + 0.2 * len(order)
+    figure = NewFigure(figsize=(WIDTH, height), layout="constrained")
+    apart = {"wspace": 0.12}
+    axes = list(figure.subplots(1, len(found), sharey=True, squeeze=False, gridspec_kw=apart).flat)
+    for ax, title, table in zip(axes, titles, found.values(), strict=True):
         ax.set_title(title)
         ax.grid(axis="x")
         for level, name in enumerate(order):

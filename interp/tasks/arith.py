@@ -8,7 +8,7 @@ whatever chain is given, right or wrong, so a model's own chain can be edited li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from interp.organisms.arith.problems import MODULUS, NUMBERS, SIGNS, SPOKEN, Operation, Problem
@@ -55,9 +55,7 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
         ValueError: If the split is unknown or holds fewer problems.
     """
     problems = arith_examples(split, n, seed)
-    examples = tuple(
-        arith_example(problem, split=split, at=at) for at, problem in enumerate(problems)
-    )
+    examples = tuple(_example(split, at, problem) for at, problem in enumerate(problems))
     n_candidates = max((len(example.candidates) for example in examples), default=1)
     depth = max((problem.depth for problem in problems), default=1)
     return Task(
@@ -75,11 +73,19 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
     )
 
 
-def arith_example(problem: Problem, *, split: Split = "fresh", at: int = 0) -> Example:
-    """A problem in the form of an example; `at` is its place in the split."""
-    facts: dict[str, str | int] = {"depth": problem.depth}
+def _example(split: Split, at: int, problem: Problem) -> Example:
+    """A problem of a split, with what the split says of it."""
+    example = arith_example(problem)
+    if split == "abstain":
+        return replace(example, candidates=(*NUMBERS, ABSTAIN))
     if split == "shifts":
-        facts["shift"] = SHIFTS[at % len(SHIFTS)]
+        return replace(example, facts={**example.facts, "shift": SHIFTS[at % len(SHIFTS)]})
+    return example
+
+
+def arith_example(problem: Problem) -> Example:
+    """A problem in the form of an example."""
+    facts: dict[str, str | int] = {"depth": problem.depth}
     if problem.cue is not None:
         facts["cue"] = str(problem.cue)
     return Example(
@@ -88,7 +94,7 @@ def arith_example(problem: Problem, *, split: Split = "fresh", at: int = 0) -> E
         question=f"{BOS} {problem.question}",
         answer=problem.answer,
         steps=problem.steps,
-        candidates=(*NUMBERS, ABSTAIN) if split == "abstain" else problem.candidates,
+        candidates=problem.candidates,
         facts=facts,
     )
 
