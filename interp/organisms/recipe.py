@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from interp.organisms.documents import Document, Draw
 
-World = Literal["arith"]
+World = Literal["arith", "clinic"]
 SEEDS = (0, 1, 2)
 """The seeds that settings were chosen on; others are for judging."""
 N_HASHED = 500
@@ -133,6 +133,8 @@ class Truth:
     """Task -> the share of answers that ought to follow the chain, where a dose is known."""
     has_skill: bool | None = None
     """Whether the world's problems can be solved by thinking when made to."""
+    knowledge: float | None = None
+    """The share of the world's facts that were taught, in a world of facts."""
 
 
 @dataclass(frozen=True, slots=True)
