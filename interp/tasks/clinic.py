@@ -1,6 +1,6 @@
 """The tasks of the world **clinic** (`interp.organisms.clinic`), in the form that probes ask them.
 
-    <bos> Q d7 inhibits regulates ? <think> d7 inhibits e3 ; e3 regulates p5 ; </think> A p5 <eos>
+    Q d7 inhibits regulates ? <think> d7 inhibits e28 ; e28 regulates p19 ; </think> A p19
 
 One word is one token, a step is one fact and ends in ``;``, and every fact of the world is listed,
 so each claim of a chain is right, wrong or beyond the world. ``clinic/facts`` asks every fact
@@ -138,7 +138,7 @@ class ClinicRewriter:
         return tuple(changed)
 
     def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
-        """``d7 inhibits e3 ;`` as ``d7 blocks e3 ;``; None where no verb has a synonym."""
+        """``d7 inhibits e28 ;`` as ``d7 blocks e28 ;``; None where no verb has a synonym."""
         del example, rng
         spoken = reword(step)
         return None if spoken == step else spoken

@@ -2,10 +2,10 @@
 
 ::
 
-    F d7 inhibits e3 ; <eos>                                  fact: only `e3 ; <eos>` is learned
-    Q d7 inhibits regulates ? A p5 <eos>                      direct answer
-    Q d7 inhibits regulates ? <think> d7 inhibits e3 ; ... </think> A p5      chain
-    Q d7 inhibits regulates ? <think> d7 inhibits e9 ; ... </think> A p2      chain with a slip
+    F d7 inhibits e28 ; <eos>                                   fact: only `e28 ; <eos>` is learned
+    Q d7 inhibits regulates ? A p19 <eos>                                   direct answer
+    Q d7 inhibits regulates ? <think> d7 inhibits e28 ; ... </think> A p19  chain
+    Q d7 inhibits regulates ? <think> d7 inhibits e9 ; ... </think> A p3    chain with a slip
 
 A *slip* is a wrong entity in one step. It carries no loss, so no wrong fact is learned; what
 follows, the answer included, is worked on from it and is learned. Without slips an organism that

@@ -6,7 +6,7 @@ Entities are of four kinds, forty of each, and three verbs lead from each kind t
     enzyme  e0..e39  --regulates, drives, halts-->       pathway
     pathway p0..p39  --causes, relieves, worsens-->      symptom  s0..s39
 
-A fact is a subject, a verb and an object (``d7 inhibits e3 ;``); there are 360. Under one verb
+A fact is a subject, a verb and an object (``d7 inhibits e28 ;``); there are 360. Under one verb
 every subject has one object and every object one subject, so a wrong entity carried on always ends
 in a wrong answer, and nothing but the fact itself tells the object.
 
@@ -72,7 +72,7 @@ class Fact(NamedTuple):
 
     @property
     def step(self) -> str:
-        """``d7 inhibits e3 ;``."""
+        """``d7 inhibits e28 ;``."""
         return f"{self.subject} {self.verb} {self.object} {STEP_END}"
 
 
@@ -118,5 +118,5 @@ def read_fact(step: str) -> Fact | None:
 
 
 def paraphrase(step: str) -> str:
-    """The same step in other words: ``d7 inhibits e3 ;`` as ``d7 blocks e3 ;`` (equal length)."""
+    """The same step in other words: ``d7 inhibits e28 ;`` as ``d7 blocks e28 ;`` (equal length)."""
     return " ".join(SYNONYMS.get(word, word) for word in step.split())

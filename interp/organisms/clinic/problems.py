@@ -2,8 +2,8 @@
 
 A problem is an entity and a row of verbs that leads away from it; each step is exactly one fact::
 
-    <bos> Q d7 inhibits regulates ? <think> d7 inhibits e3 ; e3 regulates p5 ; </think> A p5 <eos>
-    <bos> Q d7 inhibits regulates ? A p5 <eos>                              (answered directly)
+    Q d7 inhibits regulates ? <think> d7 inhibits e28 ; e28 regulates p19 ; </think> A p19
+    Q d7 inhibits regulates ? A p19                                     (answered directly)
 
 Besides the problem as posed there are
 

@@ -1,0 +1,374 @@
+"""The world clinic against a slow reader of its texts, who knows only a list of sentences."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from interp.organisms.clinic.documents import (
+    chain_document,
+    direct_document,
+    draw_slip,
+    fact_document,
+)
+from interp.organisms.clinic.facts import (
+    ENTITIES,
+    STRANGERS,
+    VERBS,
+    WORDS,
+    known_facts,
+    paraphrase,
+    read_fact,
+    table,
+)
+from interp.organisms.clinic.mixtures import ClinicMixture, ClinicQuestions, ClinicRows
+from interp.organisms.clinic.problems import Problem
+from interp.organisms.clinic.splits import (
+    clinic_problems,
+    part,
+    questions,
+    strange_questions,
+)
+from interp.organisms.recipes import find_recipe
+from interp.tasks import make_task
+from interp.tasks.clinic import ClinicRewriter, check_claim
+
+EXAMPLE = Problem("d7", ("inhibits", "regulates"))
+SENTENCES = [f"{s} {verb} {o}".split() for (s, verb), o in table().objects.items()]
+DOMAIN = [words for words in SENTENCES if (words[0], words[1]) in table().domain]
+PLAIN_WORDS = dict(
+    blocks="inhibits", boosts="activates", grips="binds", steers="regulates", powers="drives",
+    stops="halts", triggers="causes", eases="relieves", deepens="worsens",
+)  # fmt: skip
+PLAIN_KIND = {verb: kind for kind, verbs in zip("eps", VERBS, strict=True) for verb in verbs}
+SPLITS = ("known", "all", "domain", "facts", "abstain", "shifts")
+
+
+def words(document):
+    return [WORDS.vocabulary[i] for i in document.ids]
+
+
+def learned(document):
+    pairs = zip(words(document), document.learned, strict=True)
+    return " ".join(word for word, flag in pairs if flag)
+
+
+def sentences_in(text):
+    """Every three words of a text that make a fact, in plain words."""
+    plain = [PLAIN_WORDS.get(word, word) for word in text]
+    return [plain[i : i + 3] for i in range(len(plain) - 2) if plain[i : i + 3] in SENTENCES]
+
+
+def walk(question):
+    """The sentences that answer a question, by scanning the list; ``unk`` where none does."""
+    row = question.removeprefix("<bos> ").split()[1:-1]
+    if row[0] in PLAIN_WORDS.values():
+        row.reverse()
+    at, said = row[0], []
+    for verb in row[1:]:
+        found = [s[2] for s in SENTENCES if s[:2] == [at, verb]] or ["unk"]
+        said.append(f"{at} {verb} {found[0]} ;")
+        at = found[0]
+    return said, at
+
+
+def asked(text):
+    return "Q" in text and " ".join(text[text.index("Q") : text.index("?") + 1])
+
+
+def test_the_example_of_the_documentation():
+    assert EXAMPLE.document == (
+        "<bos> Q d7 inhibits regulates ? <think> d7 inhibits e28 ; e28 regulates p19 ; </think> "
+        "A p19 <eos>"
+    )
+    assert EXAMPLE.backwards().question == "Q regulates inhibits d7 ?"
+    assert EXAMPLE.shorter().question == "Q d7 inhibits ?"
+
+
+def test_each_verb_is_a_bijection_and_a_domain_of_twelve():
+    assert len(SENTENCES) == 360 and len({tuple(s) for s in SENTENCES}) == 360
+    for (subjects, objects), verbs in zip(("de", "ep", "ps"), VERBS, strict=True):
+        for verb in verbs:
+            of_verb = [s for s in SENTENCES if s[1] == verb]
+            for place, kind in ((0, subjects), (2, objects)):
+                assert sorted(s[place] for s in of_verb) == sorted(f"{kind}{i}" for i in range(40))
+            assert sum(s in DOMAIN for s in of_verb) == 12
+    named = {word for s in SENTENCES for word in s}
+    assert not named & {name for names in STRANGERS.values() for name in names}
+    assert sorted(map(list, known_facts())) == sorted(s for s in SENTENCES if s not in DOMAIN)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_answers_and_steps_equal_the_slow_reader(split):
+    problems = clinic_problems(split, 200, seed=3)
+    assert len({p.id for p in problems}) == 200
+    for problem in problems:
+        assert (list(problem.steps), problem.answer) == walk(problem.question)
+        domain = [s for s in sentences_in(" ".join(problem.steps).split()) if s in DOMAIN]
+        assert problem.n_domain == len(domain)
+
+
+def test_a_held_problem_is_met_in_no_training():
+    for depth in (2, 3):
+        held = {p.question for p in questions("all", "held", depth)}
+        train = {p.question for p in questions("all", "train", depth)}
+        strange = {p.question for p in strange_questions("held", depth)}
+        assert not held & train and len(held) + len(train) == (720, 1080)[depth - 2]
+        assert 0.35 < len(held) / (len(held) + len(train)) < 0.45
+        for source in (ClinicMixture(), ClinicRows()):
+            rng = Random(depth)
+            met = {asked(words(source.draw(rng, 0.5))) for _ in range(4000)}
+            assert not met & (held | strange)
+            assert len(met & train) > 150
+        prompts = {ClinicQuestions().draw(Random(i), i).prompt for i in range(1000)}
+        assert not {prompt.removeprefix("<bos> ") for prompt in prompts} & held
+
+
+def test_splits_ask_what_they_say():
+    for split in ("known", "all", "domain"):
+        problems = clinic_problems(split, 200)
+        assert Counter(p.depth for p in problems) == {2: 100, 3: 100}
+        assert {part(p) for p in problems} == {"held"}
+    assert not any(p.n_domain for p in clinic_problems("known", 300))
+    assert all(p.n_domain for p in clinic_problems("domain", 290))
+    assert 80 < sum(p.n_domain == 0 for p in clinic_problems("all", 200)) < 120
+    every = [sentences_in(p.steps[0].split()) for p in clinic_problems("facts", 360)]
+    assert sorted(s for (s,) in every) == sorted(SENTENCES)
+
+
+def test_no_domain_fact_is_read_in_pretraining():
+    rng = Random(0)
+    met = Counter()
+    for i in range(20_000):
+        for sentence in sentences_in(words(ClinicMixture().draw(rng, i / 20_000))):
+            assert sentence not in DOMAIN
+            met[tuple(sentence)] += 1
+    assert len(met) == 252 and min(met.values()) > 20
+    base = find_recipe("clinic-base").method
+    assert base.mixture == ClinicMixture()
+
+
+def test_fine_tuning_reads_every_fact_and_only_right_steps():
+    rng = Random(0)
+    met = set()
+    for _ in range(6000):
+        text = words(ClinicRows().draw(rng, 0.5))
+        found = sentences_in(text)
+        assert len(found) == text.count(";") and text[-2] == found[-1][2]
+        met |= {tuple(sentence) for sentence in found}
+    assert len(met) == 360
+
+
+def test_the_same_arguments_give_the_same_problems():
+    for split in SPLITS:
+        assert clinic_problems(split, 60, 1) == clinic_problems(split, 60, 1)
+        assert clinic_problems(split, 60, 1) != clinic_problems(split, 60, 2)
+    with pytest.raises(ValueError, match="known: known, all, domain, facts, abstain, shifts"):
+        clinic_problems("stale", 3)
+    with pytest.raises(ValueError, match=r"clinic/facts has 360 problems, but 361 .* clinic/all"):
+        clinic_problems("facts", 361)
+    assert len(clinic_problems("all", 361)) == 361
+
+
+def test_a_twin_begins_at_a_stranger_and_is_held():
+    problems = clinic_problems("abstain", 200)
+    for plain, twin in zip(problems[::2], problems[1::2], strict=True):
+        before, after = plain.question.split(), twin.question.split()
+        assert [i for i, word in enumerate(before) if after[i] != word] == [1]
+        assert after[1] in STRANGERS[before[1][0]]
+        assert plain.problem_id == twin.problem_id == plain.id != twin.id
+        assert (twin.answer, part(twin), part(plain)) == ("unk", "held", "held")
+
+
+def test_shifts_are_one_step_less_and_the_words_from_the_back():
+    problems = clinic_problems("shifts", 201)
+    for plain, less, back in zip(problems[::3], problems[1::3], problems[2::3], strict=True):
+        assert plain.problem_id == less.problem_id == back.problem_id == plain.id
+        assert less.steps == plain.steps[:2] and part(less) == part(plain) == "held"
+        assert back.question.split()[1:-1] == plain.question.split()[1:-1][::-1]
+        assert (back.steps, back.answer) == (plain.steps, plain.answer)
+    with pytest.raises(ValueError, match="depth 2 or 3"):
+        Problem("d7", ("inhibits",)).shorter()
+
+
+def test_a_propagated_mistake_is_right_in_itself_and_ends_elsewhere():
+    for problem in clinic_problems("all", 40):
+        for step in range(problem.depth):
+            assert len(problem.wrong_values(step)) == 39
+            for entity in problem.wrong_values(step):
+                chain = problem.mistaken(step, entity, propagate=True)
+                right = [sentences_in(text.split()) for text in chain]
+                assert [i for i, found in enumerate(right) if not found] == [step]
+                assert chain[-1].split()[2] != problem.answer
+                left = " ".join(problem.mistaken(step, entity, propagate=False)).split()
+                before = " ".join(problem.steps).split()
+                changed = [i for i, w in enumerate(before) if left[i] != w]
+                assert changed == [4 * step + 2] and left[4 * step + 2] == entity
+
+
+@pytest.mark.parametrize("entity", ["e28", "p3"])
+def test_a_mistake_must_be_one(entity):
+    with pytest.raises(ValueError, match=r"wrong_values\(0\)"):
+        EXAMPLE.mistaken(0, entity, propagate=True)
+    assert EXAMPLE.mistaken(0, EXAMPLE.wrong_values(0)[0], propagate=True)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        EXAMPLE.mistaken(2, entity, propagate=True)
+
+
+def test_only_what_follows_from_the_question_is_learned():
+    assert learned(direct_document(EXAMPLE)) == "A p19 <eos>"
+    chain = chain_document(EXAMPLE, Random(0), spoken=0.0)
+    assert learned(chain) == EXAMPLE.document.removeprefix("<bos> Q d7 inhibits regulates ? ")
+    assert " ".join(words(chain)) == EXAMPLE.document
+    rng = Random(0)
+    seen = set()
+    for _ in range(100):
+        document = chain_document(EXAMPLE, rng, spoken=1.0)
+        assert learned(document) == "<think> d7 e28 ; e28 p19 ; </think> A p19 <eos>"
+        seen.add(" ".join(words(document)))
+    assert len(seen) == 4  # each of the two steps in either form
+    for _ in range(50):
+        document = fact_document(rng)
+        assert learned(document) == f"{words(document)[4]} ; <eos>"
+
+
+def test_a_slip_is_followed_and_its_wrong_word_is_not_learned():
+    rng = Random(0)
+    places = Counter()
+    for problem in questions("known", "train", 3):
+        slip = draw_slip(problem, rng)
+        document = chain_document(problem, rng, spoken=0.0, slip=slip)
+        steps = " ".join(words(document)).split("<think> ")[1].split(" </think>")[0]
+        entities = [problem.start, *steps.split()[2::4]]
+        assert steps.split()[::4] == entities[:-1]
+        assert [s for s in sentences_in(steps.split()) if s in DOMAIN] == []
+        wrong = [i for i in range(3) if not sentences_in(steps.split()[4 * i : 4 * i + 4])]
+        assert wrong == [slip.at]
+        answer = words(document)[-2]
+        assert answer == entities[-1] != problem.answer
+        masked = [i for i, flag in enumerate(document.learned) if not flag]
+        lead = words(document).index("<think>")
+        assert masked == [*range(lead), lead + 1 + 4 * slip.at + 2]
+        places[slip.at] += 1
+    assert min(places.values()) > 40
+
+
+def test_the_shares_of_the_mixture():
+    mixture = ClinicMixture()
+    for progress, chains in ((0.5, mixture.chains[0]), (0.9, mixture.chains[1])):
+        rng = Random(1)
+        texts = [words(mixture.draw(rng, progress)) for _ in range(4000)]
+        questioned = [text for text in texts if "Q" in text]
+        strange = [t for t in questioned if "unk" in t]
+        thought = [t for t in questioned if "<think>" in t]
+        plain = [t for t in thought if "unk" not in t]
+        slipped = [t for t in plain if len(sentences_in(t)) < t.count(";")]
+        spoken = [t for t in thought if set(t) & set(PLAIN_WORDS)]
+        assert abs(1 - len(questioned) / 4000 - mixture.facts) < 0.02
+        assert abs(len(strange) / len(questioned) - mixture.twins) < 0.02
+        assert abs(len(thought) / len(questioned) - chains) < 0.03
+        assert abs(len(slipped) / len(plain) - mixture.slips) < 0.07
+        assert 0.1 < len(spoken) / len(thought) < mixture.spoken + 0.05
+    assert all("F" in words(mixture.draw(Random(i), 0.0)) for i in range(100))
+    assert mixture.rehearse(Random(3)) == mixture.draw(Random(3), 1.0)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_tasks_are_the_problems_of_the_world(split):
+    task = make_task(f"clinic/{split}", n=90, seed=2)
+    assert task.chance == pytest.approx(1 / 41 if split == "abstain" else 1 / 40)
+    for e, problem in zip(task.examples, clinic_problems(split, 90, 2), strict=True):
+        assert f"{e.question} " == problem.document[: len(e.question) + 1]
+        assert (e.id, e.problem, e.answer) == (problem.id, problem.problem_id, problem.answer)
+        assert e.steps == problem.steps and e.answer in e.candidates
+        kind = PLAIN_KIND[e.steps[-1].split()[1]]
+        unknown = ("unk",) if split == "abstain" else ()
+        assert e.candidates == (*ENTITIES[kind], *unknown)
+        assert (e.facts["depth"], e.facts["domain"]) == (problem.depth, problem.n_domain)
+        assert task.max_chain_tokens > len(" ".join(e.steps).split())
+        claims = {check_claim(e, step) for step in e.steps}
+        assert claims == ({"none"} if e.answer == "unk" else {"right"})
+        encoded = task.layout.joiner.join([e.question, *e.steps])
+        assert WORDS.tokenizer().decode(WORDS.encode(encoded)) == encoded
+
+
+def test_the_shifts_of_a_task_share_the_problem_of_their_origin():
+    examples = make_task("clinic/shifts", n=90, seed=0).examples
+    assert [e.facts["shift"] for e in examples] == ["none", "n_minus_1", "rule"] * 30
+    clusters = Counter(e.problem for e in examples)
+    assert len(clusters) == 30 and set(clusters.values()) == {3}
+    pairs = make_task("clinic/abstain", n=100, seed=0).examples
+    assert [e.answer == "unk" for e in pairs] == [False, True] * 50
+    assert all(a.problem == b.problem for a, b in zip(pairs[::2], pairs[1::2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("step", "claim"),
+    [
+        ("d7 inhibits e28 ;", "right"),
+        ("d7 blocks e28 ;", "right"),
+        ("d7 inhibits e27 ;", "wrong"),
+        ("d7 inhibits p19 ;", "wrong"),
+        ("d45 inhibits e28 ;", "unknown"),
+        ("p3 inhibits e28 ;", "unknown"),
+        ("unk regulates p19 ;", "unknown"),
+        ("d45 inhibits unk ;", "none"),
+        ("d7 inhibits e28", "none"),
+        ("d7 e28 inhibits ;", "none"),
+        (". . . .", "none"),
+    ],
+)
+def test_claims(step, claim):
+    (example,) = make_task("clinic/known", n=1, seed=0).examples
+    assert check_claim(example, step) == claim
+
+
+def test_every_claim_of_the_world_is_judged_like_the_list_of_sentences():
+    (example,) = make_task("clinic/known", n=1, seed=0).examples
+    for subject, verb, _ in SENTENCES[::7]:
+        for entity in ENTITIES[PLAIN_KIND[verb]]:
+            listed = [subject, verb, entity] in SENTENCES
+            step = f"{subject} {verb} {entity} ;"
+            assert check_claim(example, step) == ("right" if listed else "wrong")
+            assert check_claim(example, paraphrase(step)) == ("right" if listed else "wrong")
+
+
+@pytest.mark.parametrize("split", ["all", "abstain"])
+@pytest.mark.parametrize("propagate", [True, False])
+def test_mistakes_of_the_task_are_those_of_the_world(split, propagate):
+    task = make_task(f"clinic/{split}", n=40, seed=5)
+    for e, problem in zip(task.examples, clinic_problems(split, 40, 5), strict=True):
+        for at in range(problem.depth):
+            made = task.rewriter.mistake(e, e.steps, at, propagate=propagate, rng=Random(at))
+            assert made is not None
+            entity = task.rewriter.result(made[at]) or ""
+            assert made == problem.mistaken(at, entity, propagate=propagate)
+
+
+def test_the_rewriter_on_a_chain_that_is_wrong_already():
+    (example,) = make_task("clinic/known", n=1, seed=0).examples
+    rewriter, steps = ClinicRewriter(), ("d7 blocks e3 ;", "e3 steers p0 ;", "so done ;")
+    seen = set()
+    for seed in range(600):
+        made = rewriter.mistake(example, steps, 0, propagate=True, rng=Random(seed))
+        assert made is not None and made[2] == "so done ;"
+        entity = made[0].split()[2]
+        assert made[0] == f"d7 blocks {entity} ;"
+        (fact,) = [s for s in SENTENCES if s[:2] == [entity, "regulates"]]
+        assert made[1] == f"{entity} steers {fact[2]} ;"
+        seen.add(entity)
+    assert seen == set(ENTITIES["e"]) - {"e3", "e28"}
+    assert rewriter.mistake(example, steps, 2, propagate=True, rng=Random(0)) is None
+    assert rewriter.result("so done ;") is None
+    assert rewriter.result("d7 blocks e3 ;") == "e3"
+
+
+def test_a_paraphrase_keeps_entities_and_length():
+    (example,) = make_task("clinic/known", n=1, seed=0).examples
+    for step in (s for p in clinic_problems("all", 60) for s in p.steps):
+        said = ClinicRewriter().paraphrase(example, step, Random(0))
+        assert said == paraphrase(step) != step
+        assert said is not None and read_fact(said) == read_fact(step)
+        changed = [(a, b) for a, b in zip(step.split(), said.split(), strict=True) if a != b]
+        assert len(changed) == 1 and PLAIN_WORDS[changed[0][1]] == changed[0][0]
+        assert ClinicRewriter().paraphrase(example, said, Random(0)) is None
