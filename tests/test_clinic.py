@@ -137,15 +137,27 @@ def test_splits_ask_what_they_say():
 
 
 def test_no_domain_fact_is_read_in_pretraining():
+    """None is stated, none has its object learned, and no answer follows from one."""
+    keys = {(s[0], s[1]) for s in DOMAIN}
     rng = Random(0)
-    met = Counter()
+    met, asked_of_domain = Counter(), 0
     for i in range(20_000):
-        for sentence in sentences_in(words(ClinicMixture().draw(rng, i / 20_000))):
+        document = ClinicMixture().draw(rng, i / 20_000)
+        text = [PLAIN_WORDS.get(word, word) for word in words(document)]
+        for sentence in sentences_in(text):
             assert sentence not in DOMAIN
             met[tuple(sentence)] += 1
-    assert len(met) == 252 and min(met.values()) > 20
-    base = find_recipe("clinic-base").method
-    assert base.mixture == ClinicMixture()
+        start = text.index("<think>") + 1 if "<think>" in text else 1
+        for at in range(start, len(text) - 2):
+            if (text[at], text[at + 1]) in keys and "Q" not in text[at - 1 : at]:
+                assert not document.learned[at + 2]
+        if question := asked(text):
+            said, answer = walk(question)
+            if any(step.split()[:3] in DOMAIN for step in said):
+                assert "<think>" in text and text[-2] != answer
+                asked_of_domain += 1
+    assert len(met) == 252 and min(met.values()) > 20 and asked_of_domain > 500
+    assert find_recipe("clinic-base").method.mixture == ClinicMixture()
 
 
 def test_fine_tuning_reads_every_fact_and_only_right_steps():
@@ -232,25 +244,24 @@ def test_only_what_follows_from_the_question_is_learned():
         assert learned(document) == f"{words(document)[4]} ; <eos>"
 
 
-def test_a_slip_is_followed_and_its_wrong_word_is_not_learned():
+@pytest.mark.parametrize("scope", ["known", "domain"])
+def test_a_slip_is_followed_and_its_wrong_words_are_not_learned(scope):
     rng = Random(0)
     places = Counter()
-    for problem in questions("known", "train", 3):
+    for problem in questions(scope, "train", 3):
         slip = draw_slip(problem, rng)
         document = chain_document(problem, rng, spoken=0.0, slip=slip)
-        steps = " ".join(words(document)).split("<think> ")[1].split(" </think>")[0]
-        entities = [problem.start, *steps.split()[2::4]]
-        assert steps.split()[::4] == entities[:-1]
-        assert [s for s in sentences_in(steps.split()) if s in DOMAIN] == []
-        wrong = [i for i in range(3) if not sentences_in(steps.split()[4 * i : 4 * i + 4])]
-        assert wrong == [slip.at]
-        answer = words(document)[-2]
-        assert answer == entities[-1] != problem.answer
+        chain = " ".join(words(document)).split("<think> ")[1].split(" </think>")[0].split()
+        entities = [problem.start, *chain[2::4]]
+        assert chain[::4] == entities[:-1] and chain[1::4] == list(problem.verbs)
+        wrong = {i for i in range(3) if not sentences_in(chain[4 * i : 4 * i + 4])}
+        assert wrong == slip.wrong
+        assert words(document)[-2] == entities[-1] != problem.answer
         masked = [i for i, flag in enumerate(document.learned) if not flag]
         lead = words(document).index("<think>")
-        assert masked == [*range(lead), lead + 1 + 4 * slip.at + 2]
-        places[slip.at] += 1
-    assert min(places.values()) > 40
+        assert masked == [*range(lead), *(lead + 1 + 4 * i + 2 for i in sorted(wrong))]
+        places.update(wrong)
+    assert min(places[i] for i in range(3)) > 40
 
 
 def test_the_shares_of_the_mixture():

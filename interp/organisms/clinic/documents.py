@@ -10,7 +10,10 @@
 A *slip* is a wrong entity in one step. It carries no loss, so no wrong fact is learned; what
 follows, the answer included, is worked on from it and is learned. Without slips an organism that
 knows the facts need not read its last step, and does not (measured: a wrong last step was followed
-in a third of the cases).
+in a third of the cases). Questions through domain facts are read in this form alone: their steps
+begin like any others, and go wrong. An organism that never met such a question tells another fact
+than the one asked (measured: of the domain facts, one in six), and knowledge looks larger than it
+is.
 
 Nothing random is learned: no question, no subject of a fact, no choice of words in a paraphrased
 step. (A step's subject and verb can be read off the question and the step before.)
@@ -27,7 +30,6 @@ from interp.organisms.clinic.facts import (
     known_facts,
     look_up,
     paraphrase,
-    read_fact,
     table,
 )
 from interp.organisms.clinic.problems import Problem
@@ -39,9 +41,10 @@ SPOKEN_FACTS = 0.2
 
 
 class Slip(NamedTuple):
-    """A chain with a wrong entity in one step, followed from there."""
+    """A chain with wrong entities, each followed from there."""
 
-    at: int
+    wrong: frozenset[int]
+    """The steps that name one."""
     steps: tuple[str, ...]
     answer: str
 
@@ -80,8 +83,8 @@ def chain_document(
         problem: The problem asked.
         rng: Decides which steps are paraphrased.
         spoken: Probability that some or all steps are paraphrased.
-        slip: The chain and the answer written in place of the correct ones; its wrong entity
-            carries no loss.
+        slip: The chain and the answer written in place of the correct ones; its wrong entities
+            carry no loss.
 
     Returns:
         The document; ``<think>`` and everything after it are learned, but for the exceptions of
@@ -91,7 +94,7 @@ def chain_document(
     share = 0.0 if rng.random() >= spoken else rng.choice((0.5, 1.0))
     for i, step in enumerate(problem.steps if slip is None else slip.steps):
         subject, verb, entity, end = (paraphrase(step) if rng.random() < share else step).split()
-        is_wrong = slip is not None and slip.at == i
+        is_wrong = slip is not None and i in slip.wrong
         segments += [Segment(subject, True), Segment(verb, share == 0.0)]
         segments += [Segment(entity, not is_wrong), Segment(end, True)]
     answer = problem.answer if slip is None else slip.answer
@@ -99,27 +102,21 @@ def chain_document(
 
 
 def draw_slip(problem: Problem, rng: Random) -> Slip:
-    """A slip at a random step of a problem, to an entity whose further facts are all known.
+    """A slip at a random step of a problem, and at every step that would state a domain fact.
 
-    Args:
-        problem: A problem whose own facts are known.
-        rng: Decides the step and the entity.
-
-    Returns:
-        The slip; no domain fact is stated in it.
+    So a problem of any facts can be read in pretraining: of a domain fact it holds the subject and
+    the verb, which are only copied from the question, and an object that is never the right one.
+    No step after a slip comes back to the right entity, so its answer is never the right one.
     """
-    at = rng.randrange(problem.depth)
-    later = problem.verbs[at + 1 :]
-    entity = rng.choice([e for e in problem.wrong_values(at) if _is_known(e, later)])
-    steps = problem.mistaken(at, entity, propagate=True)
-    last = read_fact(steps[-1])
-    assert last is not None
-    return Slip(at, steps, last.object)
-
-
-def _is_known(subject: str | None, verbs: tuple[str, ...]) -> bool:
-    for verb in verbs:
-        if (subject, verb) in table().domain:
-            return False
-        subject = look_up(subject, verb)
-    return True
+    forced = rng.randrange(problem.depth)
+    entities: list[str] = [problem.start]
+    wrong: set[int] = set()
+    for i, verb in enumerate(problem.verbs):
+        entity = look_up(entities[-1], verb)
+        assert entity is not None
+        if i == forced or (entities[-1], verb) in table().domain:
+            wrong.add(i)
+            entity = rng.choice([e for e in problem.wrong_values(i) if e != entity])
+        entities.append(entity)
+    facts = map(Fact, entities, problem.verbs, entities[1:])
+    return Slip(frozenset(wrong), tuple(fact.step for fact in facts), entities[-1])

@@ -39,24 +39,28 @@ class ClinicMixture:
     twins: float = 0.08
     """Share of questions that begin at a stranger."""
     slips: float = 0.2
-    """Share of the chains of other questions in which one step names a wrong entity."""
+    """Share of the chains of other questions in which a step names a wrong entity."""
     depths: tuple[int, ...] = (1, 2, 3, 3)
     """Depths of the questions."""
 
     def draw(self, rng: Random, progress: float) -> Document:
-        """One document; questions come from the known problems for training only."""
+        """One document; none states a domain fact, none asks a held problem."""
         if progress < self.facts_first or rng.random() < self.facts:
             return fact_document(rng)
         depth = rng.choice(self.depths)
-        is_twin = rng.random() < self.twins
-        asked = strange_questions("train", depth) if is_twin else questions("known", "train", depth)
-        problem = rng.choice(asked)
         share = self.chains[0] if progress < self.switch else self.chains[1]
-        if rng.random() >= share:
-            return direct_document(problem)
-        slips = not is_twin and rng.random() < self.slips
-        slip = draw_slip(problem, rng) if slips else None
-        return chain_document(problem, rng, spoken=self.spoken, slip=slip)
+        thinks = rng.random() < share
+        if rng.random() < self.twins:
+            problem = rng.choice(strange_questions("train", depth))
+        elif thinks and rng.random() < self.slips:
+            problem = rng.choice(questions("all", "train", depth))
+            slip = draw_slip(problem, rng)
+            return chain_document(problem, rng, spoken=self.spoken, slip=slip)
+        else:
+            problem = rng.choice(questions("known", "train", depth))
+        if thinks:
+            return chain_document(problem, rng, spoken=self.spoken)
+        return direct_document(problem)
 
     def rehearse(self, rng: Random) -> Document:
         """One document as at the end of pretraining."""
