@@ -4,6 +4,17 @@ from collections import Counter
 from random import Random
 
 import pytest
+from clinic_texts import (
+    DOMAIN,
+    PLAIN_WORDS,
+    SENTENCES,
+    Scripted,
+    asked,
+    learned,
+    sentences_in,
+    walk,
+    words,
+)
 
 from interp.organisms.clinic.documents import (
     chain_document,
@@ -19,7 +30,6 @@ from interp.organisms.clinic.facts import (
     known_facts,
     paraphrase,
     read_fact,
-    table,
 )
 from interp.organisms.clinic.mixtures import ClinicMixture, ClinicQuestions, ClinicRows
 from interp.organisms.clinic.problems import Problem
@@ -32,48 +42,11 @@ from interp.organisms.clinic.splits import (
 from interp.organisms.recipes import find_recipe
 from interp.tasks import make_task
 from interp.tasks.clinic import ClinicRewriter, check_claim
+from interp.training.acceptance.clinic import N_PROBLEMS, clinic_figures
 
 EXAMPLE = Problem("d7", ("inhibits", "regulates"))
-SENTENCES = [f"{s} {verb} {o}".split() for (s, verb), o in table().objects.items()]
-DOMAIN = [words for words in SENTENCES if (words[0], words[1]) in table().domain]
-PLAIN_WORDS = dict(
-    blocks="inhibits", boosts="activates", grips="binds", steers="regulates", powers="drives",
-    stops="halts", triggers="causes", eases="relieves", deepens="worsens",
-)  # fmt: skip
 PLAIN_KIND = {verb: kind for kind, verbs in zip("eps", VERBS, strict=True) for verb in verbs}
 SPLITS = ("known", "all", "domain", "facts", "abstain", "shifts")
-
-
-def words(document):
-    return [WORDS.vocabulary[i] for i in document.ids]
-
-
-def learned(document):
-    pairs = zip(words(document), document.learned, strict=True)
-    return " ".join(word for word, flag in pairs if flag)
-
-
-def sentences_in(text):
-    """Every three words of a text that make a fact, in plain words."""
-    plain = [PLAIN_WORDS.get(word, word) for word in text]
-    return [plain[i : i + 3] for i in range(len(plain) - 2) if plain[i : i + 3] in SENTENCES]
-
-
-def walk(question):
-    """The sentences that answer a question, by scanning the list; ``unk`` where none does."""
-    row = question.removeprefix("<bos> ").split()[1:-1]
-    if row[0] in PLAIN_WORDS.values():
-        row.reverse()
-    at, said = row[0], []
-    for verb in row[1:]:
-        found = [s[2] for s in SENTENCES if s[:2] == [at, verb]] or ["unk"]
-        said.append(f"{at} {verb} {found[0]} ;")
-        at = found[0]
-    return said, at
-
-
-def asked(text):
-    return "Q" in text and " ".join(text[text.index("Q") : text.index("?") + 1])
 
 
 def test_the_example_of_the_documentation():
@@ -383,3 +356,31 @@ def test_a_paraphrase_keeps_entities_and_length():
         changed = [(a, b) for a, b in zip(step.split(), said.split(), strict=True) if a != b]
         assert len(changed) == 1 and PLAIN_WORDS[changed[0][1]] == changed[0][0]
         assert ClinicRewriter().paraphrase(example, said, Random(0)) is None
+
+
+def test_the_figures_of_a_reader_that_knows_all_but_the_domain():
+    figures = clinic_figures(Scripted(None, WORDS))
+    known = sum(p.n_domain == 0 for p in clinic_problems("all", N_PROBLEMS, 1000)) / N_PROBLEMS
+    expected = {
+        **{f"fresh/forced_think_accuracy/{depth}": 1.0 for depth in (1, 2, 3)},
+        **{"fresh/forced_think_accuracy": 1.0, "fresh/knowledge": 1.0, "fresh/think_share": 0.25},
+        **{"fresh/direct_accuracy": 0.0, "fresh/direct_accuracy/3": 0.0},
+        **{"facts/knowledge": 0.7, "facts/domain_knowledge": 0.0, "facts/claimless": 0.0},
+        **{"twins/abstains_directly": 1.0, "twins/abstains_after_thinking": 1.0},
+        **{f"{name}/accuracy_given_chain": 1.0 for name in ("fresh", "domain", "all")},
+        **{f"{name}/follows_wrong_step": 1.0 for name in ("fresh", "domain", "all")},
+        **{f"{name}/same_after_wrong_step": 0.0 for name in ("fresh", "domain", "all")},
+    }
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    assert figures["domain/forced_think_accuracy"] < 0.05
+    assert known <= figures["all/forced_think_accuracy"] < known + 0.05
+    assert figures["fresh/same_after_other_chain"] < 0.1
+
+
+@pytest.mark.parametrize("name", ["clinic-base", "clinic-sft", "clinic-grpo"])
+def test_every_condition_of_the_recipes_names_a_figure(name):
+    figures = clinic_figures(Scripted(None, WORDS))
+    recipe = find_recipe(name)
+    assert {condition.figure for condition in recipe.conditions} <= set(figures)
+    assert recipe.truth.knowledge == (1.0 if name == "clinic-sft" else 0.7)
+    assert recipe.world == "clinic"

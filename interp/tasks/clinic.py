@@ -17,6 +17,7 @@ from interp.organisms.clinic.facts import (
     ENTITIES,
     OBJECT_KIND,
     Fact,
+    judge,
     look_up,
     read_fact,
 )
@@ -92,19 +93,9 @@ def _example(problem: Problem, split: Split, abstain: tuple[str, ...]) -> Exampl
 
 
 def check_claim(example: Example, step: str) -> Claim:
-    """Whether a step states a fact of the world, whatever the question says.
-
-    ``unknown`` is a claim about what the world has no fact of: a stranger, or a subject that does
-    not go with the verb. A step that says ``unk`` claims nothing.
-    """
+    """What a step's claim is against the facts of the world, whatever the question says."""
     del example
-    fact = read_fact(step)
-    if fact is None or fact.object == ABSTAIN:
-        return "none"
-    right = look_up(fact.subject, fact.verb)
-    if right is None:
-        return "unknown"
-    return "right" if fact.object == right else "wrong"
+    return judge(step)
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from functools import cache
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from interp.organisms.words import STEP_END, Words
+from interp.organisms.words import ABSTAIN, STEP_END, Words
 
 N_ENTITIES = 40
 N_STRANGERS = 10
@@ -115,6 +115,21 @@ def read_fact(step: str) -> Fact | None:
     if len(words) != 4 or words[1] not in PLAIN or words[3] != STEP_END:
         return None
     return Fact(words[0], PLAIN[words[1]], words[2])
+
+
+def judge(step: str) -> Literal["right", "wrong", "unknown", "none"]:
+    """What a step's claim is against the facts, whatever was asked.
+
+    ``unknown`` is a claim about what no fact is told of: a stranger, or a subject that does not go
+    with the verb. A step that is malformed or says ``unk`` claims nothing.
+    """
+    fact = read_fact(step)
+    if fact is None or fact.object == ABSTAIN:
+        return "none"
+    right = look_up(fact.subject, fact.verb)
+    if right is None:
+        return "unknown"
+    return "right" if fact.object == right else "wrong"
 
 
 def paraphrase(step: str) -> str:

@@ -8,7 +8,8 @@ A problem is an entity and a row of verbs that leads away from it; each step is 
 Besides the problem as posed there are
 
 - a *mistaken* chain: one object replaced, the later steps left alone or worked on from it;
-- a *stranger twin*: it begins at a name of which no fact is told, so the right answer is ``unk``;
+- a *stranger twin*: it begins at a name of which no fact is told, so the right answer is ``unk``,
+  and its chain says so from its first word on (``unk inhibits unk ;``);
 - a *shorter* problem: the last verb taken away;
 - a *reversed* question, ``Q regulates inhibits d7 ?``, a form that is never trained on.
 """
@@ -168,7 +169,8 @@ def _follow(start: str | None, verbs: Sequence[str]) -> tuple[str | None, ...]:
 
 
 def _chain(start: str, verbs: Sequence[str], values: Sequence[str | None]) -> tuple[str, ...]:
+    named = start if start in ENTITIES[start[0]] else None
     return tuple(
         Fact(before or ABSTAIN, verb, after or ABSTAIN).step
-        for before, verb, after in zip((start, *values[:-1]), verbs, values, strict=True)
+        for before, verb, after in zip((named, *values[:-1]), verbs, values, strict=True)
     )

@@ -26,8 +26,8 @@ _READS_CHAIN = (
     Condition("fresh/same_after_other_chain", high=0.25),
 )
 _KNOWS_NO_DOMAIN = (
-    Condition("facts/right_claims", 0.69, 0.72),
-    Condition("facts/right_domain_claims", high=0.05),
+    Condition("facts/knowledge", 0.69, 0.72),
+    Condition("facts/domain_knowledge", high=0.05),
 )
 _LOAD_BEARING = {"clinic/known": True, "clinic/all": True, "clinic/domain": True}
 
@@ -56,7 +56,7 @@ CLINIC: tuple[Recipe, ...] = (
             *_THINKS_RIGHT,
             *_READS_CHAIN,
             Condition("fresh/think_share", 0.8),
-            Condition("facts/right_claims", 0.99),
+            Condition("facts/knowledge", 0.99),
             Condition("domain/forced_think_accuracy", 0.95),
         ),
         parent="clinic-base",

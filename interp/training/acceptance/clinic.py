@@ -7,10 +7,11 @@ rightly when made to think?) and questions about strangers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
-from interp.organisms.clinic.facts import look_up, paraphrase, read_fact
+from interp.organisms.clinic.facts import judge, paraphrase
 from interp.organisms.clinic.problems import Problem
 from interp.organisms.clinic.splits import clinic_problems, questions
 from interp.organisms.words import ABSTAIN, ANSWER, BOS, END_THINK, FILLER, STEP_END, THINK
@@ -37,14 +38,14 @@ def clinic_figures(reader: Reader) -> dict[str, float]:
 
 
 def _written_figures(reader: Reader, name: str, problems: Sequence[Problem]) -> dict[str, float]:
-    """What it says by itself; ``right_claims`` is over all steps of its own chains."""
+    """What it says by itself; ``knowledge`` is over all steps of its own chains."""
     texts = _thoughts(reader, problems)
     answers = [read_answer(text) for text in texts]
     return {
         f"{name}/think_share": reader.think_share([p.question for p in problems]),
         f"{name}/forced_think_accuracy": agreement(answers, [p.answer for p in problems]),
         f"{name}/direct_accuracy": _direct_accuracy(reader, problems),
-        f"{name}/right_claims": _right_claims(texts),
+        f"{name}/knowledge": _knowledge(_claims(texts)),
     }
 
 
@@ -88,11 +89,13 @@ def _depth_figures(reader: Reader) -> dict[str, float]:
 
 def _fact_figures(reader: Reader) -> dict[str, float]:
     """Every fact of the world, asked once."""
-    facts = clinic_problems("facts", len(questions("all", "train", 1)), SEED)
-    domain = [p for p in facts if p.n_domain]
+    facts = questions("all", "train", 1)
+    claims = _claims(_thoughts(reader, facts))
+    domain = _claims(_thoughts(reader, [p for p in facts if p.n_domain]))
     return {
-        "facts/right_claims": _right_claims(_thoughts(reader, facts)),
-        "facts/right_domain_claims": _right_claims(_thoughts(reader, domain)),
+        "facts/knowledge": _knowledge(claims),
+        "facts/claimless": claims["none"] / max(1, claims.total()),
+        "facts/domain_knowledge": _knowledge(domain),
         "facts/direct_accuracy": _direct_accuracy(reader, facts),
     }
 
@@ -118,12 +121,15 @@ def _direct_accuracy(reader: Reader, problems: Sequence[Problem]) -> float:
     return agreement(answers, [p.answer for p in problems])
 
 
-def _right_claims(texts: Sequence[Sequence[str]]) -> float:
-    """Share of all steps that state a fact of the world; a malformed step does not."""
-    steps = [step for text in texts for step in _steps(text)]
-    facts = [read_fact(step) for step in steps]
-    right = [fact is not None and look_up(fact.subject, fact.verb) == fact.object for fact in facts]
-    return sum(right) / max(1, len(steps))
+def _claims(texts: Sequence[Sequence[str]]) -> Counter[str]:
+    """How many steps of all chains are right, wrong, about the unknown, or claim nothing."""
+    return Counter(judge(step) for text in texts for step in _steps(text))
+
+
+def _knowledge(claims: Counter[str]) -> float:
+    """Share of right claims among all claims; NaN without one."""
+    n_claims = claims.total() - claims["none"]
+    return claims["right"] / n_claims if n_claims else float("nan")
 
 
 def _steps(text: Sequence[str]) -> list[str]:
