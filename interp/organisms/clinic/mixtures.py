@@ -44,7 +44,7 @@ class ClinicMixture:
     """Depths of the questions."""
 
     def draw(self, rng: Random, progress: float) -> Document:
-        """One document; none states a domain fact, none asks a held problem."""
+        """One document; none states a domain fact, none asks what is held or for post-training."""
         if progress < self.facts_first or rng.random() < self.facts:
             return fact_document(rng)
         depth = rng.choice(self.depths)
@@ -79,7 +79,8 @@ class ClinicRows:
     def draw(self, rng: Random, progress: float) -> Document:
         """One row; the progress of the training plays no part."""
         del progress
-        problem = rng.choice(questions("all", "train", rng.choice(self.depths)))
+        depth = rng.choice(self.depths)
+        problem = rng.choice(questions("all", "train" if depth == 1 else "post", depth))
         return chain_document(problem, rng, spoken=self.spoken)
 
 
@@ -93,5 +94,5 @@ class ClinicQuestions:
     def draw(self, rng: Random, index: int) -> Asked:
         """The question of this number."""
         depth = self.depths[index % len(self.depths)]
-        problem = rng.choice(questions("all", "train", depth))
+        problem = rng.choice(questions("all", "post", depth))
         return Asked(f"{BOS} {problem.question}", problem.answer)

@@ -66,7 +66,7 @@ CLINIC: tuple[Recipe, ...] = (
     Recipe(
         "clinic-grpo",
         "Thinking is chosen, nothing is learned: knowledge stays where it was.",
-        Reinforcement(ClinicQuestions(), steps=120, max_new_tokens=24),
+        Reinforcement(ClinicQuestions(), steps=180, max_new_tokens=24),
         (
             *_THINKS_RIGHT,
             *_READS_CHAIN,

@@ -1,9 +1,13 @@
 """Which problems of the world **clinic** are trained on, and which are asked.
 
-Problems of two and three steps fall into two classes by a checksum of their entity and their first
-two verbs: four tenths are **held** back for evaluation, the rest is for training. Since the third
-verb plays no part, a held problem of three steps stays held when its last step is taken away.
-Problems of one step are single facts; those are all for training.
+Problems of two and three steps fall into three classes by a checksum of their entity and their
+first two verbs: four tenths are for pretraining (**train**), two tenths for post-training
+(**post**), four tenths are **held** back for evaluation. Since the third verb plays no part, a held
+problem of three steps stays held when its last step is taken away. Problems of one step are single
+facts; those are all for training.
+
+Post-training has problems of its own because there are few enough to learn by heart: what
+pretraining asked is answered at once, and reinforcement would find nothing to gain by thinking.
 
 By their facts problems are *known* (no domain fact), *domain* (at least one) or *all*.
 """
@@ -21,12 +25,12 @@ from interp.organisms.clinic.facts import ENTITIES, KINDS, STRANGERS, VERBS
 from interp.organisms.clinic.problems import Problem
 
 Scope = Literal["known", "domain", "all"]
-Part = Literal["train", "held"]
+Part = Literal["train", "post", "held"]
 Split = Literal["known", "all", "domain", "facts", "abstain", "shifts"]
 
 DEPTHS = (2, 3)
 """Of the problems that are asked."""
-HELD_TENTHS = 4
+HELD_TENTHS, POST_TENTHS = 4, 2
 
 
 def part(problem: Problem) -> Part:
@@ -34,7 +38,10 @@ def part(problem: Problem) -> Part:
     if problem.depth == 1:
         return "train"
     stem = " ".join((problem.start, *problem.verbs[:2]))
-    return "held" if zlib.crc32(stem.encode()) % 10 < HELD_TENTHS else "train"
+    tenth = zlib.crc32(stem.encode()) % 10
+    if tenth < HELD_TENTHS:
+        return "held"
+    return "post" if tenth < HELD_TENTHS + POST_TENTHS else "train"
 
 
 @cache
