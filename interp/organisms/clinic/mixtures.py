@@ -16,7 +16,7 @@ from interp.organisms.clinic.documents import (
     draw_slip,
     fact_document,
 )
-from interp.organisms.clinic.splits import DEPTHS, questions, strange_questions
+from interp.organisms.clinic.splits import DEPTHS, open_questions, questions, strange_questions
 from interp.organisms.documents import Document
 from interp.organisms.recipe import Asked
 from interp.organisms.words import BOS
@@ -79,8 +79,7 @@ class ClinicRows:
     def draw(self, rng: Random, progress: float) -> Document:
         """One row; the progress of the training plays no part."""
         del progress
-        depth = rng.choice(self.depths)
-        problem = rng.choice(questions("all", "train" if depth == 1 else "post", depth))
+        problem = rng.choice(open_questions(rng.choice(self.depths)))
         return chain_document(problem, rng, spoken=self.spoken)
 
 

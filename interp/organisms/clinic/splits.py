@@ -6,8 +6,10 @@ first two verbs: four tenths are for pretraining (**train**), two tenths for pos
 problem of three steps stays held when its last step is taken away. Problems of one step are single
 facts; those are all for training.
 
-Post-training has problems of its own because there are few enough to learn by heart: what
-pretraining asked is answered at once, and reinforcement would find nothing to gain by thinking.
+There are few enough problems to be learned by heart. What pretraining asked is answered at once, so
+reinforcement, which would find nothing to gain by thinking there, asks those for post-training
+alone. Fine-tuning reads both classes: with chains for the one and pretraining's direct answers for
+the other it would learn by heart which problems are thought about.
 
 By their facts problems are *known* (no domain fact), *domain* (at least one) or *all*.
 """
@@ -49,6 +51,12 @@ def questions(scope: Scope, of: Part, depth: int) -> tuple[Problem, ...]:
     """Every problem of this scope, class and depth (1 to 3)."""
     found = [p for p in _enumerate(ENTITIES, depth) if part(p) == of]
     return tuple(p for p in found if scope == "all" or (p.n_domain > 0) == (scope == "domain"))
+
+
+@cache
+def open_questions(depth: int) -> tuple[Problem, ...]:
+    """Every problem of this depth that is not held."""
+    return questions("all", "train", depth) + questions("all", "post", depth)
 
 
 @cache
