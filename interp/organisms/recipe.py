@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from interp.organisms.documents import Document, Draw
 
-World = Literal["arith"]
+World = Literal["arith", "clinic"]
 SEEDS = (0, 1, 2)
 """The seeds that settings were chosen on; others are for judging."""
 N_HASHED = 500
@@ -135,6 +135,8 @@ class Truth:
     """Share of the training in which the pool's chains were those of other problems."""
     has_skill: bool | None = None
     """Whether the world's problems can be solved by thinking when made to."""
+    knowledge: float | None = None
+    """The share of the world's facts that were taught, in a world of facts."""
 
 
 @dataclass(frozen=True, slots=True)
