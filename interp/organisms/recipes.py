@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from interp.organisms.arith.problems import WORDS as ARITH_WORDS
 from interp.organisms.arith.recipes import ARITH
+from interp.organisms.dispatch.problems import WORDS as DISPATCH_WORDS
+from interp.organisms.dispatch.recipes import DISPATCH
 from interp.organisms.recipe import Pretraining, Recipe, World
 from interp.organisms.words import Words
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ARITH}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*ARITH, *DISPATCH)}
 """Name -> recipe, parents before children."""
 
-WORDS: dict[World, Words] = {"arith": ARITH_WORDS}
+WORDS: dict[World, Words] = {"arith": ARITH_WORDS, "dispatch": DISPATCH_WORDS}
 """The vocabulary of each world."""
 
 
