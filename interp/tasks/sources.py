@@ -9,6 +9,8 @@ from typing import get_args
 
 from interp.organisms.arith.splits import Split
 from interp.tasks.arith import arith_task
+from interp.tasks.dispatch import Split as DispatchSplit
+from interp.tasks.dispatch import dispatch_task
 from interp.tasks.gsm8k import gsm8k_task
 from interp.tasks.sums import sums_task
 from interp.tasks.task import Task
@@ -19,7 +21,8 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
 
     Args:
         name: ``arith/pool``, ``arith/fresh``, ``arith/cued``, ``arith/uncued``, ``arith/twins``,
-            ``arith/single``, ``sums``, ``sums/two`` or ``gsm8k``.
+            ``arith/single``, ``dispatch/plain``, ``dispatch/abstain``, ``dispatch/shifts``,
+            ``sums``, ``sums/two`` or ``gsm8k``.
         n: How many examples.
         seed: Which ones; equal arguments give equal tasks.
         data: Folder of data sets, for tasks that read one (gsm8k).
@@ -42,6 +45,9 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
 def _sources(data: Path | None) -> dict[str, Callable[..., Task]]:
     sources: dict[str, Callable[..., Task]] = {
         f"arith/{split}": partial(arith_task, split) for split in get_args(Split)
+    }
+    sources |= {
+        f"dispatch/{split}": partial(dispatch_task, split) for split in get_args(DispatchSplit)
     }
     sources["sums"] = partial(sums_task, 3)
     sources["sums/two"] = partial(sums_task, 2)
