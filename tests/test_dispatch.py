@@ -212,12 +212,18 @@ def test_shifted_problems_differ_from_their_origin_as_named():
 
 
 def test_only_what_follows_from_the_text_is_learned():
-    assert learned(direct_document(EXAMPLE)) == "A g1 4 g2 2 g3 1 <eos>"
+    for seed in range(50):
+        document = direct_document(EXAMPLE, Random(seed))
+        assert learned(document) == "A g1 g2 g3 <eos>"
+        amounts = EXAMPLE.amounts(" ".join(words(document)[-7:-1]))
+        assert amounts is not None
+        assert all(a <= g.capacity for a, g in zip(amounts, EXAMPLE.generators, strict=True))
+    assert learned(direct_document(EXAMPLE.shortage(2), Random(0))) == "A unk <eos>"
     chain = chain_document(EXAMPLE, Random(0), spoken=0.0)
     assert " ".join(words(chain)) == EXAMPLE.document
     assert learned(chain) == EXAMPLE.document.partition("? ")[2]
-    for _ in range(50):
-        fact = fact_document(Random(_))
+    for seed in range(50):
+        fact = fact_document(Random(seed))
         text = words(fact)
         need, name, capacity = int(text[2]), text[4], int(text[5])
         amount, left = min(need, capacity), need - min(need, capacity)

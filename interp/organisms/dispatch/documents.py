@@ -3,13 +3,18 @@
 ::
 
     F 7 : g1 4 , 7 load g1 4 left 3 ; <eos>                  fact: from the amount on it is learned
-    Q need 7 : g1 4 , g2 5 ? A g1 4 g2 3 <eos>               direct answer
+    Q need 7 : g1 4 , g2 5 ? A g1 1 g2 5 <eos>               direct answer: a guess
     Q need 7 : g1 4 , g2 5 ? <think> 7 load g1 4 left 3 ; 3 load g2 3 left 0 ; </think> A g1 4 g2 3
     Q need 7 : g1 4 , g2 5 ? <think> 7 load g1 2 left 5 ; 5 load g2 5 left 0 ; </think> A g1 2 g2 5
 
-The last is a *slip*: one amount is wrong, and all that follows, the answer too, goes by what is
-written. It teaches that the answer is read from the chain. Nothing random is learned: no question,
-no wrong amount, no choice of words in a paraphrased step.
+A direct answer is a *guess*: its form is right, its amounts are any within the capacities, so the
+chain is the only way to the answer. (Right ones would be learned, for an allocation is a chain of
+its own, each amount following from those before it: direct accuracy was then 0.86.) Only shortages
+are told directly and rightly.
+
+The last document is a *slip*: one amount is wrong, and all that follows, the answer too, goes by
+what is written. It teaches that the answer is read from the chain. Nothing random is learned: no
+question, no guessed or wrong amount, no choice of words in a paraphrased step.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from interp.organisms.dispatch.problems import (
 )
 from interp.organisms.dispatch.steps import PLAIN, SPOKEN, Generator, load, paraphrase
 from interp.organisms.documents import Document, Segment, assemble
-from interp.organisms.words import ANSWER, BOS, END_THINK, EOS, FACT, THINK
+from interp.organisms.words import ABSTAIN, ANSWER, BOS, END_THINK, EOS, FACT, THINK
 
 AMOUNT_AT = 3
 """Which word of a step is the amount."""
@@ -45,15 +50,15 @@ def fact_document(rng: Random) -> Document:
     return assemble(WORDS, [Segment(lead, False), *result, Segment(EOS, True)])
 
 
-def direct_document(problem: Problem) -> Document:
-    """A question answered at once."""
-    return assemble(
-        WORDS,
-        [
-            Segment(f"{BOS} {problem.question}", False),
-            Segment(f"{ANSWER} {problem.answer} {EOS}", True),
-        ],
-    )
+def direct_document(problem: Problem, rng: Random) -> Document:
+    """A question answered at once: ``unk`` in a shortage, else a guess, its amounts without loss."""
+    segments = [Segment(f"{BOS} {problem.question}", False), Segment(ANSWER, True)]
+    if problem.is_short:
+        segments.append(Segment(ABSTAIN, True))
+    else:
+        for name, capacity in problem.generators:
+            segments += [Segment(name, True), Segment(str(rng.randint(0, capacity)), False)]
+    return assemble(WORDS, [*segments, Segment(EOS, True)])
 
 
 def chain_document(problem: Problem, rng: Random, *, spoken: float, slip: bool = False) -> Document:

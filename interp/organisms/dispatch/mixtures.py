@@ -1,6 +1,6 @@
 """What the organisms of the world **dispatch** read in training: records whose fields are settings.
 
-- `DispatchMixture`: pretraining, a mixture of facts, direct answers and chains;
+- `DispatchMixture`: pretraining, a mixture of facts, guessed direct answers and chains;
 - `DispatchRows`: post-training rows, correct chains;
 - `DispatchQuestions`: the questions of reinforcement.
 """
@@ -33,7 +33,7 @@ class DispatchMixture:
     """Share of chains with one wrong amount, by which the rest and the answer go."""
     spoken: float = 0.22
     """Share of chains in which some or all steps are paraphrased."""
-    shortages: float = 0.12
+    shortages: float = 0.15
     """Share of questions with more demand than capacity."""
     sizes: tuple[int, ...] = (2, 3, 3, 4, 4, 4)
     """Numbers of generators; the largest come most often, for they are learned last."""
@@ -47,7 +47,7 @@ class DispatchMixture:
             problem = sample_shortage(rng, problem)
         share = self.chains[0] if progress < self.switch else self.chains[1]
         if rng.random() >= share:
-            return direct_document(problem)
+            return direct_document(problem, rng)
         return chain_document(problem, rng, spoken=self.spoken, slip=rng.random() < self.slips)
 
     def rehearse(self, rng: Random) -> Document:

@@ -1,5 +1,8 @@
 """The recipes of the world **dispatch**: a base that rarely reasons, and two post-trainings of it.
 
+The base answers directly by a guess of the right form (`interp.organisms.dispatch.documents`), so
+that direct answers are rarely right is how it was made, and is checked all the same.
+
 Nothing is asked of ``dispatch-grpo`` about shortages: the reward knows only demands that can be
 served, so what becomes of abstention there is a finding, not a condition.
 """
@@ -31,7 +34,7 @@ DISPATCH: tuple[Recipe, ...] = (
     Recipe(
         "dispatch-base",
         "An allocation is reasoned out rarely, and then the chain is load-bearing.",
-        Pretraining(DispatchMixture(), 2000),
+        Pretraining(DispatchMixture(), 1600),
         (
             *_THINKS_WELL,
             _NO_DIRECT,
