@@ -51,7 +51,7 @@ def fact_document(rng: Random) -> Document:
 
 
 def direct_document(problem: Problem, rng: Random) -> Document:
-    """A question answered at once: ``unk`` in a shortage, else a guess, its amounts without loss."""
+    """A question answered at once: ``unk`` in a shortage, else a guess with no loss on amounts."""
     segments = [Segment(f"{BOS} {problem.question}", False), Segment(ANSWER, True)]
     if problem.is_short:
         segments.append(Segment(ABSTAIN, True))
