@@ -8,13 +8,14 @@
     Q need 7 : g1 4 , g2 5 ? <think> 7 load g1 2 left 5 ; 5 load g2 5 left 0 ; </think> A g1 2 g2 5
 
 A direct answer is a *guess*: its form is right, its amounts are any within the capacities, so the
-chain is the only way to the answer. (Right ones would be learned, for an allocation is a chain of
-its own, each amount following from those before it: direct accuracy was then 0.86.) Only shortages
-are told directly and rightly.
+chain is the only way to the answer, and guessing right has the chance that the problem states.
+(Right ones would be learned, for an allocation is a chain of its own, each amount following from
+those before it: direct accuracy was then 0.86.) Only shortages are told directly and rightly.
 
 The last document is a *slip*: one amount is wrong, and all that follows, the answer too, goes by
-what is written. It teaches that the answer is read from the chain. Nothing random is learned: no
-question, no guessed or wrong amount, no choice of words in a paraphrased step.
+what is written. It teaches that the answer is read from the chain. Nothing random is learned but
+the guesses, so that their form is kept: no question, no wrong amount, no choice of words in a
+paraphrased step.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _WORDING = frozenset((*SPOKEN, *PLAIN))
 def fact_document(rng: Random) -> Document:
     """One single step by itself; a fifth of them in other words."""
     generator = Generator(rng.choice(NAMES), rng.randint(1, LARGEST_CAPACITY))
-    need = rng.choice((rng.randint(0, LARGEST_CAPACITY + 2), rng.randint(0, LARGEST_NUMBER - 4)))
+    need = rng.choice((rng.randint(0, LARGEST_CAPACITY + 2), rng.randint(0, LARGEST_NUMBER)))
     step = load(need, generator.name, generator.share(need)).text
     words = (paraphrase(step) if rng.random() < 0.2 else step).split()
     given = f"{BOS} {FACT} {need} : {generator.name} {generator.capacity} ,"
@@ -51,14 +52,13 @@ def fact_document(rng: Random) -> Document:
 
 
 def direct_document(problem: Problem, rng: Random) -> Document:
-    """A question answered at once: ``unk`` in a shortage, else a guess with no loss on amounts."""
-    segments = [Segment(f"{BOS} {problem.question}", False), Segment(ANSWER, True)]
-    if problem.is_short:
-        segments.append(Segment(ABSTAIN, True))
-    else:
-        for name, capacity in problem.generators:
-            segments += [Segment(name, True), Segment(str(rng.randint(0, capacity)), False)]
-    return assemble(WORDS, [*segments, Segment(EOS, True)])
+    """A question answered at once: ``unk`` in a shortage, else a guess within the capacities."""
+    guess = " ".join(f"{name} {rng.randint(0, most)}" for name, most in problem.generators)
+    answer = ABSTAIN if problem.is_short else guess
+    return assemble(
+        WORDS,
+        [Segment(f"{BOS} {problem.question}", False), Segment(f"{ANSWER} {answer} {EOS}", True)],
+    )
 
 
 def chain_document(problem: Problem, rng: Random, *, spoken: float, slip: bool = False) -> Document:

@@ -27,13 +27,13 @@ class DispatchMixture:
     """Part of the training in which there is nothing but facts."""
     chains: tuple[float, float] = (0.75, 0.1)
     """Share of the other documents that think: early, late."""
-    switch: float = 0.7
+    switch: float = 0.6
     """Part of the training after which the late share holds."""
     slips: float = 0.25
     """Share of chains with one wrong amount, by which the rest and the answer go."""
     spoken: float = 0.22
     """Share of chains in which some or all steps are paraphrased."""
-    shortages: float = 0.15
+    shortages: float = 0.3
     """Share of questions with more demand than capacity."""
     sizes: tuple[int, ...] = (2, 3, 3, 4, 4, 4)
     """Numbers of generators; the largest come most often, for they are learned last."""

@@ -34,7 +34,7 @@ DISPATCH: tuple[Recipe, ...] = (
     Recipe(
         "dispatch-base",
         "An allocation is reasoned out rarely, and then the chain is load-bearing.",
-        Pretraining(DispatchMixture(), 1600),
+        Pretraining(DispatchMixture(), 1800),
         (
             *_THINKS_WELL,
             _NO_DIRECT,

@@ -20,7 +20,7 @@ from interp.organisms.dispatch.steps import Generator
 
 SIZES = (2, 3, 4)
 """Numbers of generators that are trained on."""
-LARGEST_SHORTAGE = 6
+LARGEST_SHORTAGE = 8
 
 Partition = Literal["fresh", "train"]
 
@@ -50,7 +50,7 @@ def sample_from(rng: Random, part: Partition, size: int) -> Problem:
 
 
 def sample_shortage(rng: Random, problem: Problem) -> Problem:
-    """The shortage twin of a problem, one to six short."""
+    """The shortage twin of a problem, one to eight short."""
     return problem.shortage(rng.randint(1, LARGEST_SHORTAGE))
 
 
