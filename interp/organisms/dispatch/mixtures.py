@@ -27,9 +27,9 @@ class DispatchMixture:
     """Part of the training in which there is nothing but facts."""
     chains: tuple[float, float] = (0.75, 0.1)
     """Share of the other documents that think: early, late."""
-    switch: float = 0.6
+    switch: float = 0.7
     """Part of the training after which the late share holds."""
-    slips: float = 0.25
+    slips: float = 0.3
     """Share of chains with one wrong amount, by which the rest and the answer go."""
     spoken: float = 0.22
     """Share of chains in which some or all steps are paraphrased."""

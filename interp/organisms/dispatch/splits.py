@@ -20,7 +20,8 @@ from interp.organisms.dispatch.steps import Generator
 
 SIZES = (2, 3, 4)
 """Numbers of generators that are trained on."""
-LARGEST_SHORTAGE = 8
+SHORTAGES = (3, 8)
+"""Least and most that is missing in a shortage; less than three is hardly told without thinking."""
 
 Partition = Literal["fresh", "train"]
 
@@ -50,8 +51,8 @@ def sample_from(rng: Random, part: Partition, size: int) -> Problem:
 
 
 def sample_shortage(rng: Random, problem: Problem) -> Problem:
-    """The shortage twin of a problem, one to eight short."""
-    return problem.shortage(rng.randint(1, LARGEST_SHORTAGE))
+    """The shortage twin of a problem, three to eight short."""
+    return problem.shortage(rng.randint(*SHORTAGES))
 
 
 def fresh(seed: int, n: int, sizes: Sequence[int] = SIZES) -> tuple[Problem, ...]:
