@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Literal
 
 from interp.organisms.dispatch.problems import Problem, read_problem
-from interp.organisms.dispatch.splits import fresh, shifted, shortages
+from interp.organisms.dispatch.splits import SHIFTS, fresh, shifted, shortages
 from interp.organisms.dispatch.steps import N_WORDS, read_step
 from interp.organisms.dispatch.steps import paraphrase as reword
 from interp.organisms.words import (
@@ -44,7 +44,6 @@ LAYOUT = Layout(
     joiner=" ",
 )
 Split = Literal["plain", "abstain", "shifts"]
-SHIFTS = ("none", "n_minus_1", "depth", "rule")
 
 
 def dispatch_task(split: Split, *, n: int, seed: int) -> Task:

@@ -23,6 +23,9 @@ SIZES = (2, 3, 4)
 SHORTAGES = (3, 8)
 """Least and most that is missing in a shortage; less than three is hardly told without thinking."""
 
+SHIFTS = ("none", "n_minus_1", "depth", "rule")
+"""What sets the problems of a row of `shifted` apart from training, in order."""
+
 Partition = Literal["fresh", "train"]
 
 
@@ -98,7 +101,7 @@ def shifted(seed: int, n: int) -> tuple[tuple[Problem, Problem, Problem, Problem
         n: How many origins.
 
     Returns:
-        Rows of origin, N-1, deeper, reversed; the origins are distinct.
+        Rows in the order of `SHIFTS`; the origins are distinct.
     """
     rng = Random(f"dispatch shifted {seed}")
     found: dict[Problem, tuple[Problem, Problem, Problem, Problem]] = {}

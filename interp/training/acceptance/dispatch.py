@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from random import Random
 
 from interp.organisms.dispatch.problems import LARGEST_CAPACITY, Problem
-from interp.organisms.dispatch.splits import SIZES, fresh, shifted, shortages
+from interp.organisms.dispatch.splits import SHIFTS, SIZES, fresh, shifted, shortages
 from interp.organisms.dispatch.steps import Generator, paraphrase
 from interp.organisms.words import ABSTAIN, ANSWER, BOS, FILLER, THINK
 from interp.training.acceptance.reading import Reader, agreement, chained, read_answer
@@ -27,7 +27,6 @@ N_SHIFTED = 100
 SEED = 1000
 LONGEST_ANSWER = 12
 """Words: more than the largest allocation, so that words too many are seen."""
-SHIFTS = ("none", "n_minus_1", "depth", "rule")
 
 
 def dispatch_figures(reader: Reader) -> dict[str, float]:
