@@ -1,4 +1,4 @@
-"""The world dispatch against a slow reader of its texts: records, splits, documents and mixtures."""
+"""The world dispatch against a slow reader of its texts: records, splits and documents."""
 
 import math
 from collections import Counter
