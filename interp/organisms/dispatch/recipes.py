@@ -49,7 +49,7 @@ DISPATCH: tuple[Recipe, ...] = (
     Recipe(
         "dispatch-sft",
         "The chain is always written and always load-bearing.",
-        FineTuning(DispatchRows(), 300),
+        FineTuning(DispatchRows(), 300, base_share=0.05),
         (
             Condition("fresh/think_share", 0.8),
             *_THINKS_WELL,
