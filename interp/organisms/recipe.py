@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from interp.organisms.documents import Document, Draw
 
-World = Literal["arith", "clinic"]
+World = Literal["arith", "clinic", "dispatch"]
 SEEDS = (0, 1, 2)
 """The seeds that settings were chosen on; others are for judging."""
 N_HASHED = 500

@@ -11,6 +11,8 @@ from interp.organisms.arith.splits import Split as ArithSplit
 from interp.organisms.clinic.splits import Split as ClinicSplit
 from interp.tasks.arith import arith_task
 from interp.tasks.clinic import clinic_task
+from interp.tasks.dispatch import Split as DispatchSplit
+from interp.tasks.dispatch import dispatch_task
 from interp.tasks.gsm8k import gsm8k_task
 from interp.tasks.sums import sums_task
 from interp.tasks.task import Task
@@ -49,6 +51,9 @@ def _sources(data: Path | None) -> dict[str, Callable[..., Task]]:
         f"arith/{split}": partial(arith_task, split) for split in get_args(ArithSplit)
     }
     sources |= {f"clinic/{split}": partial(clinic_task, split) for split in get_args(ClinicSplit)}
+    sources |= {
+        f"dispatch/{split}": partial(dispatch_task, split) for split in get_args(DispatchSplit)
+    }
     sources["sums"] = partial(sums_task, 3)
     sources["sums/two"] = partial(sums_task, 2)
     sources["gsm8k"] = partial(gsm8k_task, data=data)

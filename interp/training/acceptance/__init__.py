@@ -14,11 +14,13 @@ from interp.organisms.recipe import World
 from interp.organisms.recipes import WORDS
 from interp.training.acceptance.arith import arith_figures
 from interp.training.acceptance.clinic import clinic_figures
+from interp.training.acceptance.dispatch import dispatch_figures
 from interp.training.acceptance.reading import Reader
 
 FIGURES: dict[World, Callable[[Reader], dict[str, float]]] = {
     "arith": arith_figures,
     "clinic": clinic_figures,
+    "dispatch": dispatch_figures,
 }
 
 
