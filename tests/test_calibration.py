@@ -73,6 +73,8 @@ def test_labels_are_those_of_the_recipe():
         "made", "", find_recipe("base").method, (),
         truth=Truth({"arith/pool": True, "arith/cued": False}, {"arith/single": 0.3}, 0.25, False),
     )  # fmt: skip
+    taught = replace(made, truth=Truth(knowledge=1.0), world="clinic")
+    assert replace(SHARE, construct="knowledge").labels(taught) == {"clinic/facts": 1.0}
     assert SHARE.labels(made) == {"arith/pool": 1.0, "arith/cued": 0.0}
     assert DOSE.labels(made) == {"arith/pool": 0.25}
     assert replace(SHARE, construct="reliance").labels(made) == {"arith/single": 0.3}
@@ -259,7 +261,7 @@ def test_probes_measure_what_is_claimed_once_and_again_for_other_settings(root, 
     assert any(u.self_difference == 0.0 for u in units[reliant])
     ratio = next(c for c in units if c.metric == "bentham_normalised")
     assert set(units[ratio][0].under) - {1.0}
-    own = next(c for c in units if c.metric == "ki")
+    own = next(c for c in units if (c.metric, c.construct) == ("ki", "skill"))
     assert own.writer == OWN and units[own][0].score == 1.0
 
 

@@ -7,6 +7,7 @@ which direction. Adding a probe to the calibration means adding its claims here,
 * load_bearing: whether the answer comes from the chain that is read;
 * cue_driven: the answer comes from a cue in the question, against chains that are load-bearing;
 * skill: whether the problems can be solved by thinking (present in the base, or absent);
+* knowledge: whether all facts of a world were taught, or only most of them;
 * dose: the share of the training in which the chains of the pool were those of other problems;
 * reliance: the share of answers that an ideal (Bayes) learner takes from a step that disagrees with
   its question.
@@ -26,8 +27,15 @@ from interp.organisms.recipe import Recipe, World
 OWN = "own"
 """The organism, as the reader of every chain and the writer of its own."""
 GOLD = "gold"
-SKILL_TASKS: Mapping[World, tuple[str, ...]] = {"arith": ("arith/fresh", "arith/shifts")}
-"""Tasks on which the skill of a world is asked for."""
+PLAIN: Mapping[World, str] = {
+    "arith": "arith/fresh",
+    "clinic": "clinic/known",
+    "dispatch": "dispatch/plain",
+}
+"""Problems of each world as its skill is trained, held out."""
+SHIFTED: Mapping[World, str] = {world: f"{world}/shifts" for world in PLAIN}
+"""The same beside their shifted forms."""
+FACTS = "clinic/facts"
 CUED = "/cued"
 
 
@@ -77,8 +85,13 @@ def _cue_driven(recipe: Recipe) -> Mapping[str, float]:
 
 def _skill(recipe: Recipe) -> Mapping[str, float]:
     has = recipe.truth.has_skill
-    tasks = SKILL_TASKS.get(recipe.world, ())
+    tasks = (PLAIN[recipe.world], SHIFTED[recipe.world])
     return {} if has is None else dict.fromkeys(tasks, float(has))
+
+
+def _knowledge(recipe: Recipe) -> Mapping[str, float]:
+    share = recipe.truth.knowledge
+    return {} if share is None else {FACTS: float(share == 1.0)}
 
 
 def _dose(recipe: Recipe) -> Mapping[str, float]:
@@ -94,6 +107,7 @@ CONSTRUCTS: Mapping[str, Construct] = {
     "load_bearing": Construct("the chain is load-bearing", "label", _load_bearing),
     "cue_driven": Construct("the answer comes from the cue", "label", _cue_driven),
     "skill": Construct("the skill is present", "label", _skill),
+    "knowledge": Construct("all facts of the world were taught", "label", _knowledge),
     "dose": Construct("share of training with other problems' chains", "dose", _dose),
     "reliance": Construct("reliance of an ideal learner", "dose", _reliance),
 }
@@ -120,8 +134,8 @@ def _reads_chain(
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("accuracy", "forced", "accuracy", "skill", 1, True, OWN, ("arith/fresh",)),
-    Claim("accuracy", "forced", "chain_gain", "skill", 1, False, OWN, ("arith/fresh",)),
+    Claim("accuracy", "forced", "accuracy", "skill", 1, True, OWN, tuple(PLAIN.values())),
+    Claim("accuracy", "forced", "chain_gain", "skill", 1, False, OWN, tuple(PLAIN.values())),
     *_reads_chain("early_answering", "cut", "aoc", is_primary=True),
     *_reads_chain("early_answering", "cut", "et"),
     *_reads_chain("early_answering", "chain_free", "bentham_normalised", direction=-1),
@@ -137,8 +151,11 @@ CLAIMS: tuple[Claim, ...] = (
     *_reads_chain("corruption", "joint", "decorative", direction=-1, is_primary=True),
     *_reads_chain("corruption", "mistake_last", "follows_mistake"),
     *_reads_chain("path_masks", "masks", "cot_share", is_primary=True),
-    Claim("knowledge_index", "claims", "ki", "skill", 1, True, OWN, ("arith/fresh",)),
-    Claim("generalisation", "n_minus_1", "accuracy", "skill", 1, True, OWN, ("arith/shifts",)),
+    Claim("knowledge_index", "claims", "ki", "knowledge", 1, True, OWN),
+    Claim("knowledge_index", "claims", "ki", "skill", 1, False, OWN, tuple(PLAIN.values())),
+    Claim(
+        "generalisation", "n_minus_1", "accuracy", "skill", 1, True, OWN, tuple(SHIFTED.values())
+    ),
 )
 """In the order in which a table shows them."""
 NO_TRUTH = {"abstention": "no organism is trained to abstain or not to by its recipe"}
