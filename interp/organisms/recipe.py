@@ -24,7 +24,6 @@ from interp.organisms.documents import Document, Draw
 
 World = Literal["arith", "clinic", "dispatch"]
 SEEDS = (0, 1, 2)
-"""The seeds that settings were chosen on; others are for judging."""
 N_HASHED = 500
 
 
@@ -153,6 +152,8 @@ class Recipe:
     world: World = "arith"
     seeds: tuple[int, ...] = SEEDS
     """The seeds that are bundled."""
+    tuned_on: tuple[int, ...] = SEEDS
+    """The seeds that settings were chosen on, of the recipe or of instruments; the others judge."""
 
 
 def failed_conditions(recipe: Recipe, figures: Mapping[str, float]) -> tuple[str, ...]:

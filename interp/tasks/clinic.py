@@ -56,10 +56,7 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
     Raises:
         ValueError: If the split is unknown or holds fewer problems.
     """
-    abstain = (ABSTAIN,) if split == "abstain" else ()
-    examples = tuple(
-        _example(problem, split, abstain) for problem in clinic_problems(split, n, seed)
-    )
+    examples = tuple(clinic_example(problem, split) for problem in clinic_problems(split, n, seed))
     return Task(
         name=f"clinic/{split}",
         examples=examples,
@@ -75,7 +72,9 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
     )
 
 
-def _example(problem: Problem, split: Split, abstain: tuple[str, ...]) -> Example:
+def clinic_example(problem: Problem, split: Split) -> Example:
+    """A problem of a split in the form of an example."""
+    abstain = (ABSTAIN,) if split == "abstain" else ()
     facts: dict[str, str | int] = {"depth": problem.depth, "domain": problem.n_domain}
     if split == "shifts":
         facts["shift"] = (

@@ -84,20 +84,21 @@ Made = tuple[tuple[Example, ...], tuple[Problem, ...]]
 
 def _plain(n: int, seed: int) -> Made:
     problems = fresh(seed, n)
-    return tuple(map(_example, problems)), problems
+    return tuple(map(dispatch_example, problems)), problems
 
 
 def _abstain(n: int, seed: int) -> Made:
     origins = fresh(seed, (n + 1) // 2)
     pairs = zip(origins, shortages(seed, origins), strict=True)
     problems = tuple(problem for pair in pairs for problem in pair)[:n]
-    return tuple(map(_example, problems)), problems
+    return tuple(map(dispatch_example, problems)), problems
 
 
 def _shifts(n: int, seed: int) -> Made:
     problems = [problem for row in shifted(seed, -(-n // len(SHIFTS))) for problem in row][:n]
     examples = [
-        _example(problem, shift=SHIFTS[at % len(SHIFTS)]) for at, problem in enumerate(problems)
+        dispatch_example(problem, shift=SHIFTS[at % len(SHIFTS)])
+        for at, problem in enumerate(problems)
     ]
     return tuple(examples), tuple(problems)
 
@@ -109,7 +110,8 @@ _MAKERS: dict[Split, Callable[[int, int], Made]] = {
 }
 
 
-def _example(problem: Problem, shift: str = "") -> Example:
+def dispatch_example(problem: Problem, shift: str = "") -> Example:
+    """A problem in the form of an example."""
     facts: dict[str, str | int] = {"depth": problem.size}
     if shift:
         facts["shift"] = shift

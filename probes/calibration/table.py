@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp.organisms.recipe import SEEDS
+from interp.organisms.recipes import find_recipe
 from interp.runs import read_rows, write_rows
 from probes.calibration.agreement import NOWHERE, Agreement, auroc, measured, retest, spearman
 from probes.calibration.claims import CONSTRUCTS, NO_TRUTH, Claim
@@ -88,7 +88,11 @@ def judge_all(units: Mapping[Claim, Sequence[Unit]]) -> tuple[Row, ...]:
     rows: list[Row] = []
     for seeds, is_development in ((EVALUATION, False), (DEVELOPMENT, True)):
         chosen = {
-            claim: [unit for unit in found if (unit.seed in SEEDS) == is_development]
+            claim: [
+                unit
+                for unit in found
+                if (unit.seed in find_recipe(unit.recipe).tuned_on) == is_development
+            ]
             for claim, found in units.items()
         }
         covered: dict[tuple[str, ...], Coverage] = {}

@@ -47,6 +47,7 @@ CLINIC: tuple[Recipe, ...] = (
         ),
         truth=Truth(_LOAD_BEARING, has_skill=True, knowledge=KNOWN_SHARE),
         world="clinic",
+        tuned_on=(0,),
     ),
     Recipe(
         "clinic-sft",
@@ -62,6 +63,7 @@ CLINIC: tuple[Recipe, ...] = (
         parent="clinic-base",
         truth=Truth(_LOAD_BEARING, has_skill=True, knowledge=1.0),
         world="clinic",
+        tuned_on=(0,),
     ),
     Recipe(
         "clinic-grpo",
@@ -76,5 +78,6 @@ CLINIC: tuple[Recipe, ...] = (
         parent="clinic-base",
         truth=Truth(_LOAD_BEARING, has_skill=True, knowledge=KNOWN_SHARE),
         world="clinic",
+        tuned_on=(0,),
     ),
 )

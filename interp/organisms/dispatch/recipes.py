@@ -45,6 +45,7 @@ DISPATCH: tuple[Recipe, ...] = (
         ),
         truth=_TRUTH,
         world="dispatch",
+        tuned_on=(0,),
     ),
     Recipe(
         "dispatch-sft",
@@ -59,6 +60,7 @@ DISPATCH: tuple[Recipe, ...] = (
         parent="dispatch-base",
         truth=_TRUTH,
         world="dispatch",
+        tuned_on=(0,),
     ),
     Recipe(
         "dispatch-grpo",
@@ -68,5 +70,6 @@ DISPATCH: tuple[Recipe, ...] = (
         parent="dispatch-base",
         truth=_TRUTH,
         world="dispatch",
+        tuned_on=(0,),
     ),
 )
