@@ -34,6 +34,7 @@ from interp.stats import (
     collect_differences,
     collect_pairs,
     estimate_all,
+    is_too_rare,
 )
 
 CONTRAST = "post - base"
@@ -41,8 +42,6 @@ CONTRAST = "post - base"
 ORDER = ("gold", "base", "post", CONTRAST)
 """Order of writers and readers in every table."""
 REASONS_SHOWN = 3
-RATIO_PROBLEMS = 20
-"""A ratio needs this many problems, half of them with something below the line."""
 ONE_SIDED = "not measurable: there is nothing to set apart"
 TOO_RARE = "not measurable: the denominator is too rare for a ratio"
 NAN = float("nan")
@@ -303,7 +302,7 @@ def _ratio_drafts(cells: Mapping[Cell, Mapping[str, Item]], ratio: Ratio) -> lis
         sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
         weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
         named = cell._replace(metric=ratio.metric)
-        if len(weights) < RATIO_PROBLEMS or 2 * (weights > 0).sum() < len(weights):
+        if is_too_rare(weights):
             empty = collect(np.array([], dtype=np.float64), [])
             drafts.append(Draft(named, empty, len(members), TOO_RARE))
         else:

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from interp.measurements import Item, Measurement
 from interp.tasks import Task
@@ -42,7 +42,8 @@ EXAMPLES, TRACES, PARTS = "examples.jsonl", "traces.jsonl", "parts"
 RESULTS = (ITEMS, ROWS, "report.html")
 """Files that say what was found; they are removed when the code has changed."""
 
-Row = TypeVar("Row", Item, Measurement)
+Row = TypeVar("Row")
+"""A dataclass of names, counts and numbers: `Item`, `Measurement`, or another row of a table."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
-    """Writes items or measurements as parquet; the same rows give the same bytes."""
+    """Writes items, measurements or other rows as parquet; the same rows give the same bytes."""
     from io import BytesIO
 
     import pyarrow as pa
@@ -197,7 +198,7 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
     columns = {
         field.name: pa.array([getattr(row, field.name) for row in rows], types[str(field.type)])
-        for field in fields(kind)
+        for field in fields(cast(Any, kind))
     }
     buffer = BytesIO()
     parquet.write_table(pa.table(columns), buffer, compression="zstd")
@@ -205,7 +206,7 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
 
 
 def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
-    """Reads items or measurements back.
+    """Reads rows back.
 
     Raises:
         ValueError: The columns are not those of `kind`.
@@ -213,11 +214,11 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
     from pyarrow import parquet
 
     table = parquet.read_table(path)
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(cast(Any, kind))]
     if table.column_names != names:
         raise ValueError(
             f"{path} holds the columns {table.column_names}, not those of {kind.__name__} "
-            f"({names}). It comes from another version: run the audit again in a new folder."
+            f"({names}). It comes from another version: make it again."
         )
     columns = [table.column(name).to_pylist() for name in names]
     return tuple(kind(*values) for values in zip(*columns, strict=True))

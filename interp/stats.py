@@ -14,11 +14,17 @@ has an exact inverse: the two-sided p of a contrast is the level at which its in
 
 **Where the bootstrap is blind.** If 100 of 100 answers are right, every resample says 1.00, and
 [1.00, 1.00] would be a lie. For items that are 0 or 1, Wilson's interval is used while fewer than
-`FEW` problems show the rarer value (100 of 100 reads [0.96, 1.00]). For a contrast of two such
-items the differences are -1, 0 or 1; while fewer than `FEW` problems leave the commonest
-difference, the Wilson limits of the shares of +1 and -1 are joined by Newcombe's square-and-add
-rule (Newcombe 1998, Statistics in Medicine 17:873), and p is McNemar's exact mid-p (Fagerland,
-Lydersen and Laake 2013). Problems, not items, count as n.
+`FEW` problems show the rarer value (100 of 100 reads [0.96, 1.00]). Where one to three do, its
+limit on their side is Poisson's, since Wilson's own misses there (at a rate of 0.005 and n = 100
+it covers in 91 %; the *modified* interval of Brown, Cai and DasGupta 2001, Statistical Science
+16:101). A mean of items between 0 and 1 that lies near a bound is as blind: a sample may hold none
+of the few items that lie far from it. It gets the same interval while its distance from the bound,
+added up over problems, is below `FEW` (for 0/1 items: fewer show the rarer value). That is safe, as
+no such mean varies more than a share. For a contrast of two 0/1 items the differences are -1, 0
+or 1; while fewer than `FEW` problems leave the commonest difference, the Wilson limits of the
+shares of +1 and -1 are joined by Newcombe's square-and-add rule (Newcombe 1998, Statistics in
+Medicine 17:873), and p is McNemar's exact mid-p (Fagerland, Lydersen and Laake 2013). Problems,
+not items, count as n.
 
 **How it stays fast.** Cells with the same number of problems share their resamples, so a whole
 table is one matrix product per size. The generator for n problems depends on the seed and n only:
@@ -36,12 +42,14 @@ from jaxtyping import Float, Num
 
 FEW = 5
 """Below this many problems with the rarer value, 0/1 cells get Wilson's interval."""
+RATIO_PROBLEMS = 60
+"""Problems that a ratio needs: with 20 its 95 % interval covered in 86 %, with 60 in 93 %."""
 TAIL = 10
 """Below this many resamples beyond 0, p is read from their spread."""
 BLOCK = 4_000_000
 """Resampling weights held in memory at once."""
 
-Kind = Literal["real", "share", "difference"]
+Kind = Literal["real", "share", "bounded", "difference"]
 
 
 class Estimate(NamedTuple):
@@ -69,7 +77,8 @@ class Sample:
     sums: Float[np.ndarray, " problem"]
     counts: Float[np.ndarray, " problem"]
     kind: Kind
-    """'share': every item is 0 or 1; 'difference': of two such items; 'real': anything else."""
+    """'share': every item is 0 or 1; 'bounded': from 0 to 1; 'difference': of two 0/1 items;
+    'real': anything else."""
     plus: float = 0.0
     """Share of items that are +1 ('share' and 'difference' only)."""
     minus: float = 0.0
@@ -92,8 +101,10 @@ def collect(values: Num[np.ndarray, " example"], problems: Sequence[Hashable]) -
         ValueError: lengths differ, or a value is not finite.
     """
     _check(values, problems)
-    is_share = bool(np.isin(values, (0.0, 1.0)).all()) and len(values) > 0
-    return _sample(values, problems, "share" if is_share else "real")
+    if not len(values) or values.min() < 0 or values.max() > 1:
+        return _sample(values, problems, "real")
+    is_share = bool(np.isin(values, (0.0, 1.0)).all())
+    return _sample(values, problems, "share" if is_share else "bounded")
 
 
 def collect_differences(
@@ -161,7 +172,7 @@ def _sample(values: np.ndarray, problems: Sequence[Hashable], kind: Kind) -> Sam
     weights = values.astype(np.float64)
     sums = np.bincount(codes, weights=weights, minlength=len(numbers)).astype(np.float64)
     counts = np.bincount(codes, minlength=len(numbers)).astype(np.float64)
-    if kind == "real":
+    if kind in ("real", "bounded"):
         return Sample(sums, counts, kind)
     return Sample(sums, counts, kind, float((values == 1).mean()), float((values == -1).mean()))
 
@@ -215,8 +226,8 @@ def _estimate(
         value = float(values[cell])
         limits = Interval(float(lows[cell]), float(highs[cell]))
         p = float(ps[cell])
-        if sample.kind == "share" and n * min(value, 1 - value) < FEW:
-            limits = wilson(value * n, n, level=level)
+        if sample.kind in ("share", "bounded") and n * min(value, 1 - value) < FEW:
+            limits = share_limits(value * n, n, level=level)
         if sample.kind == "difference" and n * _outside_mode(sample) < FEW:
             limits, p = _few_differences(sample, value, level)
         found.append(Estimate(value, *limits, n, p))
@@ -344,6 +355,33 @@ def wilson(successes: float | int, n: int, *, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else float(middle - half)
     high = 1.0 if successes == n else float(middle + half)
     return Interval(low, high)
+
+
+def share_limits(successes: float | int, n: int, *, level: float = 0.95) -> Interval:
+    """Wilson's interval, with Poisson's limit where one to three problems differ from the rest.
+
+    Brown, Cai and DasGupta (2001), section 4.1.1: for x of at most 2 successes (3 if n > 50) the
+    lower limit is the one-sided Poisson limit chi^2_{2x, 1-level} / 2n; likewise for failures.
+
+    Args:
+        successes: as for `wilson`.
+        n: number of independent problems.
+        level: coverage.
+    """
+    from scipy.special import gammaincinv
+
+    low, high = wilson(successes, n, level=level)
+    few = 3 if n > 50 else 2
+    if 0 < successes <= few:
+        low = float(gammaincinv(successes, 1 - level)) / n
+    if 0 < n - successes <= few:
+        high = 1 - float(gammaincinv(n - successes, 1 - level)) / n
+    return Interval(low, high)
+
+
+def is_too_rare(weights: Float[np.ndarray, " problem"]) -> bool:
+    """Whether a ratio with these denominators has too few, or too many zeros, for an interval."""
+    return len(weights) < RATIO_PROBLEMS or 2 * int((weights > 0).sum()) < len(weights)
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

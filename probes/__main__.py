@@ -1,4 +1,4 @@
-"""The command line: `posthoc audit`, `probe`, `list`, `organisms`, `train`, `report`, `bench`.
+"""The command line: `posthoc audit`, `probe`, `list`, `organisms`, `train`, `calibrate`, ...
 
 Everything heavy is imported inside the commands, so that help answers at once.
 """
@@ -160,6 +160,29 @@ def train(
 
         for card in train_all(out, recipes=recipe or None, seeds=seeds or None, workers=workers):
             typer.echo(card)
+
+
+@app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="Folder of table and figure.")] = Path(
+        "artifacts/calibration"
+    ),
+    keep: Annotated[
+        Path, typer.Option(help="Folder of items; what is there is not measured again.")
+    ] = Path("runs/calibration"),
+    root: Root = None,
+    workers: Annotated[int, typer.Option(help="Processes, one thread each.")] = 1,
+    show: Annotated[
+        Path | None, typer.Option(help="Measure nothing: print the table of this file.")
+    ] = None,
+) -> None:
+    """Measure how often each probe is right, on organisms whose truth is known."""
+    with _explained():
+        from probes.calibration import calibrate as run_calibration
+        from probes.calibration import shown
+
+        found = shown(show) if show else run_calibration(out, keep=keep, root=root, workers=workers)
+        typer.echo(found)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
 from probes import PROBES, find_probe
 from probes.abstention import POOLED
+from probes.calibration.table import kept_table
 from probes.early_answering import RATIOS
 from probes.pages import draw_figures, sections
 from probes.probe import DIFFERENCES, Readers
@@ -138,7 +139,8 @@ def redraw(folder: Path) -> Path:
     tasks, probes = tuple(kept["tasks"]), tuple(kept["probes"])
     settings = Settings(tasks=tasks, probes=probes, writers=tuple(kept["writers"]))
     figures = draw_figures(data.rows, tasks, settings.writers[0])
-    return write_report(folder, sections(probes, figures), told(data.rows, settings), figures)
+    parts = sections(probes, figures, kept_table())
+    return write_report(folder, parts, told(data.rows, settings), figures)
 
 
 def pair_name(readers: Readers) -> str:

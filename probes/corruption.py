@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from interp.answers import Ask, Ids, Reading
-from interp.cot import Chain, add_mistake, encode_answer, fill, paraphrase, shuffle
+from interp.cot import Chain, add_mistake, encode_answer, fill, paraphrase, shuffle, step_texts
 from interp.measurements import Item
 from interp.tasks import Task
 from probes.probe import (
@@ -136,6 +136,7 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     """A mistake at each step, the last of them once more by name, and one propagated."""
     results = [task.rewriter.result(step.text) for step in case.chain]
     steps = [i for i, result in enumerate(results) if result is not None]
+    ended = task.conclusion(case.example, step_texts(case.chain))
 
     def mistaken(condition: str, at: int, *, propagate: bool, step: int = -1) -> Edit:
         made = add_mistake(
@@ -144,8 +145,8 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
         )  # fmt: skip
         if made is None:
             return Edit(condition, None, NO_VALUE, step)
-        ends = task.rewriter.result(made[-1].text) or ""
-        return Edit(condition, made, "", step, "" if ends == results[-1] else ends)
+        ends = task.conclusion(case.example, step_texts(made)) or ""
+        return Edit(condition, made, "", step, "" if ends == ended else ends)
 
     if not steps:
         return [Edit(c, None, NO_VALUE) for c in ("mistake_last", "mistake_propagated")]

@@ -13,6 +13,7 @@ from interp.measurements import Measurement
 from interp.plots import Figure, curve, dots, headline
 from interp.report import Section
 from probes import find_probe
+from probes.calibration.table import Row, cite
 
 READERS = ("base", "post")
 ANSWERING = {
@@ -69,13 +70,22 @@ class Drawing:
     options: Mapping[str, Any]
 
 
-def sections(probes: Sequence[str], drawn: Mapping[str, Figure]) -> tuple[Section, ...]:
-    """One section for each probe, with those of its figures that were drawn."""
+def sections(
+    probes: Sequence[str], drawn: Mapping[str, Figure], calibration: Sequence[Row]
+) -> tuple[Section, ...]:
+    """One section for each probe, with those of its figures that were drawn.
+
+    Args:
+        probes: Names, in the order of the page.
+        drawn: Figures by file name.
+        calibration: The table that says how often each is right; empty if there is none.
+    """
     found: list[Section] = []
     for name in probes:
         probe = find_probe(name)
         figures = tuple(figure for figure in drawn if figure.startswith(name))
-        found.append(Section(name, probe.title, probe.question, probe.reading, figures))
+        text = (*probe.reading, cite(calibration, name))
+        found.append(Section(name, probe.title, probe.question, text, figures))
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, ClassVar, Protocol
 
 from interp.answers import Ask, Ids, Query, Reading, read_answers
-from interp.cot import Chain, LayoutIds, choose_donors, encode_answer, encode_layout
+from interp.cot import Chain, LayoutIds, choose_donors, encode_answer, encode_layout, step_texts
 from interp.measurements import Item
 from interp.models import Model
 from interp.tasks import Example, Task
@@ -218,15 +218,15 @@ def same_answer(full: Reading, edited: Reading) -> float:
 def donor_chains(found: Sequence[Case], task: Task) -> list[Chain | None]:
     """For each case another problem's chain, as near in length as can be; None if there is none.
 
-    The donor must not lead where this case does: neither its answer, nor the gold answer, nor the
-    last value of its chain may agree, or keeping the answer would be no sign of ignoring the chain.
+    The donor must not lead where this case does: neither its answer, nor the gold answer, nor what
+    its chain leads to may agree, or keeping the answer would be no sign of ignoring the chain.
     """
     if not found:
         return []
     values: list[frozenset[str]] = []
     for case in found:
-        last = task.rewriter.result(case.chain[-1].text)
-        leads = (case.trace.answer, case.example.answer, last)
+        ends = task.conclusion(case.example, step_texts(case.chain))
+        leads = (case.trace.answer, case.example.answer, ends)
         values.append(frozenset(value for value in leads if value))
     chosen = choose_donors(
         [case.chain for case in found],

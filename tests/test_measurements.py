@@ -207,8 +207,8 @@ def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
         return Item("p", "gold", "base", "t", f"e{number}", f"e{number}", "c", metric, value)
 
     ratio = Ratio("p", "c", "normalised", "u", "n")
-    items = [item(i, "u", float(i % 2)) for i in range(40)]
-    items += [item(i, "n", 0.25) for i in range(40)]
+    items = [item(i, "u", float(i % 2)) for i in range(60)]
+    items += [item(i, "n", 0.25) for i in range(60)]
     (found,) = [
         row
         for row in summarise(items, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])
@@ -216,7 +216,7 @@ def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
     ]
     assert found.value == pytest.approx(0.5 / 0.25)
     assert found.low < 2.0 < found.high
-    few = [member for member in items if int(member.example[1:]) < 8]
+    few = [member for member in items if int(member.example[1:]) < 58]
     (refused,) = [
         row
         for row in summarise(few, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])

@@ -15,6 +15,7 @@ from interp.stats import (
     collect,
     collect_pairs,
     estimate_all,
+    share_limits,
     wilson,
 )
 
@@ -66,6 +67,49 @@ def test_clusters_are_the_unit_and_items_are_not() -> None:
 def test_interval_of_shares_covers_at_least_nominally(rate: float) -> None:
     share = covered(lambda g: ((g.random(60) < rate).astype(float), range(60)), rate)
     assert share >= 0.92
+
+
+def test_interval_of_rare_failures_covers() -> None:
+    """At a rate of 0.995 Wilson's own interval covers in 91 % (two failures in 100 exclude it)."""
+    share = covered(lambda g: ((g.random(100) < 0.995).astype(float), range(100)), 0.995)
+    assert COVERAGE[0] + 0.025 <= share
+
+
+def test_interval_of_bounded_items_covers_where_a_few_decide() -> None:
+    """Nearly all items are near 1 and one in fifty is anything: many samples see none of these."""
+
+    def draw(g: np.random.Generator):
+        near = 1 - 0.001 * g.random(60)
+        return np.where(g.random(60) < 0.02, g.random(60), near), range(60)
+
+    truth = 0.98 * 0.9995 + 0.02 * 0.5
+    assert covered(draw, truth) >= COVERAGE[0]
+    far = covered(lambda g: (draw(g)[0] + 5, range(60)), truth + 5)
+    assert far < 0.75  # what is not bounded has no such help
+
+
+def test_few_telling_problems_of_bounded_items_get_limits_within_the_bounds() -> None:
+    values = np.array([0.5, 0.999] + [1.0] * 98)
+    found = estimate_mean(values, range(100))
+    assert found.low < 0.98 and found.high <= 1.0
+    mirrored = estimate_mean(1 - values, range(100))
+    assert mirrored.low == pytest.approx(1 - found.high, abs=1e-9)
+    assert mirrored.high == pytest.approx(1 - found.low, abs=1e-9)
+    spread = rng().random(100)
+    assert estimate_mean(spread, range(100)).high < spread.mean() + 0.07  # many tell: bootstrap
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2, 3, 4, 50])
+def test_share_limits_are_wilsons_but_for_one_to_three(failures: int) -> None:
+    plain, found = wilson(failures, 100), share_limits(failures, 100)
+    assert found.high == plain.high
+    if failures in (1, 2, 3):
+        poisson = oracle.chi2.ppf(0.05, 2 * failures) / 2 / 100
+        assert found.low == pytest.approx(poisson) and found.low < plain.low
+    else:
+        assert found.low == plain.low
+    mirrored = share_limits(100 - failures, 100)
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx(found)
 
 
 def test_mean_of_uneven_problems_is_the_mean_of_items() -> None:

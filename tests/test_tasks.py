@@ -39,8 +39,9 @@ def test_a_task_is_its_name_n_and_seed(name: str):
     for e in task.examples:
         joined = task.layout.joiner.join(e.steps)
         assert task.split_steps(joined) == e.steps
-        assert task.rewriter.result(e.steps[-1]) == e.answer
-        assert task.read_answer(task.layout.answer_open + e.answer + " and more") == e.answer
+        assert task.conclusion(e, e.steps) == e.answer
+        ended = e.answer + task.layout.joiner + task.layout.answer_end
+        assert task.read_answer(task.layout.answer_open + ended + " and more") == e.answer
 
 
 def test_unknown_names_list_the_known():

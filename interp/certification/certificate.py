@@ -132,5 +132,5 @@ def _outcomes(
         yield piece, [o for s, o in zip(swaps, outcomes, strict=True) if s.piece == piece]
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[bool | float]) -> float:
     return fmean(values) if values else float("nan")

@@ -1,14 +1,17 @@
 """Pairs of problems for the interchange, and where each answer must come from.
 
-Where the chain is expected to be read, the donor is the same problem with another start: all its
-operations are the problem's own, every value in its chain is another one, and the last step fits
-the question's last operation. Where the answer is expected to come from the question, the donor is
-another problem of the same set, since only those are known by heart.
+Where the chain is expected to be read, the donor is the same problem from another start (**arith**
+and **clinic**: same operations or verbs, so every value in its chain is another one; **dispatch**:
+same generators under another demand). Where the answer is expected to come from the question, the
+donor is another problem of the same set, since only those are known by heart.
+
+What a reader of the chain answers follows from the chain as it then stands: the donor's steps where
+they were taken, its own elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import cast, get_args
@@ -16,11 +19,19 @@ from typing import cast, get_args
 from interp.certification.interchange import Piece, Swap
 from interp.organisms.arith.problems import MODULUS, Problem
 from interp.organisms.arith.splits import Split, arith_examples, noisy_steps, siblings
+from interp.organisms.clinic.facts import ENTITIES
+from interp.organisms.clinic.problems import Problem as ClinicProblem
+from interp.organisms.clinic.splits import clinic_problems
+from interp.organisms.dispatch.problems import Problem as DispatchProblem
+from interp.organisms.dispatch.splits import fresh
 from interp.tasks import Example, Task, make_task
 from interp.tasks.arith import arith_example
+from interp.tasks.clinic import Split as ClinicSplit
+from interp.tasks.clinic import clinic_example
+from interp.tasks.dispatch import dispatch_example
 
 PIECES: tuple[Piece, ...] = get_args(Piece)
-Donor = Callable[[Problem], Problem]
+Pairs = list[tuple[Example, Example]]
 
 
 def swaps_of(name: str, n: int, seed: int, *, reads_chain: bool) -> tuple[Task, tuple[Swap, ...]]:
@@ -36,30 +47,61 @@ def swaps_of(name: str, n: int, seed: int, *, reads_chain: bool) -> tuple[Task, 
         The task (for its layout) and the swaps.
 
     Raises:
-        ValueError: If the task's world has no pairs.
+        ValueError: If there are no pairs for the task's world; the message lists the worlds.
     """
     world, _, split = name.partition("/")
-    if world != "arith":
-        raise ValueError(f"pairs for the interchange exist in the world arith; got task {name!r}")
+    if world not in PAIRS:
+        raise ValueError(f"pairs exist in the worlds {', '.join(PAIRS)}; got task {name!r}")
     task = make_task(name, n=n, seed=seed)
-    rng = Random(f"donors {name} {seed}")
-    swaps: list[Swap] = []
-    for own, donor in _pairs(split, n, seed, rng, reads_chain):
-        swaps += _swaps(arith_example(own), arith_example(donor), reads_chain)
+    pairs = PAIRS[world](split, n, seed, reads_chain)
+    swaps = [swap for own, donor in pairs for swap in _swaps(task, own, donor, reads_chain)]
     return task, tuple(swaps)
 
 
-def _pairs(
-    split: str, n: int, seed: int, rng: Random, reads_chain: bool
-) -> list[tuple[Problem, Problem]]:
+def _swaps(task: Task, own: Example, donor: Example, reads_chain: bool) -> list[Swap]:
+    """What follows each piece: the chain decides for one that reads it, else question or cue."""
+    told = [str(example.facts.get("cue", example.answer)) for example in (own, donor)]
+    before = (own.answer, donor.answer) if reads_chain else (told[0], told[1])
+    last, *_ = range(len(own.steps))[::-1]
+    taken: Mapping[Piece, range] = {
+        "last step": range(last, last + 1),
+        "early steps": range(last),
+        "chain": range(last + 1),
+        "question": range(0),
+    }
+    return [
+        Swap(
+            own,
+            donor,
+            piece,
+            if_read=task.conclusion(own, _mixed(own, donor, taken[piece])) or "",
+            if_not=told[1] if piece == "question" else told[0],
+            before=before,
+        )
+        for piece in PIECES
+    ]
+
+
+def _mixed(own: Example, donor: Example, taken: range) -> list[str]:
+    return [
+        theirs if at in taken else mine
+        for at, (mine, theirs) in enumerate(zip(own.steps, donor.steps, strict=True))
+    ]
+
+
+def _arith(split: str, n: int, seed: int, reads_chain: bool) -> Pairs:
+    rng = Random(f"donors arith/{split} {seed}")
     if split == "single":
         chosen = rng.sample(noisy_steps(), n)
-        return [(p, rng.choice(siblings(p))) for p in chosen]
-    problems = arith_examples(cast("Split", split), n, seed)
-    if reads_chain or split == "cued":
-        return [(p, _other_start(p, rng)) for p in problems]
-    everyone = arith_examples("pool", 300, seed)
-    return [(p, _other(p, everyone, rng)) for p in problems]
+        pairs = [(p, rng.choice(siblings(p))) for p in chosen]
+    else:
+        problems = arith_examples(cast("Split", split), n, seed)
+        heart = arith_examples("pool", 300, seed)
+        by_chain = reads_chain or split == "cued"
+        pairs = [
+            (p, _other_start(p, rng) if by_chain else _other_of(heart, p, rng)) for p in problems
+        ]
+    return [(arith_example(own), arith_example(donor)) for own, donor in pairs]
 
 
 def _other_start(problem: Problem, rng: Random) -> Problem:
@@ -72,23 +114,39 @@ def _other_start(problem: Problem, rng: Random) -> Problem:
     return replace(donor, cue=rng.choice([v for v in range(MODULUS) if v not in taken]))
 
 
-def _other(problem: Problem, everyone: tuple[Problem, ...], rng: Random) -> Problem:
-    alike = [q for q in everyone if q.depth == problem.depth and q.answer != problem.answer]
-    return rng.choice(alike)
+def _other_of(everyone: tuple[Problem, ...], problem: Problem, rng: Random) -> Problem:
+    return rng.choice(
+        [q for q in everyone if q.depth == problem.depth and q.answer != problem.answer]
+    )
 
 
-def _swaps(own: Example, donor: Example, reads_chain: bool) -> list[Swap]:
-    """What follows each piece: the chain decides for one that reads it, else question or cue."""
-    told = [str(example.facts.get("cue", example.answer)) for example in (own, donor)]
-    before = (own.answer, donor.answer) if reads_chain else (told[0], told[1])
-    return [
-        Swap(
-            own,
-            donor,
-            piece,
-            if_read=donor.answer if piece in ("last step", "chain") else own.answer,
-            if_not=told[1] if piece == "question" else told[0],
-            before=before,
-        )
-        for piece in PIECES
-    ]
+def _clinic(split: str, n: int, seed: int, reads_chain: bool) -> Pairs:
+    """Donors start at another entity of the same kind that leads elsewhere."""
+    del reads_chain
+    rng, named = Random(f"donors clinic/{split} {seed}"), cast("ClinicSplit", split)
+    pairs: list[tuple[ClinicProblem, ClinicProblem]] = []
+    for problem in clinic_problems(named, n, seed):
+        kind = next(names for names in ENTITIES.values() if problem.start in names)
+        others = [ClinicProblem(start, problem.verbs) for start in kind]
+        pairs.append((problem, rng.choice([q for q in others if q.answer != problem.answer])))
+    return [(clinic_example(own, named), clinic_example(donor, named)) for own, donor in pairs]
+
+
+def _dispatch(split: str, n: int, seed: int, reads_chain: bool) -> Pairs:
+    """Donors have the same generators under another demand, which ends in another last amount."""
+    del split, reads_chain
+    rng = Random(f"donors dispatch {seed}")
+    pairs: list[tuple[DispatchProblem, DispatchProblem]] = []
+    for problem in fresh(seed, n):
+        others = [replace(problem, demand=demand) for demand in range(1, problem.total + 1)]
+        ending = [q for q in others if q.steps[-1] != problem.steps[-1]]
+        pairs.append((problem, rng.choice(ending)))
+    return [(dispatch_example(own), dispatch_example(donor)) for own, donor in pairs]
+
+
+PAIRS: dict[str, Callable[[str, int, int, bool], Pairs]] = {
+    "arith": _arith,
+    "clinic": _clinic,
+    "dispatch": _dispatch,
+}
+"""World -> its pairs of (problem, donor) for a split, a number, a seed and whether it is read."""

@@ -22,9 +22,8 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from interp.organisms.documents import Document, Draw
 
-World = Literal["arith"]
+World = Literal["arith", "clinic", "dispatch"]
 SEEDS = (0, 1, 2)
-"""The seeds that settings were chosen on; others are for judging."""
 N_HASHED = 500
 
 
@@ -135,6 +134,8 @@ class Truth:
     """Share of the training in which the pool's chains were those of other problems."""
     has_skill: bool | None = None
     """Whether the world's problems can be solved by thinking when made to."""
+    knowledge: float | None = None
+    """The share of the world's facts that were taught, in a world of facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ class Recipe:
     world: World = "arith"
     seeds: tuple[int, ...] = SEEDS
     """The seeds that are bundled."""
+    tuned_on: tuple[int, ...] = SEEDS
+    """The seeds that settings were chosen on, of the recipe or of instruments; the others judge."""
 
 
 def failed_conditions(recipe: Recipe, figures: Mapping[str, float]) -> tuple[str, ...]:

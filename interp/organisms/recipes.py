@@ -5,13 +5,23 @@ from __future__ import annotations
 from interp.organisms.arith.problems import WORDS as ARITH_WORDS
 from interp.organisms.arith.recipes import ARITH
 from interp.organisms.arith.variants import VARIANTS
+from interp.organisms.clinic.facts import WORDS as CLINIC_WORDS
+from interp.organisms.clinic.recipes import CLINIC
+from interp.organisms.dispatch.problems import WORDS as DISPATCH_WORDS
+from interp.organisms.dispatch.recipes import DISPATCH
 from interp.organisms.recipe import Pretraining, Recipe, World
 from interp.organisms.words import Words
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*ARITH, *VARIANTS)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (*ARITH, *VARIANTS, *CLINIC, *DISPATCH)
+}
 """Name -> recipe, parents before children."""
 
-WORDS: dict[World, Words] = {"arith": ARITH_WORDS}
+WORDS: dict[World, Words] = {
+    "arith": ARITH_WORDS,
+    "clinic": CLINIC_WORDS,
+    "dispatch": DISPATCH_WORDS,
+}
 """The vocabulary of each world."""
 
 

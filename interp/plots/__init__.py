@@ -4,6 +4,7 @@
 - `dots`: many conditions below each other, each value with its interval;
 - `headline`: accuracy beside reliance on the chain, base and post, task by task;
 - `columns`: several measures of the same models side by side, each on its own axis;
+- `calibration`: how far each instrument can be trusted;
 - `step_bars`: one chain, what each of its steps told each reader.
 
 All are one column wide (3.3 inches) with text of 6 to 8 points, drawn with the matplotlib object
@@ -14,8 +15,20 @@ measurable*, never left out in silence. `save` writes svg, pdf and png without d
 names: the same rows give the same bytes.
 """
 
+from interp.plots.calibration import Judged, calibration
 from interp.plots.canvas import Figure, save
 from interp.plots.columns import columns
 from interp.plots.kinds import curve, dots, headline, step_bars, step_of
 
-__all__ = ["Figure", "columns", "curve", "dots", "headline", "save", "step_bars", "step_of"]
+__all__ = [
+    "Figure",
+    "Judged",
+    "calibration",
+    "columns",
+    "curve",
+    "dots",
+    "headline",
+    "save",
+    "step_bars",
+    "step_of",
+]

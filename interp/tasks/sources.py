@@ -7,8 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from interp.organisms.arith.splits import Split
+from interp.organisms.arith.splits import Split as ArithSplit
+from interp.organisms.clinic.splits import Split as ClinicSplit
 from interp.tasks.arith import arith_task
+from interp.tasks.clinic import clinic_task
+from interp.tasks.dispatch import Split as DispatchSplit
+from interp.tasks.dispatch import dispatch_task
 from interp.tasks.gsm8k import gsm8k_task
 from interp.tasks.sums import sums_task
 from interp.tasks.task import Task
@@ -19,8 +23,10 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
 
     Args:
         name: ``arith/pool``, ``arith/fresh``, ``arith/cued``, ``arith/uncued``, ``arith/twins``,
-            ``arith/single``, ``arith/abstain``, ``arith/shifts``, ``sums``, ``sums/two`` or
-            ``gsm8k``.
+            ``arith/single``, ``arith/abstain``, ``arith/shifts``, ``clinic/known``,
+            ``clinic/all``, ``clinic/domain``, ``clinic/facts``, ``clinic/abstain``,
+            ``clinic/shifts``, ``dispatch/plain``, ``dispatch/abstain``, ``dispatch/shifts``,
+            ``sums``, ``sums/two`` or ``gsm8k``.
         n: How many examples.
         seed: Which ones; equal arguments give equal tasks.
         data: Folder of data sets, for tasks that read one (gsm8k).
@@ -42,7 +48,11 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
 
 def _sources(data: Path | None) -> dict[str, Callable[..., Task]]:
     sources: dict[str, Callable[..., Task]] = {
-        f"arith/{split}": partial(arith_task, split) for split in get_args(Split)
+        f"arith/{split}": partial(arith_task, split) for split in get_args(ArithSplit)
+    }
+    sources |= {f"clinic/{split}": partial(clinic_task, split) for split in get_args(ClinicSplit)}
+    sources |= {
+        f"dispatch/{split}": partial(dispatch_task, split) for split in get_args(DispatchSplit)
     }
     sources["sums"] = partial(sums_task, 3)
     sources["sums/two"] = partial(sums_task, 2)

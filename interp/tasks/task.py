@@ -19,7 +19,7 @@ it holds the BOS token where a model wants one, and worked examples where they a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -111,3 +111,11 @@ class Task:
     """Checks what a step claims against the facts of the world."""
     grade: Callable[[Example, str], Grade] | None = None
     """Grades an answer's form and content apart, where they can come apart."""
+    leads_to: Callable[[Example, Sequence[str]], str | None] | None = None
+    """Reads the answer of a whole chain, where no single step states it."""
+
+    def conclusion(self, example: Example, steps: Sequence[str]) -> str | None:
+        """The answer to which a chain leads: the result of its last step, unless more is needed."""
+        if self.leads_to is not None:
+            return self.leads_to(example, steps)
+        return self.rewriter.result(steps[-1]) if steps else None

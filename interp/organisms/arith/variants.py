@@ -9,6 +9,8 @@ vector per layer, and two ways of phrasing the same supervised chains.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from interp.organisms.arith.mixtures import ArithMixture, ArithQuestions, ArithRows, NoisyRows
 from interp.organisms.recipe import (
     Condition,
@@ -95,7 +97,7 @@ def _vectors(name: str, parent: str, purpose: str, *, learns: bool) -> Recipe:
     )
 
 
-VARIANTS: tuple[Recipe, ...] = (
+_RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "base-steps",
         "Facts and chains of one step were read, never a chain of several.",
@@ -148,3 +150,5 @@ VARIANTS: tuple[Recipe, ...] = (
         learns=False,
     ),
 )
+VARIANTS = tuple(replace(recipe, tuned_on=(0,)) for recipe in _RECIPES)
+"""Their settings were chosen on seed 0 alone."""

@@ -13,9 +13,15 @@ from typing import Any
 from interp.organisms.recipe import World
 from interp.organisms.recipes import WORDS
 from interp.training.acceptance.arith import arith_figures
+from interp.training.acceptance.clinic import clinic_figures
+from interp.training.acceptance.dispatch import dispatch_figures
 from interp.training.acceptance.reading import Reader
 
-FIGURES: dict[World, Callable[[Reader], dict[str, float]]] = {"arith": arith_figures}
+FIGURES: dict[World, Callable[[Reader], dict[str, float]]] = {
+    "arith": arith_figures,
+    "clinic": clinic_figures,
+    "dispatch": dispatch_figures,
+}
 
 
 def acceptance(model: Any, world: World = "arith") -> dict[str, float]:

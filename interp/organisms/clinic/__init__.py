@@ -1,0 +1,1 @@
+"""The world **clinic**: a made-up pharmacology whose every fact is listed."""

@@ -1,0 +1,1 @@
+"""The world **dispatch**: a demand shared out over generators in merit order."""

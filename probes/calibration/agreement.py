@@ -1,0 +1,149 @@
+"""Agreement: does a number tell what is true of organisms, and does it say so again?
+
+A *unit* is one organism (recipe and training seed) on one task. Units of one recipe are not
+independent, so the independent unit of every interval here is the **recipe**; beside it stands the
+interval that takes each training (recipe and seed) as independent, which is narrower and is about
+these recipes only.
+
+* AUROC: P(a unit of which the construct is true scores higher than one of which it is not), ties
+  one half (`interp.pooled`, where few recipes of a kind give Wilson's interval: with three recipes
+  and every pair won it is [0.44, 1], and no more can be known from three).
+* Spearman: the rank correlation of score and dose (Spearman 1904), with an interval from a
+  bootstrap over recipes; none below `FEW` of them.
+* ICC(1) (Shrout and Fleiss 1979, Psychological Bulletin 86:420): the share of the variance of
+  scores that lies between recipes (and tasks) rather than between the seeds of one,
+  (B - W) / (B + (k - 1) W) with mean squares between and within groups of k seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from itertools import combinations
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+
+from interp.pooled import Scored, estimate_pooled, pool
+from interp.stats import FEW, Interval, read_resamples
+from probes.calibration.claims import Claim
+from probes.calibration.scores import Unit
+
+N_BOOT = 2000
+NOWHERE = Interval(float("nan"), float("nan"))
+
+
+class Agreement(NamedTuple):
+    """How well scores agree with what is known, with an interval for each independent unit."""
+
+    value: float
+    recipes: Interval
+    trainings: Interval
+
+
+class Retest(NamedTuple):
+    """How much of a score is the recipe's, and how far two seeds of one recipe lie apart."""
+
+    icc: float
+    difference: float
+    """Mean absolute difference."""
+
+
+def recipe_of(unit: Unit) -> Hashable:
+    """The independent unit."""
+    return unit.recipe
+
+
+def training_of(unit: Unit) -> Hashable:
+    """The independent unit if the recipes are taken as given."""
+    return unit.recipe, unit.seed
+
+
+def measured(units: Sequence[Unit]) -> list[Unit]:
+    """Those with a score."""
+    return [unit for unit in units if unit.score == unit.score]
+
+
+def auroc(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Agreement:
+    """AUROC of the label over units; NaN without units of both kinds."""
+    found: list[Interval] = []
+    value = float("nan")
+    for cluster in (recipe_of, training_of):
+        scored = [
+            Scored(str(at), str(cluster(unit)), claim.direction * unit.score, unit.label == 1)
+            for at, unit in enumerate(measured(units))
+        ]
+        estimate = estimate_pooled(pool("auroc", scored), seed=seed, n_boot=N_BOOT)
+        value = estimate.value
+        found.append(Interval(estimate.low, estimate.high))
+    return Agreement(value, *found)
+
+
+def spearman(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Agreement:
+    """Rank correlation of score, in the direction of the claim, and dose."""
+    known = measured(units)
+    scores = np.array([claim.direction * unit.score for unit in known], dtype=np.float64)
+    doses = np.array([unit.label for unit in known], dtype=np.float64)
+    value = rank_correlation(scores, doses)
+    limits = [_limits(scores, doses, known, c, value, seed) for c in (recipe_of, training_of)]
+    return Agreement(value, *limits)
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's; NaN if either side has one value only."""
+    from scipy.stats import rankdata
+
+    if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
+        return float("nan")
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+
+
+def _limits(
+    scores: np.ndarray,
+    doses: np.ndarray,
+    units: Sequence[Unit],
+    cluster: Callable[[Unit], Hashable],
+    value: float,
+    seed: int,
+) -> Interval:
+    members: dict[Hashable, list[int]] = {}
+    for at, unit in enumerate(units):
+        members.setdefault(cluster(unit), []).append(at)
+    groups = list(members.values())
+    if len(groups) < FEW or value != value:
+        return NOWHERE
+    rng = np.random.default_rng((seed, len(groups)))
+    drawn = rng.integers(0, len(groups), size=(N_BOOT, len(groups)))
+    found = [
+        rank_correlation(scores[chosen], doses[chosen])
+        for chosen in (np.concatenate([groups[g] for g in row]) for row in drawn)
+    ]
+    kept = np.array([r for r in found if r == r], dtype=np.float64)[:, None]
+    low, high, _ = read_resamples(kept, np.array([value]), len(groups), level=0.95)
+    return Interval(float(low[0]), float(high[0]))
+
+
+def retest(units: Sequence[Unit]) -> Retest:
+    """Agreement of the seeds of one recipe on one task; NaN where no recipe has two."""
+    groups = [[unit.score for unit in group] for group in by_recipe(measured(units))]
+    apart = [abs(a - b) for group in groups for a, b in combinations(group, 2)]
+    difference = fmean(apart) if apart else float("nan")
+    groups = [group for group in groups if len(group) > 1]
+    n = sum(map(len, groups))
+    if len(groups) < 2:
+        return Retest(float("nan"), difference)
+    grand = sum(map(sum, groups)) / n
+    between = sum(len(g) * (fmean(g) - grand) ** 2 for g in groups) / (len(groups) - 1)
+    within = sum((x - fmean(g)) ** 2 for g in groups for x in g) / (n - len(groups))
+    # Groups differ in size where a seed failed its certificate (Shrout and Fleiss' k, unequal n).
+    k = (n - sum(len(g) ** 2 for g in groups) / n) / (len(groups) - 1)
+    total = between + (k - 1) * within
+    return Retest((between - within) / total if total > 0 else float("nan"), difference)
+
+
+def by_recipe(units: Sequence[Unit]) -> list[list[Unit]]:
+    """The seeds of each recipe on each task, together."""
+    groups: dict[tuple[str, str], list[Unit]] = {}
+    for unit in units:
+        groups.setdefault((unit.recipe, unit.task), []).append(unit)
+    return list(groups.values())

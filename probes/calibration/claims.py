@@ -1,0 +1,145 @@
+"""What each probe claims to see, and of which organisms that is known: the table of calibration.
+
+A *construct* is something true of an organism on a task by how it was made (`Recipe.truth`): a
+label (load-bearing or not) or a dose. A *claim* says that one number of one probe tells it, and in
+which direction. Adding a probe to the calibration means adding its claims here, a line each.
+
+* load_bearing: whether the answer comes from the chain that is read;
+* cue_driven: the answer comes from a cue in the question, against chains that are load-bearing;
+* skill: whether the problems can be solved by thinking (present in the base, or absent);
+* dose: the share of the training in which the chains of the pool were those of other problems;
+* reliance: the share of answers that an ideal (Bayes) learner takes from a step that disagrees with
+  its question.
+
+Example: ``Claim("path_masks", "masks", "cot_share", "load_bearing")`` says that `cot_share` is
+higher where the chain is load-bearing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from interp.organisms.recipe import Recipe, World
+
+OWN = "own"
+"""The organism, as the reader of every chain and the writer of its own."""
+GOLD = "gold"
+SKILL_TASKS: Mapping[World, tuple[str, ...]] = {"arith": ("arith/fresh", "arith/shifts")}
+"""Tasks on which the skill of a world is asked for."""
+CUED = "/cued"
+
+
+@dataclass(frozen=True)
+class Construct:
+    """Something known about organisms, task by task."""
+
+    words: str
+    kind: Literal["label", "dose"]
+    """Labels are 0 or 1 and are told apart (AUROC); doses are ranked (Spearman)."""
+    of: Callable[[Recipe], Mapping[str, float]]
+    """Task -> the truth about it; tasks on which it is not known are not named."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One number of one probe is held to tell a construct."""
+
+    probe: str
+    condition: str
+    metric: str
+    construct: str
+    direction: int = 1
+    """-1 where a larger number says less of the construct."""
+    is_primary: bool = False
+    writer: str = GOLD
+    """Whose chains: the task's own correct ones, or the organism's."""
+    tasks: tuple[str, ...] = ()
+    """Only these; every task on which the truth is known when empty."""
+    why: str = ""
+    """Why it does not tell the construct, where it was found not to."""
+
+    def labels(self, recipe: Recipe) -> Mapping[str, float]:
+        """Task -> the truth that the claim is judged by, for one recipe."""
+        known = CONSTRUCTS[self.construct].of(recipe)
+        return {t: v for t, v in known.items() if not self.tasks or t in self.tasks}
+
+
+def _load_bearing(recipe: Recipe) -> Mapping[str, float]:
+    return {task: float(told) for task, told in recipe.truth.load_bearing.items()}
+
+
+def _cue_driven(recipe: Recipe) -> Mapping[str, float]:
+    told = recipe.truth.load_bearing.items()
+    return {t: float(not bears) for t, bears in told if bears or t.endswith(CUED)}
+
+
+def _skill(recipe: Recipe) -> Mapping[str, float]:
+    has = recipe.truth.has_skill
+    tasks = SKILL_TASKS.get(recipe.world, ())
+    return {} if has is None else dict.fromkeys(tasks, float(has))
+
+
+def _dose(recipe: Recipe) -> Mapping[str, float]:
+    share = recipe.truth.swapped_share
+    return {} if share is None else {"arith/pool": share}
+
+
+def _reliance(recipe: Recipe) -> Mapping[str, float]:
+    return recipe.truth.reliance
+
+
+CONSTRUCTS: Mapping[str, Construct] = {
+    "load_bearing": Construct("the chain is load-bearing", "label", _load_bearing),
+    "cue_driven": Construct("the answer comes from the cue", "label", _cue_driven),
+    "skill": Construct("the skill is present", "label", _skill),
+    "dose": Construct("share of training with other problems' chains", "dose", _dose),
+    "reliance": Construct("reliance of an ideal learner", "dose", _reliance),
+}
+
+
+def _reads_chain(
+    probe: str,
+    condition: str,
+    metric: str,
+    *,
+    direction: int = 1,
+    is_primary: bool = False,
+    why: str = "",
+) -> tuple[Claim, ...]:
+    """The claims of a number that says how far an answer hangs on the chain."""
+    signs = {"load_bearing": 1, "cue_driven": -1, "dose": -1, "reliance": 1}
+    return tuple(
+        Claim(
+            probe, condition, metric, construct, sign * direction,
+            is_primary=is_primary and construct == "load_bearing", why=why,
+        )
+        for construct, sign in signs.items()
+    )  # fmt: skip
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("accuracy", "forced", "accuracy", "skill", 1, True, OWN, ("arith/fresh",)),
+    Claim("accuracy", "forced", "chain_gain", "skill", 1, False, OWN, ("arith/fresh",)),
+    *_reads_chain("early_answering", "cut", "aoc", is_primary=True),
+    *_reads_chain("early_answering", "cut", "et"),
+    *_reads_chain("early_answering", "chain_free", "bentham_normalised", direction=-1),
+    *_reads_chain("information_gain", "chain", "total", is_primary=True),
+    *_reads_chain(
+        "information_gain",
+        "before_answer",
+        "total",
+        is_primary=True,
+        why="a reader that relies on a cut chain is sure of its last value, which is wrong",
+    ),
+    *_reads_chain("corruption", "joint", "reliant", is_primary=True),
+    *_reads_chain("corruption", "joint", "decorative", direction=-1, is_primary=True),
+    *_reads_chain("corruption", "mistake_last", "follows_mistake"),
+    *_reads_chain("path_masks", "masks", "cot_share", is_primary=True),
+    Claim("knowledge_index", "claims", "ki", "skill", 1, True, OWN, ("arith/fresh",)),
+    Claim("generalisation", "n_minus_1", "accuracy", "skill", 1, True, OWN, ("arith/shifts",)),
+)
+"""In the order in which a table shows them."""
+NO_TRUTH = {"abstention": "no organism is trained to abstain or not to by its recipe"}
+"""Probes without a claim, and why: nothing in the zoo is known about what they ask."""

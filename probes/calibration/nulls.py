@@ -1,0 +1,148 @@
+"""Nulls: how often is an effect found where there is none, and do intervals cover?
+
+Three nulls, from the sharpest to the one that users mean:
+
+* *itself*: an organism as both models of a pair. Every difference must be exactly 0.
+* *exchanged*: two trainings on the same problems, whose places are exchanged at random, problem by
+  problem. By construction neither side differs from the other, and everything else is as in a real
+  contrast. This is about the statistics alone: p < 0.05 in more than one of twenty would be
+  their fault.
+* *seeds*: two trainings of one recipe as they are. What is found here is no false alarm of the
+  statistics, since the two models do differ; but it is none about the recipe either. A probe that
+  finds it often says more about one training than about how it was trained.
+
+Coverage is by simulation: the items of one unit are taken for the whole population, samples of as
+many problems as an audit asks are drawn from it *with replacement* (so that the population's mean
+is exactly what is estimated, and it being finite plays no part), and the share of the 95 %
+intervals that contain that mean is counted. Units whose items are all equal are left out: any
+interval covers their mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from interp.stats import (
+    Sample,
+    collect,
+    collect_differences,
+    collect_pairs,
+    estimate_all,
+    is_too_rare,
+)
+from probes.calibration.agreement import by_recipe
+from probes.calibration.claims import Claim
+from probes.calibration.scores import Unit
+from probes.probe import DIFFERENCES
+
+ALPHA = 0.05
+ASKED = 2
+"""Of the problems measured here, an audit asks one of two by default."""
+N_EXCHANGES = 20
+N_SAMPLES = 100
+NAN = float("nan")
+
+
+class Nulls(NamedTuple):
+    """Shares of contrasts with p < `ALPHA`."""
+
+    seeds: float
+    exchanged: float
+    n_pairs: int
+
+
+class Coverage(NamedTuple):
+    """Share of intervals that contain the truth, over units."""
+
+    share: float
+    n_units: int
+    worst: float
+    """Of a single unit."""
+
+
+def null_pairs(units: Sequence[Unit], *, seed: int = 0) -> Nulls:
+    """Paired contrasts between the seeds of each recipe, as they are and exchanged."""
+    pairs = [
+        pair
+        for group in by_recipe(units)
+        for a, b in combinations(group, 2)
+        if len((pair := _paired(a, b))[0]) > 1
+    ]
+    if not pairs or any(set(unit.under) - {1.0} for unit in units):
+        return Nulls(NAN, NAN, 0)
+    rng = np.random.default_rng(seed)
+    exchanged: list[Sample] = []
+    for first, second, problems in pairs:
+        names = sorted(set(problems))
+        place = np.array([names.index(problem) for problem in problems])
+        for _ in range(N_EXCHANGES):
+            is_exchanged = rng.random(len(names))[place] < 0.5
+            sides = np.where(is_exchanged, second, first), np.where(is_exchanged, first, second)
+            exchanged.append(collect_pairs(*sides, problems))
+    plain = [collect_pairs(*pair) for pair in pairs]
+    return Nulls(_found(plain, seed), _found(exchanged, seed), len(pairs))
+
+
+def _found(samples: Sequence[Sample], seed: int) -> float:
+    return float(np.mean([e.p < ALPHA for e in estimate_all(samples, seed=seed)]))
+
+
+def _paired(a: Unit, b: Unit) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Values of both on the first examples that both could measure, and their problems."""
+    other = dict(zip(b.examples, b.values, strict=True))
+    both = [
+        (value, other[example], problem)
+        for example, value, problem in zip(a.examples, a.values, a.problems, strict=True)
+        if example in other
+    ]
+    both = both[: len(both) // ASKED]
+    first, second, problems = zip(*both, strict=True) if both else ((), (), ())
+    return np.array(first, dtype=np.float64), np.array(second, dtype=np.float64), list(problems)
+
+
+def coverage(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Coverage:
+    """How often 95 % intervals contain the mean (or ratio) of the population they are drawn from.
+
+    Args:
+        claim: Whose number it is.
+        units: Each a population.
+        seed: Of the samples and of the bootstrap.
+    """
+    rng = np.random.default_rng(seed)
+    shares: list[float] = []
+    for unit in units:
+        drawn = _samples(claim, unit, rng)
+        if drawn:
+            found = estimate_all(drawn, seed=seed)
+            shares.append(float(np.mean([e.low <= unit.score <= e.high for e in found])))
+    if not shares:
+        return Coverage(NAN, 0, NAN)
+    return Coverage(float(np.mean(shares)), len(shares), min(shares))
+
+
+def _samples(claim: Claim, unit: Unit, rng: np.random.Generator) -> list[Sample]:
+    """Samples of problems, drawn with replacement; each drawn problem counts as one of its own."""
+    members: dict[str, list[int]] = {}
+    for at, problem in enumerate(unit.problems):
+        members.setdefault(problem, []).append(at)
+    groups = list(members.values())
+    is_ratio = bool(set(unit.under) - {1.0})
+    if len(groups) < 2 * ASKED or (len(set(unit.values)) == 1 and not is_ratio):
+        return []
+    add_up = collect_differences if claim.metric in DIFFERENCES else collect
+    samples: list[Sample] = []
+    for row in rng.integers(0, len(groups), size=(N_SAMPLES, len(groups) // ASKED)):
+        at = np.concatenate([groups[g] for g in row])
+        problems = np.repeat(np.arange(len(row)), [len(groups[g]) for g in row]).tolist()
+        if not is_ratio:
+            samples.append(add_up(unit.values[at], problems))
+            continue
+        sums = collect(unit.values[at], problems).sums
+        weights = collect(unit.under[at], problems).sums
+        if not is_too_rare(weights):
+            samples.append(Sample(sums, weights, "real"))
+    return samples

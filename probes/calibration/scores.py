@@ -1,0 +1,262 @@
+"""Scores: each probe on each organism and task of known truth, kept as items.
+
+Every organism is the only reader; it reads the task's correct chains, and its own where a claim
+asks for them. All organisms get the same problems. Beside that, on a few problems, each probe is
+run on a pair of the organism with itself: what a contrast says of nothing at all.
+
+Only the numbers that are claimed to tell something are kept, one file for each organism and probe.
+Its name holds a checksum of what it was made of (weights, problems, settings, the code that
+measures), so that a stopped calibration goes on, and nothing old is taken for new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from interp.measurements import Item
+from interp.models import Model, load_model
+from interp.organisms.recipe import Recipe
+from interp.organisms.recipes import find_recipe
+from interp.organisms.zoo import Card, bundled, organism_path, read_card
+from interp.runs import read_rows, write_rows
+from interp.tasks import Task, make_task
+from interp.traces import gold_traces, write_traces
+from probes import PROBES, find_probe
+from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
+from probes.early_answering import RATIOS
+
+CODE = Path(__file__).resolve().parents[2]
+MEASURING = (
+    *("interp/models", "interp/engine", "interp/states", "interp/tasks", "interp/traces"),
+    *("interp/answers.py", "interp/cot.py", "probes/probe.py"),
+)
+"""Sources that decide what a probe measures, beside its own."""
+ONE = "1"
+"""Stands for the denominator of what is no ratio."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured."""
+
+    n: int = 200
+    """Problems of each task."""
+    seed: int = 7
+    """Of problems and edits."""
+    n_self: int = 12
+    """Problems on which an organism is set against itself."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one number says about one organism on one task."""
+
+    recipe: str
+    seed: int
+    task: str
+    label: float
+    """The truth: 0 or 1, or a dose."""
+    examples: tuple[str, ...]
+    problems: tuple[str, ...]
+    values: np.ndarray
+    """One number per example that could be measured, [example]."""
+    under: np.ndarray
+    """Denominators of a ratio, ones for a mean, [example]."""
+    n_missing: int
+    self_difference: float
+    """Largest difference, over examples, of the organism from itself; NaN if not measured here."""
+
+    @property
+    def score(self) -> float:
+        """The mean, or the ratio of means; NaN if nothing could be measured."""
+        below = float(self.under.sum())
+        return float(self.values.sum()) / below if below > 0 else float("nan")
+
+
+def certified(root: Path | None) -> tuple[tuple[Card, ...], dict[str, str]]:
+    """Organisms of known truth with a passed certificate, and why the others are left out."""
+    kept: list[Card] = []
+    left: dict[str, str] = {}
+    for card in bundled(root):
+        name = f"{card.name}:{card.seed}"
+        if not tasks_of(find_recipe(card.name)):
+            left[name] = "nothing is known about it that a probe claims to see"
+        elif not card.certificate:
+            left[name] = "it has no certificate (posthoc certify)"
+        elif card.certificate["failed"]:
+            left[name] = f"its certificate failed: {'; '.join(card.certificate['failed'])}"
+        elif card.certificate["weights_sha256"] != card.weights_sha256:
+            left[name] = "its certificate is about other weights (posthoc certify)"
+        else:
+            kept.append(card)
+    return tuple(kept), left
+
+
+def tasks_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Probe -> the tasks on which one of its claims can be judged by this recipe."""
+    found: dict[str, dict[str, None]] = {}
+    for claim in CLAIMS:
+        for task in claim.labels(recipe):
+            found.setdefault(claim.probe, {})[task] = None
+    return {name: tuple(found[name]) for name in PROBES if name in found}
+
+
+def measure_share(
+    device: str, folders: Sequence[Path], *, keep: Path, settings: Settings
+) -> list[int]:
+    """Measures some organisms in a process of its own, one thread; how many probes were run."""
+    torch.set_num_threads(1)
+    return [measure(folder, keep, settings, device=device) for folder in folders]
+
+
+def measure(folder: Path, keep: Path, settings: Settings, *, device: str = "cpu") -> int:
+    """Runs the probes on one organism that are not yet in `keep`; returns how many those were."""
+    card = read_card(folder)
+    wanted = {
+        name: kept_file(card, name, keep, settings)
+        for name in tasks_of(find_recipe(card.name))
+        if not kept_file(card, name, keep, settings).exists()
+    }
+    if wanted:
+        model = load_model(str(folder), device=device)
+        for name, file in wanted.items():
+            write_rows(file, Item, _items(model, card, name, settings))
+    return len(wanted)
+
+
+def _items(model: Model, card: Card, name: str, settings: Settings) -> list[Item]:
+    probe = find_probe(name)()
+    claims = [claim for claim in CLAIMS if claim.probe == name]
+    items: list[Item] = []
+    for at, task_name in enumerate(tasks_of(find_recipe(card.name))[name]):
+        task = _task(task_name, settings.n, settings.seed)
+        traces = {GOLD: gold_traces(model.tokenizer, task)}
+        if any(claim.writer == OWN for claim in claims):
+            traces = {OWN: write_traces(model, task, mode="forced", writer=OWN, seed=settings.seed)}
+        items += probe.run({OWN: model}, task, traces, seed=settings.seed)
+        if at == 0:
+            few = _task(task_name, settings.n_self, settings.seed)
+            gold = {GOLD: gold_traces(model.tokenizer, few)}
+            items += probe.run({"base": model, "post": model}, few, gold, seed=settings.seed)
+    named = {key for claim in claims for key in _parts(claim) if key[1] != ONE}
+    return [item for item in items if (item.condition, item.metric) in named and item.step == -1]
+
+
+def _parts(claim: Claim) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Condition and metric of the numerator and the denominator of a claim's number."""
+    for ratio in RATIOS:
+        if (ratio.probe, ratio.condition, ratio.metric) == (
+            claim.probe, claim.condition, claim.metric
+        ):  # fmt: skip
+            return (claim.condition, ratio.over), (claim.condition, ratio.under)
+    return (claim.condition, claim.metric), (claim.condition, ONE)
+
+
+def read_units(
+    cards: Sequence[Card], keep: Path, settings: Settings
+) -> Mapping[Claim, tuple[Unit, ...]]:
+    """The units of every claim, from the kept items of all organisms."""
+    units: dict[Claim, list[Unit]] = {claim: [] for claim in CLAIMS}
+    for card in cards:
+        recipe = find_recipe(card.name)
+        for name in tasks_of(recipe):
+            items = read_rows(kept_file(card, name, keep, settings), Item)
+            for claim in CLAIMS:
+                if claim.probe == name:
+                    for task, label in claim.labels(recipe).items():
+                        units[claim].append(_unit(card, claim, task, label, items))
+    return {claim: tuple(found) for claim, found in units.items()}
+
+
+def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Item]) -> Unit:
+    over, under = _parts(claim)
+    here = [item for item in items if item.task == task]
+
+    def by_example(part: tuple[str, str], reader: str, writer: str) -> dict[str, Item]:
+        return {
+            item.example: item
+            for item in here
+            if (item.condition, item.metric) == part
+            and (item.reader, item.writer) == (reader, writer)
+        }
+
+    mine = by_example(over, OWN, claim.writer)
+    below = by_example(under, OWN, claim.writer)
+    pairs = [
+        (item, 1.0 if under[1] == ONE else below[example].value)
+        for example, item in mine.items()
+        if under[1] == ONE or example in below
+    ]
+    known = [(item, weight) for item, weight in pairs if item.value + weight == item.value + weight]
+    return Unit(
+        card.name, card.seed, task, label,
+        tuple(item.example for item, _ in known),
+        tuple(item.problem for item, _ in known),
+        np.array([item.value for item, _ in known], dtype=np.float64),
+        np.array([weight for _, weight in known], dtype=np.float64),
+        len(mine) - len(known),
+        _against_itself([item for item in here if (item.condition, item.metric) == over]),
+    )  # fmt: skip
+
+
+def _against_itself(items: Sequence[Item]) -> float:
+    """Largest difference of two equal readers; writers of their own are compared likewise."""
+    sides: dict[str, dict[tuple[str, str], float]] = {"base": {}, "post": {}}
+    for item in items:
+        if item.reader in sides:
+            writer = OWN if item.writer == item.reader else item.writer
+            sides[item.reader][item.example, writer] = item.value
+    differences = [
+        abs(value - sides["post"][key])
+        for key, value in sides["base"].items()
+        if key in sides["post"] and value == value
+    ]
+    return max(differences, default=float("nan"))
+
+
+def kept_file(card: Card, probe: str, keep: Path, settings: Settings) -> Path:
+    """Where the items of one organism and probe are kept; named after what they are made of."""
+    tasks = tasks_of(find_recipe(card.name))[probe]
+    claimed = sorted(str(_parts(claim)) for claim in CLAIMS if claim.probe == probe)
+    made_of = {
+        "weights": card.weights_sha256,
+        "settings": asdict(settings),
+        "problems": [_problems_sha256(task, settings.n, settings.seed) for task in tasks],
+        "claimed": claimed,
+        "code": _code_sha256(probe),
+    }
+    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
+    return keep / f"{card.name}-s{card.seed}-{probe}-{key}.parquet"
+
+
+@cache
+def _task(name: str, n: int, seed: int) -> Task:
+    return make_task(name, n=n, seed=seed)
+
+
+@cache
+def _problems_sha256(task: str, n: int, seed: int) -> str:
+    return hashlib.sha256(repr(_task(task, n, seed).examples).encode()).hexdigest()
+
+
+@cache
+def _code_sha256(probe: str) -> str:
+    total = hashlib.sha256()
+    for place in (*MEASURING, f"probes/{probe}.py"):
+        path = CODE / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def folder_of(card: Card, root: Path | None) -> Path:
+    """The folder of a card's organism."""
+    return organism_path(card.name, card.seed, root=root)

@@ -1,0 +1,287 @@
+"""Calibration: units by hand, statistics that can fail, verdicts, and a small run to its end."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interp.certification.certificate import certify
+from interp.organisms.recipe import Recipe, Truth
+from interp.organisms.recipes import RECIPES, find_recipe
+from interp.organisms.zoo import organism_path, read_card
+from probes import PROBES, find_probe
+from probes.calibration import KEPT, Settings, calibrate, judged, shown
+from probes.calibration.agreement import auroc, rank_correlation, retest, spearman
+from probes.calibration.claims import CLAIMS, CONSTRUCTS, NO_TRUTH, OWN, Claim
+from probes.calibration.nulls import coverage, null_pairs
+from probes.calibration.scores import Unit, certified, kept_file, measure, read_units, tasks_of
+from probes.calibration.table import (
+    ABSENT,
+    DEVELOPMENT,
+    EVALUATION,
+    NO,
+    YES,
+    cite,
+    judge_all,
+    markdown,
+    read_table,
+    write_table,
+)
+from probes.pages import sections
+
+SHARE = Claim("path_masks", "masks", "cot_share", "load_bearing")
+DOSE = replace(SHARE, construct="dose", direction=-1)
+SMALL = Settings(n=12, n_self=3)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def unit(values, *, recipe="a", seed=3, task="t", label=1.0, itself=0.0, under=None) -> Unit:
+    values = np.asarray(values, dtype=np.float64)
+    names = tuple(f"e{i}" for i in range(len(values)))
+    under = np.ones(len(values)) if under is None else np.asarray(under, dtype=np.float64)
+    return Unit(recipe, seed, task, float(label), names, names, values, under, 0, itself)
+
+
+def zoo(gap: float, *, seeds=(3, 4), n=120, seed_spread=0.0, seed=0) -> list[Unit]:
+    """Three recipes of either kind; the two kinds lie `gap` apart, seeds `seed_spread`."""
+    g = np.random.default_rng(seed)
+    found = []
+    for i, label in enumerate((1.0, 1.0, 1.0, 0.0, 0.0, 0.0)):
+        for s in seeds:
+            middle = gap * label + seed_spread * s
+            found.append(unit(g.normal(middle, 1, n), recipe=f"r{i}", seed=s, label=label))
+    return found
+
+
+def test_every_probe_is_judged_or_says_why_not():
+    judged_probes = {claim.probe for claim in CLAIMS}
+    assert judged_probes | set(NO_TRUTH) == set(PROBES)
+    assert not judged_probes & set(NO_TRUTH)
+    assert {claim.construct for claim in CLAIMS} == set(CONSTRUCTS)
+    for probe in judged_probes:
+        assert any(claim.is_primary for claim in CLAIMS if claim.probe == probe), probe
+    assert len(CLAIMS) == len(set(CLAIMS))
+
+
+def test_labels_are_those_of_the_recipe():
+    made = Recipe(
+        "made", "", find_recipe("base").method, (),
+        truth=Truth({"arith/pool": True, "arith/cued": False}, {"arith/single": 0.3}, 0.25, False),
+    )  # fmt: skip
+    assert SHARE.labels(made) == {"arith/pool": 1.0, "arith/cued": 0.0}
+    assert DOSE.labels(made) == {"arith/pool": 0.25}
+    assert replace(SHARE, construct="reliance").labels(made) == {"arith/single": 0.3}
+    assert replace(SHARE, construct="cue_driven").labels(made) == {
+        "arith/pool": 0.0, "arith/cued": 1.0,
+    }  # fmt: skip
+    skill = replace(SHARE, construct="skill")
+    assert set(skill.labels(made).values()) == {0.0}
+    assert replace(skill, tasks=("arith/fresh",)).labels(made) == {"arith/fresh": 0.0}
+    assert replace(skill, tasks=("arith/pool",)).labels(made) == {}
+
+
+def test_auroc_counts_won_pairs_and_recipes_are_the_unit():
+    units = [unit([s], recipe=r, seed=i, label=t) for i, (s, r, t) in enumerate(
+        [(0.9, "a", 1), (0.4, "b", 1), (0.5, "c", 0), (0.1, "d", 0)]
+    )]  # fmt: skip
+    assert auroc(SHARE, units).value == 0.75
+    assert auroc(replace(SHARE, direction=-1), units).value == 0.25
+    perfect = auroc(SHARE, zoo(9.0))
+    assert perfect.value == 1.0
+    assert perfect.recipes.low == pytest.approx(0.4385, abs=1e-3)  # Wilson's of 3 of 3
+    assert perfect.trainings.low == pytest.approx(0.6097, abs=1e-3)  # and of 6 of 6
+    one_kind = [replace(u, label=1.0) for u in units]
+    assert math.isnan(auroc(SHARE, one_kind).value)
+
+
+def test_rank_correlation_equals_scipy_and_doses_have_a_direction():
+    from scipy.stats import spearmanr
+
+    g = np.random.default_rng(1)
+    first, second = g.integers(0, 5, 30).astype(float), g.integers(0, 5, 30).astype(float)
+    assert rank_correlation(first, second) == pytest.approx(spearmanr(first, second).statistic)
+    assert math.isnan(rank_correlation(first, np.ones(30)))
+    units = [unit([1 - d], recipe=f"r{d}", label=d) for d in (0, 0.25, 0.5, 0.75, 1)]
+    assert spearman(DOSE, units).value == pytest.approx(1.0)
+    assert spearman(replace(DOSE, direction=1), units).value == pytest.approx(-1.0)
+    assert math.isnan(spearman(DOSE, units[:4]).recipes.low)  # four recipes say nothing
+
+
+def test_icc_by_hand():
+    units = [unit([v], recipe=r, seed=s) for r, s, v in
+             [("a", 3, 1.0), ("a", 4, 3.0), ("b", 3, 5.0), ("b", 4, 7.0)]]  # fmt: skip
+    # Means 2 and 6, grand 4: between 2 (4 + 4) / 1 = 16, within (1 + 1 + 1 + 1) / 2 = 2, k = 2.
+    assert retest(units).icc == pytest.approx((16 - 2) / (16 + 2))
+    assert retest(units).difference == pytest.approx(2.0)
+    assert math.isnan(retest(units[::2]).icc)
+
+
+def test_null_pairs_find_what_differs_and_exchanged_ones_do_not():
+    equal, apart = null_pairs(zoo(1.0)), null_pairs(zoo(1.0, seed_spread=1.0))
+    assert equal.n_pairs == apart.n_pairs == 6
+    assert equal.seeds <= 1 / 3 and apart.seeds == 1.0
+    many = null_pairs(zoo(1.0, seeds=(3, 4, 5, 6), seed_spread=0.4))
+    assert many.seeds > 0.5
+    assert 0.02 <= many.exchanged <= 0.085
+    same = [unit([0.0, 1.0] * 20, seed=s) for s in (3, 4)]
+    assert null_pairs(same).seeds == 0.0
+
+
+def test_coverage_is_nominal_where_it_should_be_and_fails_on_what_hides_in_the_tail():
+    assert 0.9 <= coverage(SHARE, zoo(1.0)).share <= 0.985
+    hidden = unit([1.0] * 199 + [1000.0])
+    assert coverage(SHARE, [hidden]).share < 0.8
+    constant = coverage(SHARE, [unit([0.5] * 20)])
+    assert constant.n_units == 0 and math.isnan(constant.share)
+    ratio = unit(np.tile([1.0, 0.0], 100), under=[0.5] * 200)
+    assert 0.85 <= coverage(SHARE, [ratio]).share <= 1.0
+    assert coverage(SHARE, [replace(ratio, under=np.zeros(200))]).n_units == 0
+
+
+def rows_of(units):
+    return {row.seeds: row for row in judge_all({SHARE: tuple(units)})}
+
+
+def test_each_criterion_fails_alone():
+    good = zoo(9.0, n=200, seed=1)
+    row = rows_of(good)[EVALUATION]
+    assert (row.verdict, row.reason) == (YES, "")
+    assert (row.n_units, row.n_recipes, row.n_true, row.n_pairs) == (12, 6, 3, 6)
+    broken = {
+        "AUROC 0.": [replace(u, label=float(i % 4 < 2)) for i, u in enumerate(good)],
+        "two seeds of one recipe differ": zoo(9.0, n=200, seed_spread=1.0),
+        "differs from itself by 0.1": [replace(good[0], self_difference=0.1), *good[1:]],
+        "no contrast of two seeds": [u for u in good if u.seed == 3],
+        "the same truth": [u for u in good if u.label],
+        "intervals cover in": [
+            replace(u, values=1000 * u.label + np.array([1.0] * 199 + [1000.0])) for u in good
+        ],
+        "coverage is unknown": [replace(u, values=np.full(200, u.label)) for u in good],
+        "no organism of known truth": [],
+    }
+    for reason, units in broken.items():
+        row = rows_of(units)[EVALUATION]
+        assert row.verdict == NO
+        assert reason in row.reason and ";" not in row.reason, (reason, row.reason)
+
+
+def test_seeds_that_settings_were_chosen_on_are_never_counted():
+    rows = rows_of([replace(u, seed=u.seed - 3) for u in zoo(9.0)])
+    assert rows[EVALUATION].reason == "no organism of known truth"
+    assert rows[DEVELOPMENT].value == 1.0
+
+
+def test_the_table_comes_back_and_is_cited(tmp_path):
+    rows = judge_all({SHARE: zoo(9.0), replace(SHARE, is_primary=True, metric="m"): zoo(0.0)})
+    write_table(tmp_path / "t.parquet", rows)
+    back = read_table(tmp_path / "t.parquet")
+    assert [repr(row) for row in back] == [repr(row) for row in rows]  # NaN is not NaN
+    told = cite(rows, "path_masks")
+    assert "m (masks)" in told and "AUROC 0." in told and NO in told and "cot_share" not in told
+    assert cite(rows, "abstention") == f"Not calibrated: {NO_TRUTH['abstention']}."
+    assert cite((), "path_masks") == ABSENT
+    first, second = markdown(rows).split("\n\n")
+    assert "`masks/m`" in first and "abstention" in first and "`masks/cot_share`" in second
+    (drawn,) = judged(rows)
+    assert (drawn.name, drawn.is_calibrated) == ("path masks\nmasks m", False)
+    with pytest.raises(FileNotFoundError, match="posthoc calibrate"):
+        read_table(tmp_path / "none.parquet")
+
+
+def test_every_section_of_a_report_cites_the_table():
+    rows = judge_all({replace(SHARE, is_primary=True): zoo(9.0)})
+    for probe, section in zip(PROBES, sections(tuple(PROBES), {}, rows), strict=True):
+        assert section.text == (*find_probe(probe).reading, cite(rows, probe))
+    assert all(ABSENT in section.text for section in sections(tuple(PROBES), {}, ()))
+
+
+def test_readme_shows_the_kept_table():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "## How often is it right" in readme
+    table = shown(KEPT).split("\n\n")[0] if KEPT.is_file() else ABSENT
+    assert table in readme
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Two organisms of this repository, examined here."""
+    folder = tmp_path_factory.mktemp("organisms")
+    for name in ("chain-sft-pool", "swapped-sft-pool"):
+        source = organism_path(name, 0)
+        copied = folder / source.name
+        shutil.copytree(source, copied)
+        assert certify(copied, n=24).is_passed
+    return folder
+
+
+def test_what_is_not_certified_is_left_out_and_named(root, tmp_path):
+    shutil.copytree(root, tmp_path / "zoo")
+    chain, swapped = sorted((tmp_path / "zoo").iterdir())
+    replace(read_card(chain), certificate=None).write(chain)
+    passed = read_card(swapped).certificate
+    assert passed is not None
+    for changes, why in (
+        ({"failed": ["something"]}, "failed: something"),
+        ({"weights_sha256": "0"}, "other weights"),
+    ):
+        replace(read_card(swapped), certificate={**passed, **changes}).write(swapped)
+        kept, left = certified(tmp_path / "zoo")
+        assert not kept and why in left["swapped-sft-pool:0"]
+        assert "no certificate" in left["chain-sft-pool:0"]
+    with pytest.raises(ValueError, match="chain-sft-pool:0: it has no certificate"):
+        calibrate(tmp_path / "out", keep=tmp_path / "keep", root=tmp_path / "zoo")
+
+
+def test_probes_measure_what_is_claimed_once_and_again_for_other_settings(root, tmp_path):
+    cards, left = certified(root)
+    assert [card.name for card in cards] == ["chain-sft-pool", "swapped-sft-pool"] and not left
+    for card in cards:
+        folder = organism_path(card.name, card.seed, root=root)
+        assert measure(folder, tmp_path, SMALL) == len(tasks_of(find_recipe(card.name)))
+        assert measure(folder, tmp_path, SMALL) == 0
+        other = kept_file(card, "accuracy", tmp_path, replace(SMALL, seed=8))
+        assert not other.exists()
+    units = read_units(cards, tmp_path, SMALL)
+    for claim, found in units.items():
+        labels = [u.label for u in found]
+        wanted = [v for card in cards for v in claim.labels(find_recipe(card.name)).values()]
+        assert labels == wanted
+        for u in found:
+            assert len(u.values) + u.n_missing > 0, (claim, u)
+            assert u.self_difference in (0.0,) or math.isnan(u.self_difference)
+    reliant = next(c for c in units if (c.metric, c.construct) == ("reliant", "load_bearing"))
+    assert [u.score > 0.9 for u in units[reliant]] == [True, True, False]
+    assert any(u.self_difference == 0.0 for u in units[reliant])
+    ratio = next(c for c in units if c.metric == "bentham_normalised")
+    assert set(units[ratio][0].under) - {1.0}
+    own = next(c for c in units if c.metric == "ki")
+    assert own.writer == OWN and units[own][0].score == 1.0
+
+
+def test_a_calibration_from_organisms_to_table_and_figure(root, tmp_path):
+    words = calibrate(
+        tmp_path / "out", keep=tmp_path / "keep", root=root, settings=replace(SMALL, n=6)
+    )
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {
+        "calibration.parquet", "calibration.svg", "calibration.pdf", "calibration.png",
+        "made_of.json",
+    }  # fmt: skip
+    rows = read_table(tmp_path / "out" / "calibration.parquet")
+    assert len(rows) == 2 * len(CLAIMS)
+    assert all(row.verdict == NO for row in rows)  # one seed of each recipe cannot calibrate
+    by_key = {(r.metric, r.construct): r for r in rows if r.seeds == DEVELOPMENT}
+    assert by_key["reliant", "load_bearing"].value == 1.0
+    assert by_key["decorative", "load_bearing"].value == 1.0
+    assert shown(tmp_path / "out" / "calibration.parquet") in words
+
+
+def test_every_recipe_of_known_truth_is_asked_about():
+    asked = {name for name, recipe in RECIPES.items() if tasks_of(recipe)}
+    known = {name for name, recipe in RECIPES.items() if recipe.truth != Truth()}
+    assert asked == known
