@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from interp.measurements import Item, Measurement
 from interp.tasks import Task
@@ -42,7 +42,8 @@ EXAMPLES, TRACES, PARTS = "examples.jsonl", "traces.jsonl", "parts"
 RESULTS = (ITEMS, ROWS, "report.html")
 """Files that say what was found; they are removed when the code has changed."""
 
-Row = TypeVar("Row", Item, Measurement)
+Row = TypeVar("Row")
+"""A dataclass of texts and numbers: an item, a measurement, a dose row."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
     columns = {
         field.name: pa.array([getattr(row, field.name) for row in rows], types[str(field.type)])
-        for field in fields(kind)
+        for field in fields(cast(Any, kind))
     }
     buffer = BytesIO()
     parquet.write_table(pa.table(columns), buffer, compression="zstd")
@@ -213,7 +214,7 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
     from pyarrow import parquet
 
     table = parquet.read_table(path)
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(cast(Any, kind))]
     if table.column_names != names:
         raise ValueError(
             f"{path} holds the columns {table.column_names}, not those of {kind.__name__} "

@@ -3,6 +3,7 @@
 - `curve`: a metric along the chain, one line per series, the interval as a band;
 - `dots`: many conditions below each other, each value with its interval;
 - `headline`: accuracy beside reliance on the chain, base and post, task by task;
+- `dose_response`: a behaviour and coherence against the dose of a direction;
 - `step_bars`: one chain, what each of its steps told each reader.
 
 All are one column wide (3.3 inches) with text of 6 to 8 points, drawn with the matplotlib object
@@ -14,6 +15,7 @@ names: the same rows give the same bytes.
 """
 
 from interp.plots.canvas import Figure, save
+from interp.plots.doses import dose_response
 from interp.plots.kinds import curve, dots, headline, step_bars, step_of
 
-__all__ = ["Figure", "curve", "dots", "headline", "save", "step_bars", "step_of"]
+__all__ = ["Figure", "curve", "dose_response", "dots", "headline", "save", "step_bars", "step_of"]
