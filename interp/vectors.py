@@ -60,7 +60,7 @@ def save_card(path: Path, direction: Direction) -> None:
         "dose_unit": "mean residual norm at the site (reference_norm)",
         "source": json.dumps(vars(direction.source), sort_keys=True),
     }
-    write_file(path, save({TENSOR: direction.vector.contiguous()}, metadata=card))
+    write_file(path, _in_order(save({TENSOR: direction.vector.contiguous()}, metadata=card)))
 
 
 def load_vector(
@@ -203,6 +203,18 @@ def load_gguf(path: Path) -> dict[int, Direction]:
     if not found:
         raise ValueError(f"{path} holds no tensor direction.N")
     return found
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its header sorted: the library's own order differs from run to run.
+
+    The format is the length of the header in 8 bytes, the header, which ends on a multiple of 8
+    bytes, and the numbers.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def _gguf() -> Any:

@@ -181,6 +181,7 @@ def swept(
     from interp.plots import dose_response, save
     from interp.runs import write_file, write_rows
 
+    out.mkdir(parents=True, exist_ok=True)
     rows_of_task = [encode(model.tokenizer, example.question) for example in task.examples]
     direction = with_measured_norm(model, direction, rows_of_task)
     rows = sweep(model, task, direction, settings)

@@ -96,8 +96,7 @@ def collect(
             f"{len(rows)} texts, {len(positions)} lists of positions"
             + ("" if problems is None else f" and {len(problems)} problems")
         )
-    pairs = enumerate(zip(rows, positions, strict=True))
-    chosen = [_checked(n, len(row), at) for n, (row, at) in pairs]
+    chosen = [_checked(n, len(row), positions[n]) for n, row in enumerate(rows)]
     if not any(chosen):
         raise ValueError(
             "no position was chosen in any text. Likely every window ends before the first token, "
