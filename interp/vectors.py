@@ -252,7 +252,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _from_card(path: Path, tensors: dict[str, Tensor], card: dict[str, str]) -> Direction:
     try:
         parts: dict[str, Any] = json.loads(card["source"])
-        source = Source(**{k: tuple(v) if isinstance(v, list) else v for k, v in parts.items()})
+        several = ("models", "weights_sha256", "texts_sha256")
+        source = Source(**{**parts, **{name: tuple(parts.get(name, ())) for name in several}})
         reference = float(card["reference_norm"]) if card["reference_norm"] else None
         return Direction(
             tensors[TENSOR], _site(path, card["site"]), source, reference, float(card["norm"])

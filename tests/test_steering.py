@@ -167,11 +167,11 @@ def base():
 
 @pytest.fixture(scope="module")
 def think_direction(base):
-    """What favours opening a chain over answering, as the last norm and the unembedding see it."""
+    """A push at the last site that moves the logit of the opening word and of no other."""
     task = make_task("arith/fresh", n=16, seed=5)
-    opened, answer = base.tokenizer.convert_tokens_to_ids(["<think>", "A"])
+    opened = base.tokenizer.convert_tokens_to_ids("<think>")
     weight = base.hf.get_output_embeddings().weight.detach().float()
-    raw = (weight[opened] - weight[answer]) * base.hf.model.norm.weight.detach().float()
+    raw = torch.linalg.pinv(weight)[:, opened] / base.hf.model.norm.weight.detach().float()
     site = Site(base.n_layers - 1, "resid_post")
     rows = [encode(base.tokenizer, example.question) for example in task.examples]
     norm = collect(base, rows, [(-1,)] * 16, site).mean_norm

@@ -58,8 +58,9 @@ def test_gguf_round_trip_keeps_the_vector_at_its_length(tmp_path):
     reader = gguf.GGUFReader(tmp_path / "v.gguf")
     assert [tensor.name for tensor in reader.tensors] == ["direction.1"]
     assert np.allclose(reader.tensors[0].data, raw.numpy(), rtol=1e-6)
-    assert reader.get_field("general.architecture").contents() == "controlvector"
-    assert reader.get_field("controlvector.model_hint").contents() == "llama"
+    fields = {name: field.contents() for name, field in reader.fields.items()}
+    assert fields["general.architecture"] == "controlvector"
+    assert fields["controlvector.model_hint"] == "llama"
     found = load_vector(tmp_path / "v.gguf")
     assert found.site == SITE
     assert torch.allclose(found.vector * found.length, raw, rtol=1e-6)
