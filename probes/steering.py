@@ -170,7 +170,7 @@ def swept(
         task: The questions.
         settings: Of the sweep.
         out: Folder for doses.parquet, doses.csv and the figure.
-        kl_budget: Nats per token within which doses are chosen.
+        kl_budget: Nats per token, first new token left out, within which doses are chosen.
 
     Returns:
         Lines to print.
@@ -188,7 +188,7 @@ def swept(
     behaviours = [name for name in ("p_think", "accuracy") if any(r.metric == name for r in rows)]
     write_rows(out / "doses.parquet", DoseRow, rows)
     write_file(out / "doses.csv", _csv(rows).encode())
-    figure = dose_response(rows, metrics=(*behaviours, "kl", "valid"))
+    figure = dose_response(rows, metrics=(*behaviours, "kl_rest", "valid"))
     save(figure, out, "doses")
     return [*_table(rows, behaviours), *_verdicts(rows, behaviours, kl_budget), f"Written: {out}"]
 
@@ -223,7 +223,7 @@ def _ranges(positions: Sequence[int]) -> str:
 def _table(rows: Sequence[DoseRow], behaviours: Sequence[str]) -> list[str]:
     from interp.steering import random_band
 
-    columns = [*behaviours, "kl", "perplexity", "distinct_2", "valid"]
+    columns = [*behaviours, "kl", "kl_rest", "perplexity", "distinct_2", "valid"]
     lines = ["dose    " + "".join(f"{name:>22}" for name in columns)]
     mine = [row for row in rows if row.kind == "steered"]
     bands = {name: random_band(rows, name) for name in columns}
@@ -241,12 +241,13 @@ def _verdicts(rows: Sequence[DoseRow], behaviours: Sequence[str], kl_budget: flo
     lines: list[str] = []
     for metric in behaviours:
         for want in ("rise", "fall"):
-            found = compare(rows, metric, kl_budget=kl_budget, want=want)
+            found = compare(rows, metric, kl_budget=kl_budget, want=want, cost="kl_rest")
             low, high = found.band
             lines.append(
-                f"{metric}, to {want}, KL within {kl_budget:g}: {found.chosen.effect:+.3f} at dose "
-                f"{found.chosen.dose:g} (KL {found.chosen.kl:.3f}); random directions by the same "
-                f"rule {low:+.3f} to {high:+.3f}; p = {found.p:.2f}"
+                f"{metric}, to {want}, KL of the rest within {kl_budget:g}: "
+                f"{found.chosen.effect:+.3f} at dose {found.chosen.dose:g} (KL "
+                f"{found.chosen.kl:.3f}); random directions by the same rule {low:+.3f} to "
+                f"{high:+.3f}; p = {found.p:.2f}"
             )
     return lines
 

@@ -133,6 +133,7 @@ def test_kl_and_surprisal_by_loops(tiny):
     ]
     found = read_steered(tiny, [(row, new), (ROWS[1], (3,))], direction, 0.6)[0]
     assert found.kl == pytest.approx(sum(kl) / 3, rel=1e-4)
+    assert found.kl_rest == pytest.approx(sum(kl[1:]) / 2, rel=1e-4)
     assert torch.allclose(found.first.double().exp(), q[len(row) - 1], atol=1e-5)
     nats = [-math.log(float(p[len(row) - 1 + at, token])) for at, token in enumerate(new)]
     assert surprisal(tiny, [(ROWS[1], ()), (row, new)])[1] == pytest.approx(sum(nats) / 3, rel=1e-4)
@@ -204,7 +205,7 @@ def test_a_sweep_measures_every_arm_alike(rows):
     arms = {(row.direction, row.dose) for row in rows}
     names = ("steered", "random 0", "random 1", "random 2", "another")
     assert arms == {(name, dose) for name in names for dose in (-1.0, 0.0, 0.5, 2.0)}
-    assert len(rows) == len(arms) * 8
+    assert len(rows) == len(arms) * 9
     for row in rows:
         assert row.n_edits == 12, "one position of each of twelve questions"
         assert row.edit_norm == pytest.approx(
@@ -212,7 +213,7 @@ def test_a_sweep_measures_every_arm_alike(rows):
         )
         if row.dose == 0:
             assert row.value == value(rows, row.metric, 0.0).value
-            assert row.metric != "kl" or row.value == 0.0
+            assert row.metric not in ("kl", "kl_rest") or row.value == 0.0
 
 
 def test_p_think_and_accuracy_at_dose_zero_are_those_of_the_model(base, rows):
@@ -251,6 +252,8 @@ def test_the_choice_is_the_largest_effect_within_the_budget(rows):
     assert choose_dose(made, "accuracy", kl_budget=9.0).dose == 2.0
     assert choose_dose(made, "accuracy", kl_budget=1.0).effect == pytest.approx(0.3)
     assert choose_dose(made, "accuracy", kl_budget=1.0, want="fall").dose == -1.0
+    rest = [replace(row, metric="kl_rest", value=0.0) for row in made if row.metric == "kl"]
+    assert choose_dose([*made, *rest], "accuracy", kl_budget=1.0, cost="kl_rest").dose == 2.0
     with pytest.raises(ValueError, match="Metrics: accuracy, kl; directions: steered"):
         choose_dose(made, "acuracy", kl_budget=1.0)
 

@@ -13,6 +13,7 @@ NAMES = {
     "p_think": "P(think)",
     "accuracy": "Accuracy",
     "kl": "KL to unsteered\n(nats per token)",
+    "kl_rest": "KL of the rest\n(nats per token)",
     "perplexity": "Perplexity",
     "distinct_2": "Distinct bigrams",
     "compression": "Compression ratio",

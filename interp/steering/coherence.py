@@ -5,7 +5,9 @@ apart from any task, and all against the unsteered model:
 
 - **KL** (nats per token): KL(unsteered || steered) of the next-token distributions on *one and the
   same text*, the unsteered continuation, read by both. Independent of what is sampled; exactly 0 at
-  dose 0. It is the budget in which doses are compared.
+  dose 0. It is the budget in which doses are compared. Where the behaviour is the choice of the
+  first new token (whether to open a chain), that choice is itself a large part of the KL; the KL of
+  the *rest* leaves it out.
 - **surprisal** (nats per token): how unlikely the unsteered model finds what was written under the
   dose; exp of its mean is the perplexity. Low is not good by itself: a model that repeats one
   word may be very likely.
@@ -40,6 +42,8 @@ class Forced:
 
     kl: float
     """Mean KL(unsteered || steered) over the tokens of the continuation, nats per token."""
+    kl_rest: float
+    """The same without the first new token; NaN for a continuation of one token."""
     first: Float[Tensor, " d_vocab"]
     """Log-probabilities (nats) of the first new token under the direction."""
     receipt: Receipt | None
@@ -87,8 +91,9 @@ def read_steered(
             start = lengths[place][0] - 1
             p = plain[place][start:].double().log_softmax(-1)
             q = steered.logits[place][start:].double().log_softmax(-1)
-            kl = float((p.exp() * (p - q)).sum(-1).mean())
-            found[n] = Forced(kl, q[0].float(), receipts.get(place))
+            kl = (p.exp() * (p - q)).sum(-1)
+            rest = float(kl[1:].mean()) if len(kl) > 1 else float("nan")
+            found[n] = Forced(float(kl.mean()), rest, q[0].float(), receipts.get(place))
     return tuple(found[n] for n in range(len(rows)))
 
 

@@ -40,7 +40,7 @@ from interp.steering.steered import write_steered
 from interp.tasks import Task
 
 STEERED, RANDOM, OTHER = "steered", "random", "other"
-COHERENCE = ("kl", "perplexity", "distinct_2", "compression", "valid")
+COHERENCE = ("kl", "kl_rest", "perplexity", "distinct_2", "compression", "valid")
 """Metrics that every sweep measures beside those of the task."""
 
 
@@ -161,6 +161,7 @@ class _Bench:
         ]
         values = {name: [metric(one) for one in readings] for name, metric in self.metrics.items()}
         values["kl"] = [one.kl for one in forced]
+        values["kl_rest"] = [one.kl_rest for one in forced]
         values["perplexity"] = list(
             surprisal(self.model, list(zip(self.prompts, own, strict=True)))
         )

@@ -5,6 +5,9 @@ the other does nothing. So effects are compared **at matched coherence**: every 
 any of its doses whose KL to the unsteered model is within a budget, and takes the one with the
 largest effect. The controls choose by the same rule from the same doses; a best-of-many choice
 lifts every arm, and only what it lifts more than them is an effect of the direction.
+
+Which KL: `kl` over all new tokens, or, where the behaviour is the choice of the first of them,
+`kl_rest`, since a budget that counts the wanted change as damage forbids it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Literal
 from interp.steering.doses import RANDOM, STEERED, DoseRow
 
 Want = Literal["rise", "fall"]
+Cost = Literal["kl", "kl_rest"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Choice:
     effect: float
     """Value at the dose minus value at dose 0."""
     kl: float
-    """Nats per token at the dose."""
+    """Of the kind that the budget is for, nats per token at the dose."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Comparison:
 
     metric: str
     want: Want
+    cost: Cost
     kl_budget: float
     chosen: Choice
     random: tuple[Choice, ...]
@@ -68,6 +73,7 @@ def choose_dose(
     kl_budget: float,
     direction: str = STEERED,
     want: Want = "rise",
+    cost: Cost = "kl",
 ) -> Choice:
     """The dose with the largest effect among those within a KL budget.
 
@@ -77,6 +83,7 @@ def choose_dose(
         kl_budget: Largest mean KL to the unsteered model, nats per token.
         direction: Whose doses.
         want: Whether the metric should rise or fall.
+        cost: Which KL the budget is for.
 
     Returns:
         The choice; of equal effects that with the smaller dose.
@@ -85,7 +92,7 @@ def choose_dose(
         ValueError: If the rows have no such metric or direction.
     """
     values = _by_dose(rows, metric, direction)
-    kls = _by_dose(rows, "kl", direction)
+    kls = _by_dose(rows, cost, direction)
     kind = next(row.kind for row in rows if row.direction == direction)
     sign = 1 if want == "rise" else -1
     within = [dose for dose in values if kls[dose] <= kl_budget or dose == 0]
@@ -94,7 +101,12 @@ def choose_dose(
 
 
 def compare(
-    rows: Sequence[DoseRow], metric: str, *, kl_budget: float, want: Want = "rise"
+    rows: Sequence[DoseRow],
+    metric: str,
+    *,
+    kl_budget: float,
+    want: Want = "rise",
+    cost: Cost = "kl",
 ) -> Comparison:
     """A direction and all its controls, each at the best dose within one KL budget.
 
@@ -103,6 +115,7 @@ def compare(
         metric: The behaviour.
         kl_budget: Largest mean KL to the unsteered model, nats per token.
         want: Whether the metric should rise or fall.
+        cost: Which KL the budget is for.
 
     Returns:
         The comparison.
@@ -112,11 +125,13 @@ def compare(
     """
     names = dict.fromkeys(row.direction for row in rows)
     choices = [
-        choose_dose(rows, metric, kl_budget=kl_budget, direction=name, want=want) for name in names
+        choose_dose(rows, metric, kl_budget=kl_budget, direction=name, want=want, cost=cost)
+        for name in names
     ]
     return Comparison(
         metric,
         want,
+        cost,
         kl_budget,
         next(one for one in choices if one.kind == STEERED),
         tuple(one for one in choices if one.kind == RANDOM),
