@@ -252,8 +252,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _from_card(path: Path, tensors: dict[str, Tensor], card: dict[str, str]) -> Direction:
     try:
         parts: dict[str, Any] = json.loads(card["source"])
-        several = ("models", "weights_sha256", "texts_sha256")
-        source = Source(**{**parts, **{name: tuple(parts.get(name, ())) for name in several}})
+        source = Source(
+            str(parts["method"]),
+            models=tuple(parts.get("models", ())),
+            weights_sha256=tuple(parts.get("weights_sha256", ())),
+            texts_sha256=tuple(parts.get("texts_sha256", ())),
+            note=str(parts.get("note", "")),
+        )
         reference = float(card["reference_norm"]) if card["reference_norm"] else None
         return Direction(
             tensors[TENSOR], _site(path, card["site"]), source, reference, float(card["norm"])

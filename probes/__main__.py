@@ -92,7 +92,9 @@ def steer(
     latent: Annotated[int | None, typer.Option(help="Which latent of the SAE.")] = None,
     site: Annotated[str | None, typer.Option(help="Site of a bare vector.")] = None,
     layer: Annotated[int | None, typer.Option(help="Layer of a .gguf with several.")] = None,
-    dose: Annotated[list[float], typer.Option(help="In mean residual norms; repeatable.")] = [0.5],  # noqa: B006
+    dose: Annotated[
+        list[float], typer.Option(help="In mean residual norms; repeatable. 0.5, or a range.")
+    ] = [],  # noqa: B006
     positions: Annotated[str, typer.Option(help="all, prompt, generated or last.")] = "all",
     prompt: Annotated[list[str], typer.Option(help="Text to continue; repeatable.")] = [],  # noqa: B006
     max_new_tokens: Annotated[int, typer.Option(help="Longest continuation.")] = 64,
@@ -119,13 +121,13 @@ def steer(
         if not prompt and not is_sweep:
             raise ValueError("nothing to write: give a text by --prompt TEXT, or --sweep")
         found = find_model(model, device=device, dtype=dtype)
-        for one in dose if prompt else ():
+        for one in (dose or [0.5]) if prompt else ():
             for line in compared_texts(
                 found, direction, one, prompt, positions=where, max_new_tokens=max_new_tokens
             ):
                 typer.echo(line)
         if is_sweep:
-            doses = tuple(dose) if len(dose) > 1 else SweepSettings().doses
+            doses = tuple(dose) or SweepSettings().doses
             settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
             asked = make_task(task, n=n, seed=seed, data=data)
             for line in swept(found, direction, asked, settings, out, kl_budget=kl_budget):

@@ -42,6 +42,8 @@ from interp.tasks import Task
 STEERED, RANDOM, OTHER = "steered", "random", "other"
 COHERENCE = ("kl", "kl_rest", "perplexity", "distinct_2", "compression", "valid")
 """Metrics that every sweep measures beside those of the task."""
+SHARES = ("accuracy", "valid")
+"""Of the metrics that sweeps measure, those that are 0 or 1; a KL of 0 everywhere is no share."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,11 @@ class _Bench:
 
         problems = [example.problem for example in self.task.examples]
         samples: list[Sample] = []
-        for found in values.values():
+        for metric, found in values.items():
             known = [at for at, value in enumerate(found) if not math.isnan(value)]
-            samples.append(
-                collect(np.array([found[at] for at in known]), [problems[at] for at in known])
-            )
+            sample = collect(np.array([found[at] for at in known]), [problems[at] for at in known])
+            is_real = metric in (*COHERENCE, "p_think") and metric not in SHARES
+            samples.append(replace(sample, kind="real") if is_real else sample)
         estimates = estimate_all(samples, seed=self.settings.seed)
         rows: list[DoseRow] = []
         for (metric, found), one in zip(values.items(), estimates, strict=True):

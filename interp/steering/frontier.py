@@ -7,7 +7,9 @@ largest effect. The controls choose by the same rule from the same doses; a best
 lifts every arm, and only what it lifts more than them is an effect of the direction.
 
 Which KL: `kl` over all new tokens, or, where the behaviour is the choice of the first of them,
-`kl_rest`, since a budget that counts the wanted change as damage forbids it.
+`kl_rest`, since a budget that counts the wanted change as damage forbids it. An edit of the last
+prompt position at the last layer cannot reach the rest at all, whose KL is then 0 by construction:
+there the rate of valid texts says what a dose breaks.
 """
 
 from __future__ import annotations
