@@ -7,7 +7,9 @@ the metrics that organisms are there to judge. What is asked follows from the re
   and stays when the early steps or the question are the donor's;
 - one whose chain is not: the answer stays when any part of the chain is the donor's, and goes
   where the donor's question (or its cue) leads;
-- a known reliance: the donor's step wins with that share of the probability, within a tolerance;
+- a known reliance: the donor's step states a result that is not its question's; with it in place
+  the answer is the donor's stated result with that share of the probability, and else the result
+  of the donor's question, within a tolerance (a step's own positions weigh the two);
 - no skill: the answer does not go where the donor's last step leads.
 
 Only pairs count that the organism answers as expected when nothing is interchanged. An organism
@@ -23,7 +25,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from interp.certification.interchange import Outcome, Piece, interchange
-from interp.certification.pairs import PIECES, swaps_of
+from interp.certification.pairs import PIECES, swaps_of, torn_swaps
 from interp.models import Model, load_model
 from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import find_recipe
@@ -110,12 +112,11 @@ def _findings(model: Model, recipe: Recipe, *, seed: int, n: int) -> Iterator[_F
             share = _mean([o.gives_read if reads else o.gives_not for o in counted])
             yield _Finding(f"{task}/{piece}", share, len(counted), BAR, 1.0)
     for task, reliance in truth.reliance.items():
-        for piece, outcomes in _outcomes(model, task, seed, n, reads_chain=True):
-            if piece == "last step":
-                counted = [o for o in outcomes if o.is_countable]
-                low, high = reliance - RELIANCE_TOLERANCE, reliance + RELIANCE_TOLERANCE
-                share = _mean([o.p_read for o in counted])
-                yield _Finding(f"{task}/reliance", share, len(counted), low, high)
+        torn, swaps = torn_swaps(task, n, seed)
+        counted = [o for o in interchange(model, torn, swaps) if o.is_countable]
+        low, high = reliance - RELIANCE_TOLERANCE, reliance + RELIANCE_TOLERANCE
+        share = _mean([o.p_read for o in counted])
+        yield _Finding(f"{task}/reliance", share, len(counted), low, high)
     if truth.has_skill is False and not truth.load_bearing:
         for piece, outcomes in _outcomes(model, "arith/fresh", seed, n, reads_chain=True):
             if piece == "last step":

@@ -46,8 +46,9 @@ class Swap:
     """The answer then given by a model that takes it from the chain."""
     if_not: str
     """The answer then given by a model that does not."""
-    before: tuple[str, str]
-    """The answers to both problems when nothing is taken, by a model of the kind expected."""
+    before: tuple[str, str | None]
+    """The answers to both problems when nothing is taken, by a model of the kind expected; None
+    where the donor has no certain one."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,10 @@ def _batch(model: Model, task: Task, swaps: Sequence[Swap]) -> list[Outcome]:
                 f"has its pieces elsewhere than {swap.own.question!r}. Take a donor of equal "
                 "length and as many steps."
             )
-    plain = [_gives(model, task, rows, _words(swaps, i)) for i, rows in enumerate((own, donors))]
+    plain = [
+        _gives(model, task, texts, [s.before[i] or s.donor.answer for s in swaps])
+        for i, texts in enumerate((own, donors))
+    ]
     edits = _edits(model, swaps, own, donors)
     read = _gives(model, task, own, [s.if_read for s in swaps], edits)
     kept = _gives(model, task, own, [s.if_not for s in swaps], edits)
@@ -111,14 +115,11 @@ def _batch(model: Model, task: Task, swaps: Sequence[Swap]) -> list[Outcome]:
             gives_read=read[i].is_given,
             gives_not=kept[i].is_given,
             p_read=float(torch.sigmoid(torch.tensor(read[i].logprob - kept[i].logprob))),
-            is_countable=plain[0][i].is_given and plain[1][i].is_given,
+            is_countable=plain[0][i].is_given
+            and (swaps[i].before[1] is None or plain[1][i].is_given),
         )
         for i in range(len(swaps))
     ]
-
-
-def _words(swaps: Sequence[Swap], which: int) -> list[str]:
-    return [swap.before[which] for swap in swaps]
 
 
 def _lay_out(tokenizer: Any, layout: LayoutIds, example: Example) -> _Text:

@@ -58,6 +58,32 @@ def swaps_of(name: str, n: int, seed: int, *, reads_chain: bool) -> tuple[Task, 
     return task, tuple(swaps)
 
 
+def torn_swaps(name: str, n: int, seed: int) -> tuple[Task, tuple[Swap, ...]]:
+    """Swaps of single steps whose donor states the result of another operand than its question.
+
+    Args:
+        name: ``arith/single``, the task of single steps.
+        n: How many problems.
+        seed: Which ones, and which donors.
+
+    Returns:
+        The task and the swaps: ``if_read`` is what the donor's step states, ``if_not`` what its
+        question gives; neither is the answer to the problem itself.
+    """
+    task = make_task(name, n=n, seed=seed)
+    rng = Random(f"torn {name} {seed}")
+    swaps: list[Swap] = []
+    for own in rng.sample(noisy_steps(), n):
+        asked, stated = rng.sample(siblings(own), 2)
+        steps = asked.mistaken(0, int(stated.answer), propagate=False)
+        donor = replace(arith_example(asked), steps=steps)
+        mine = arith_example(own)
+        swaps.append(
+            Swap(mine, donor, "last step", stated.answer, asked.answer, (mine.answer, None))
+        )
+    return task, tuple(swaps)
+
+
 def _swaps(task: Task, own: Example, donor: Example, reads_chain: bool) -> list[Swap]:
     """What follows each piece: the chain decides for one that reads it, else question or cue."""
     told = [str(example.facts.get("cue", example.answer)) for example in (own, donor)]

@@ -154,6 +154,8 @@ class Recipe:
     """The seeds that are bundled."""
     tuned_on: tuple[int, ...] = SEEDS
     """The seeds that settings were chosen on, of the recipe or of instruments; the others judge."""
+    withheld: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Seeds that were trained and are not bundled, and what they failed."""
 
 
 def failed_conditions(recipe: Recipe, figures: Mapping[str, float]) -> tuple[str, ...]:
