@@ -1,8 +1,8 @@
 """The recipes of the world **clinic**.
 
-Supervised post-training teaches the domain facts, reinforcement cannot: it rewards what the base
-already says, and of a fact that was never told it says nothing right. So knowledge rises in one
-and stays in the other, while both think.
+Supervised post-training teaches the domain facts. Reinforcement rewards what the base already says,
+and of a fact that was never told it says the right thing only by a lucky guess (a few of 108 facts
+are picked up so). Knowledge rises in one and stays near 0.7 in the other, while both think.
 """
 
 from __future__ import annotations
