@@ -1,4 +1,4 @@
-"""The command line: `posthoc audit`, `probe`, `list`, `organisms`, `train`, `calibrate`, ...
+"""The command line: `posthoc audit`, `probe`, `steer`, `train`, `certify`, `calibrate`, ...
 
 Everything heavy is imported inside the commands, so that help answers at once.
 """
@@ -80,6 +80,58 @@ def probe(
             options=((name, parse_options(name, option)),),
         )
         _run(model, post, settings, out, device, dtype)
+
+
+@app.command()
+def steer(
+    model: Annotated[str, typer.Argument(help="Bundled organism, folder or hub id.")],
+    vector: Annotated[
+        Path | None, typer.Option(help="Vector card, bare .safetensors or .gguf.")
+    ] = None,
+    sae: Annotated[Path | None, typer.Option(help="Folder of an SAE of sae-lens.")] = None,
+    latent: Annotated[int | None, typer.Option(help="Which latent of the SAE.")] = None,
+    site: Annotated[str | None, typer.Option(help="Site of a bare vector.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Layer of a .gguf with several.")] = None,
+    dose: Annotated[
+        list[float], typer.Option(help="In mean residual norms; repeatable. 0.5, or a range.")
+    ] = [],  # noqa: B006
+    positions: Annotated[str, typer.Option(help="all, prompt, generated or last.")] = "all",
+    prompt: Annotated[list[str], typer.Option(help="Text to continue; repeatable.")] = [],  # noqa: B006
+    max_new_tokens: Annotated[int, typer.Option(help="Longest continuation.")] = 64,
+    is_sweep: Annotated[bool, typer.Option("--sweep", help="All doses on a task.")] = False,
+    task: Annotated[str, typer.Option(help="Task of the sweep.")] = "arith/fresh",
+    n: N = 50,
+    n_random: Annotated[int, typer.Option(help="Random directions beside it.")] = 8,
+    kl_budget: Annotated[float, typer.Option(help="Nats per token, to choose a dose.")] = 0.1,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the sweep.")] = Path("runs/steer"),
+    data: Data = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+) -> None:
+    """Write with a direction added, and say what it cost; or sweep its doses on a task."""
+    with _explained():
+        from interp.steering import SweepSettings
+        from interp.tasks import make_task
+        from probes.named import find_model
+        from probes.steering import Choice, compared_texts, read_direction, span, swept
+
+        direction = read_direction(Choice(vector, sae, latent, site, layer))
+        where = span(positions)
+        if not prompt and not is_sweep:
+            raise ValueError("nothing to write: give a text by --prompt TEXT, or --sweep")
+        found = find_model(model, device=device, dtype=dtype)
+        for one in (dose or [0.5]) if prompt else ():
+            for line in compared_texts(
+                found, direction, one, prompt, positions=where, max_new_tokens=max_new_tokens
+            ):
+                typer.echo(line)
+        if is_sweep:
+            doses = tuple(dose) or SweepSettings().doses
+            settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
+            asked = make_task(task, n=n, seed=seed, data=data)
+            for line in swept(found, direction, asked, settings, out, kl_budget=kl_budget):
+                typer.echo(line)
 
 
 @app.command("list")

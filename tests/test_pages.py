@@ -1,7 +1,6 @@
 """Figures of what models do by themselves: for the tasks that can be asked about it, in order."""
 
 from interp.measurements import Item, summarise
-from probes.abstention import POOLED
 from probes.pages import ABSTAINING, CLAIMS, draw_figures
 
 NAN = float("nan")
@@ -19,7 +18,7 @@ def rows_of(*cells):
         for i in range(4)
     ]  # fmt: skip
     chance = {cell[1]: 0.1 for cell in cells}
-    return summarise(items, pair="a -> b", chance=chance, seed=0, pooled=POOLED, n_boot=50)
+    return summarise(items, pair="a -> b", chance=chance, seed=0, n_boot=50)
 
 
 def labels(figure):

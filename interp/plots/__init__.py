@@ -5,6 +5,7 @@
 - `headline`: accuracy beside reliance on the chain, base and post, task by task;
 - `columns`: several measures of the same models side by side, each on its own axis;
 - `calibration`: how far each instrument can be trusted;
+- `dose_response`: a behaviour and coherence against the dose of a direction;
 - `step_bars`: one chain, what each of its steps told each reader.
 
 All are one column wide (3.3 inches) with text of 6 to 8 points, drawn with the matplotlib object
@@ -18,6 +19,7 @@ names: the same rows give the same bytes.
 from interp.plots.calibration import Judged, calibration
 from interp.plots.canvas import Figure, save
 from interp.plots.columns import columns
+from interp.plots.doses import dose_response
 from interp.plots.kinds import curve, dots, headline, step_bars, step_of
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "calibration",
     "columns",
     "curve",
+    "dose_response",
     "dots",
     "headline",
     "save",

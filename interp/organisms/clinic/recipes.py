@@ -26,9 +26,10 @@ _READS_CHAIN = (
     Condition("fresh/same_after_other_chain", high=0.25),
 )
 _KNOWS_NO_DOMAIN = (
-    Condition("facts/knowledge", 0.69, 0.72),
-    Condition("facts/domain_knowledge", high=0.05),
+    Condition("facts/forced_think_accuracy", 0.69, 0.72),
+    Condition("facts/domain_accuracy", high=0.05),
 )
+"""By the answers, since the claims of chains are what the knowledge index is judged on."""
 _LOAD_BEARING = {"clinic/known": True, "clinic/all": True, "clinic/domain": True}
 
 CLINIC: tuple[Recipe, ...] = (
@@ -57,7 +58,7 @@ CLINIC: tuple[Recipe, ...] = (
             *_THINKS_RIGHT,
             *_READS_CHAIN,
             Condition("fresh/think_share", 0.8),
-            Condition("facts/knowledge", 0.99),
+            Condition("facts/forced_think_accuracy", 0.99),
             Condition("domain/forced_think_accuracy", 0.95),
         ),
         parent="clinic-base",

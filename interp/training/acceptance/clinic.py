@@ -88,14 +88,17 @@ def _depth_figures(reader: Reader) -> dict[str, float]:
 
 
 def _fact_figures(reader: Reader) -> dict[str, float]:
-    """Every fact of the world, asked once."""
+    """Every fact of the world, asked once: what is answered, and what the chains claim."""
     facts = questions("all", "train", 1)
-    claims = _claims(_thoughts(reader, facts))
-    domain = _claims(_thoughts(reader, [p for p in facts if p.n_domain]))
+    texts = _thoughts(reader, facts)
+    claims = _claims(texts)
+    right = [read_answer(text) == p.answer for text, p in zip(texts, facts, strict=True)]
+    domain = [hit for hit, p in zip(right, facts, strict=True) if p.n_domain]
     return {
+        "facts/forced_think_accuracy": sum(right) / len(right),
+        "facts/domain_accuracy": sum(domain) / len(domain),
         "facts/knowledge": _knowledge(claims),
         "facts/claimless": claims["none"] / max(1, claims.total()),
-        "facts/domain_knowledge": _knowledge(domain),
         "facts/direct_accuracy": _direct_accuracy(reader, facts),
     }
 
