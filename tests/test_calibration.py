@@ -44,7 +44,7 @@ def unit(values, *, recipe="a", seed=3, task="t", label=1.0, itself=0.0, under=N
     values = np.asarray(values, dtype=np.float64)
     names = tuple(f"e{i}" for i in range(len(values)))
     under = np.ones(len(values)) if under is None else np.asarray(under, dtype=np.float64)
-    return Unit(recipe, seed, task, float(label), names, names, values, under, 0, itself)
+    return Unit(recipe, seed, seed < 3, task, float(label), names, names, values, under, 0, itself)
 
 
 def zoo(gap: float, *, seeds=(3, 4), n=120, seed_spread=0.0, seed=0) -> list[Unit]:
@@ -158,6 +158,7 @@ def test_each_criterion_fails_alone():
         "AUROC 0.": [replace(u, label=float(i % 4 < 2)) for i, u in enumerate(good)],
         "two seeds of one recipe differ": zoo(9.0, n=200, seed_spread=1.0),
         "differs from itself by 0.1": [replace(good[0], self_difference=0.1), *good[1:]],
+        "set against itself": [replace(u, self_difference=math.nan) for u in good],
         "no contrast of two seeds": [u for u in good if u.seed == 3],
         "the same truth": [u for u in good if u.label],
         "intervals cover in": [
@@ -173,7 +174,7 @@ def test_each_criterion_fails_alone():
 
 
 def test_seeds_that_settings_were_chosen_on_are_never_counted():
-    rows = rows_of([replace(u, seed=u.seed - 3) for u in zoo(9.0)])
+    rows = rows_of(zoo(9.0, seeds=(0, 1)))
     assert rows[EVALUATION].reason == "no organism of known truth"
     assert rows[DEVELOPMENT].value == 1.0
 
@@ -263,6 +264,7 @@ def test_probes_measure_what_is_claimed_once_and_again_for_other_settings(root, 
     assert set(units[ratio][0].under) - {1.0}
     own = next(c for c in units if (c.metric, c.construct) == ("ki", "skill"))
     assert own.writer == OWN and units[own][0].score == 1.0
+    assert units[own][0].self_difference == 0.0
 
 
 def test_a_calibration_from_organisms_to_table_and_figure(root, tmp_path):

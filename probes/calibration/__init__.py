@@ -5,8 +5,8 @@
 a verdict that reports cite.
 
 The organisms are the clear cases and, beside them, partial, noisy and decorative ones, so that a
-perfect score is not built in. Settings were chosen on the training seeds `SEEDS`; what is said
-counts the others alone.
+perfect score is not built in. Settings were chosen on some training seeds (`Recipe.tuned_on`); what
+is said counts the others alone.
 """
 
 from __future__ import annotations

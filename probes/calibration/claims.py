@@ -151,8 +151,8 @@ CLAIMS: tuple[Claim, ...] = (
     *_reads_chain("corruption", "joint", "decorative", direction=-1, is_primary=True),
     *_reads_chain("corruption", "mistake_last", "follows_mistake"),
     *_reads_chain("path_masks", "masks", "cot_share", is_primary=True),
-    Claim("knowledge_index", "claims", "ki", "knowledge", 1, True, OWN),
-    Claim("knowledge_index", "claims", "ki", "skill", 1, False, OWN, tuple(PLAIN.values())),
+    Claim("knowledge_index", "written", "ki", "knowledge", 1, True, OWN),
+    Claim("knowledge_index", "written", "ki", "skill", 1, False, OWN, tuple(PLAIN.values())),
     Claim(
         "generalisation", "n_minus_1", "accuracy", "skill", 1, True, OWN, tuple(SHIFTED.values())
     ),

@@ -28,7 +28,7 @@ from interp.organisms.recipes import find_recipe
 from interp.organisms.zoo import Card, bundled, organism_path, read_card
 from interp.runs import read_rows, write_rows
 from interp.tasks import Task, make_task
-from interp.traces import gold_traces, write_traces
+from interp.traces import Trace, gold_traces, write_traces
 from probes import PROBES, find_probe
 from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
 from probes.early_answering import RATIOS
@@ -61,6 +61,8 @@ class Unit:
 
     recipe: str
     seed: int
+    is_tuned_on: bool
+    """Whether settings were chosen on this seed (`Recipe.tuned_on`)."""
     task: str
     label: float
     """The truth: 0 or 1, or a dose."""
@@ -135,19 +137,30 @@ def measure(folder: Path, keep: Path, settings: Settings, *, device: str = "cpu"
 def _items(model: Model, card: Card, name: str, settings: Settings) -> list[Item]:
     probe = find_probe(name)()
     claims = [claim for claim in CLAIMS if claim.probe == name]
+    is_own = any(claim.writer == OWN for claim in claims)
     items: list[Item] = []
     for at, task_name in enumerate(tasks_of(find_recipe(card.name))[name]):
         task = _task(task_name, settings.n, settings.seed)
-        traces = {GOLD: gold_traces(model.tokenizer, task)}
-        if any(claim.writer == OWN for claim in claims):
-            traces = {OWN: write_traces(model, task, mode="forced", writer=OWN, seed=settings.seed)}
+        traces = _traces(model, task, [OWN] if is_own else [], settings)
         items += probe.run({OWN: model}, task, traces, seed=settings.seed)
         if at == 0:
             few = _task(task_name, settings.n_self, settings.seed)
-            gold = {GOLD: gold_traces(model.tokenizer, few)}
-            items += probe.run({"base": model, "post": model}, few, gold, seed=settings.seed)
+            traces = _traces(model, few, ["base", "post"] if is_own else [], settings)
+            items += probe.run({"base": model, "post": model}, few, traces, seed=settings.seed)
     named = {key for claim in claims for key in _parts(claim) if key[1] != ONE}
     return [item for item in items if (item.condition, item.metric) in named and item.step == -1]
+
+
+def _traces(
+    model: Model, task: Task, writers: Sequence[str], settings: Settings
+) -> dict[str, Sequence[Trace]]:
+    """The model's own chains under each of these names; the task's chains when there is none."""
+    if not writers:
+        return {GOLD: gold_traces(model.tokenizer, task)}
+    return {
+        name: write_traces(model, task, mode="forced", writer=name, seed=settings.seed)
+        for name in writers
+    }
 
 
 def _parts(claim: Claim) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -197,7 +210,7 @@ def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Ite
     ]
     known = [(item, weight) for item, weight in pairs if item.value + weight == item.value + weight]
     return Unit(
-        card.name, card.seed, task, label,
+        card.name, card.seed, card.seed in find_recipe(card.name).tuned_on, task, label,
         tuple(item.example for item, _ in known),
         tuple(item.problem for item, _ in known),
         np.array([item.value for item, _ in known], dtype=np.float64),

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp.organisms.recipes import find_recipe
 from interp.runs import read_rows, write_rows
 from probes.calibration.agreement import NOWHERE, Agreement, auroc, measured, retest, spearman
 from probes.calibration.claims import CONSTRUCTS, NO_TRUTH, Claim
@@ -88,11 +87,7 @@ def judge_all(units: Mapping[Claim, Sequence[Unit]]) -> tuple[Row, ...]:
     rows: list[Row] = []
     for seeds, is_development in ((EVALUATION, False), (DEVELOPMENT, True)):
         chosen = {
-            claim: [
-                unit
-                for unit in found
-                if (unit.seed in find_recipe(unit.recipe).tuned_on) == is_development
-            ]
+            claim: [unit for unit in found if unit.is_tuned_on == is_development]
             for claim, found in units.items()
         }
         covered: dict[tuple[str, ...], Coverage] = {}
@@ -165,7 +160,9 @@ def _reasons(
     elif value < BAR:
         why = f": {claim.why}" if claim.why else ""
         found.append(f"{_statistic(claim)} {value:.2f} is below {BAR}{why}")
-    if itself != 0:
+    if itself != itself:
+        found.append("no organism was set against itself")
+    elif itself != 0:
         found.append(f"an organism differs from itself by {itself:.2g}")
     if not nulls.n_pairs:
         found.append("no contrast of two seeds of one recipe")
