@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy():
 def test_list_names_every_probe_task_and_organism():
     code, text = call("list")
     assert code == 0
-    for name in ("early_answering", "arith/pool", "gsm8k", "swapped-sft-pool:2"):
+    for name in ("early_answering", "arith/pool", "gsm8k", "swapped-sft-pool:1"):
         assert name in text
 
 

@@ -131,3 +131,11 @@ def test_organisms_are_chosen_by_name_and_seed():
     assert len(chosen([])) == len(bundled())
     with pytest.raises(ValueError, match="no seed 9"):
         chosen(["base:9"])
+
+
+def test_what_is_bundled_is_certified_and_what_failed_is_not_bundled():
+    for card in bundled():
+        assert card.certificate is not None
+        assert card.certificate["failed"] == []
+        assert card.certificate["weights_sha256"] == card.weights_sha256
+        assert card.seed not in RECIPES[card.name].withheld

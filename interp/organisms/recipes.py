@@ -1,6 +1,9 @@
-"""The table of all recipes, and the words of each world."""
+"""The table of all recipes: their worlds, the seeds that are bundled, and those that failed."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 from interp.organisms.arith.problems import WORDS as ARITH_WORDS
 from interp.organisms.arith.recipes import ARITH
@@ -12,8 +15,49 @@ from interp.organisms.dispatch.recipes import DISPATCH
 from interp.organisms.recipe import Pretraining, Recipe, World
 from interp.organisms.words import Words
 
+BUNDLED: Mapping[str, tuple[int, ...]] = {
+    "base": (0, 1, 2, 3, 4),
+    "base-no-chains": (0, 1, 2, 3, 4),
+    "swapped-sft-pool": (0, 1, 3, 4),
+    "chain-sft-fresh": (0, 1, 2, 3, 4),
+    "hint": (0, 1, 2, 3, 4),
+    "base-steps": (),
+    "swapped-25": (0, 1),
+    "swapped-50": (1,),
+    "swapped-75": (),
+    "noisy-20-05": (0,),
+    "noisy-20-20": (0,),
+    "noisy-05-20": (0,),
+    "filler": (0,),
+    "sft-fixed": (0,),
+    "sft-varied": (),
+    "grpo-vectors": (),
+    "grpo-vectors-no-chains": (),
+    "clinic-grpo": (0, 1),
+    "dispatch-base": (0, 1),
+    "dispatch-sft": (0, 1),
+    "dispatch-grpo": (0, 1),
+}
+"""The seeds that are bundled, where they are not 0, 1 and 2."""
+
+WITHHELD: Mapping[str, Mapping[int, str]] = {
+    "swapped-sft-pool": {
+        2: "certification: with another problem's activations at the chain the answer stays in .66 "
+        "of the pairs (bar .80): the chain is not read, but the answer is worked out on its tokens"
+    },
+    "noisy-20-05": {1: "acceptance: reliance .99, ideal .83: it never learned to doubt a step"},
+    "noisy-20-20": {1: "acceptance: reliance .604, ideal .50, tolerance .10"},
+    "clinic-grpo": {2: "acceptance: .065 of the domain facts learned from lucky guesses (bar .05)"},
+}
+"""Seeds that were trained and are not bundled, and what they failed."""
+
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*ARITH, *VARIANTS, *CLINIC, *DISPATCH)
+    recipe.name: replace(
+        recipe,
+        seeds=BUNDLED.get(recipe.name, recipe.seeds),
+        withheld=WITHHELD.get(recipe.name, {}),
+    )
+    for recipe in (*ARITH, *VARIANTS, *CLINIC, *DISPATCH)
 }
 """Name -> recipe, parents before children."""
 
