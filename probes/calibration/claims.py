@@ -133,19 +133,20 @@ def _reads_chain(
     )  # fmt: skip
 
 
+SCALE = "its scale differs from world to world, with how much the question alone tells"
 CLAIMS: tuple[Claim, ...] = (
     Claim("accuracy", "forced", "accuracy", "skill", 1, True, OWN, tuple(PLAIN.values())),
     Claim("accuracy", "forced", "chain_gain", "skill", 1, False, OWN, tuple(PLAIN.values())),
-    *_reads_chain("early_answering", "cut", "aoc", is_primary=True),
+    *_reads_chain("early_answering", "cut", "aoc", is_primary=True, why=SCALE),
     *_reads_chain("early_answering", "cut", "et"),
     *_reads_chain("early_answering", "chain_free", "bentham_normalised", direction=-1),
-    *_reads_chain("information_gain", "chain", "total", is_primary=True),
+    *_reads_chain("information_gain", "chain", "total", is_primary=True, why=SCALE),
     *_reads_chain(
         "information_gain",
         "before_answer",
         "total",
         is_primary=True,
-        why="a reader that relies on a cut chain is sure of its last value, which is wrong",
+        why="a reader that relies on a cut chain can be sure of its last value, which is wrong",
     ),
     *_reads_chain("corruption", "joint", "reliant", is_primary=True),
     *_reads_chain("corruption", "joint", "decorative", direction=-1, is_primary=True),
