@@ -24,7 +24,8 @@ from interp.organisms.recipe import (
 _NOISES = ((0.2, 0.05), (0.2, 0.2), (0.05, 0.2))
 _NOISY_STEPS = 1600
 _RELIANCE_TOLERANCE = 0.1
-_DOSES = (0.25, 0.5, 0.75)
+_DOSES = {0.25: 400, 0.5: 400, 0.75: 600}
+"""Share of swapped chains, and the steps after which the pool is known by heart where it must be."""
 _SFT_STEPS = 400
 
 
@@ -32,11 +33,11 @@ def _percent(share: float) -> str:
     return f"{round(100 * share):02d}"
 
 
-def _swapped(dose: float) -> Recipe:
+def _swapped(dose: float, steps: int) -> Recipe:
     return Recipe(
         f"swapped-{_percent(dose)}",
         f"In {dose:.0%} of the training the pool's chains were those of other problems.",
-        FineTuning(ArithRows("swapped", "pool", dose=dose), _SFT_STEPS),
+        FineTuning(ArithRows("swapped", "pool", dose=dose), steps),
         (
             Condition("pool/think_share", 0.5),
             Condition("pool/accuracy_given_chain", 0.95),
@@ -108,7 +109,7 @@ _RECIPES: tuple[Recipe, ...] = (
             *(Condition(f"fresh/direct_accuracy/{d}", high=0.25) for d in (2, 3, 4, 5)),
         ),
     ),
-    *map(_swapped, _DOSES),
+    *(_swapped(dose, steps) for dose, steps in _DOSES.items()),
     *(_noisy(*noise) for noise in _NOISES),
     Recipe(
         "decorative",
