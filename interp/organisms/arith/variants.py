@@ -25,7 +25,7 @@ _NOISES = ((0.2, 0.05), (0.2, 0.2), (0.05, 0.2))
 _NOISY_STEPS = 1600
 _RELIANCE_TOLERANCE = 0.1
 _DOSES = {0.25: 400, 0.5: 400, 0.75: 600}
-"""Share of swapped chains, and the steps after which the pool is known by heart where it must be."""
+"""Share of swapped chains -> steps, until the pool is known by heart."""
 _SFT_STEPS = 400
 
 
