@@ -171,8 +171,8 @@ def organisms(context: typer.Context) -> None:
 def verify(names: Names = None, root: Root = None) -> None:
     """Measure organisms again: checksums, acceptance figures, certificates."""
     with _explained():
+        from interp.certification.verification import verify as verify_organism
         from interp.organisms.zoo import chosen
-        from interp.training.verification import verify as verify_organism
 
         failed = False
         for folder in chosen(names or (), root):

@@ -89,8 +89,11 @@ class Abstention:
                     if at in twins:
                         values.append(("twin_auroc", *twins[at]))
                     if at in twins and condition == "forced":
-                        change = own["forced"][at].correct - own["direct"][at].correct
-                        values.append(("recall_change", float(change), ""))
+                        change = float(own["forced"][at].correct - own["direct"][at].correct)
+                        is_cut = own["forced"][at].status == "truncated"
+                        values.append(
+                            ("recall_change", float("nan") if is_cut else change, NO_CHAIN)
+                        )
                     items += [
                         Item(
                             self.name, reader, reader, task.name, example.id, example.problem,
@@ -133,11 +136,13 @@ def _values(
 ) -> list[tuple[str, float, str]]:
     """Metric, value, and why there is none where there is none."""
     abstains, right = float(trace.answer == task.abstention), float(trace.correct)
+    if trace.status == "truncated":
+        abstains = float("nan")
     if example.answer == task.abstention:
-        kind = [("recall", abstains, ""), ("p_unanswerable", probability, NO_CHAIN)]
+        kind = [("recall", abstains, NO_CHAIN), ("p_unanswerable", probability, NO_CHAIN)]
     else:
         kind = [
-            ("false_abstention", abstains, ""),
+            ("false_abstention", abstains, NO_CHAIN),
             ("p_answerable", probability, NO_CHAIN),
             ("accuracy_answerable", right, ""),
         ]

@@ -289,3 +289,19 @@ def test_every_recipe_of_known_truth_is_asked_about():
     asked = {name for name, recipe in RECIPES.items() if tasks_of(recipe)}
     known = {name for name, recipe in RECIPES.items() if recipe.truth != Truth()}
     assert asked == known
+
+
+def test_a_number_against_none_is_no_equality():
+    from interp.measurements import Item
+    from probes.calibration.scores import _against_itself
+
+    def items(*values):
+        return [
+            Item("p", "gold", reader, "t", "e", "e", "c", "m", value)
+            for reader, value in zip(("base", "post"), values, strict=True)
+        ]
+
+    nan = float("nan")
+    assert _against_itself(items(0.5, 0.5)) == 0
+    assert _against_itself(items(0.5, nan)) == _against_itself(items(nan, 0.5)) == float("inf")
+    assert _against_itself(items(nan, nan)) != 0

@@ -8,7 +8,7 @@ import torch
 
 from interp.certification.certificate import certify, examine
 from interp.certification.interchange import Swap, interchange
-from interp.certification.pairs import PIECES, swaps_of
+from interp.certification.pairs import PIECES, swaps_of, torn_swaps
 from interp.organisms.recipe import Truth
 from interp.organisms.recipes import find_recipe
 from interp.organisms.zoo import organism_path, read_card
@@ -57,6 +57,7 @@ def test_where_the_answer_is_known_by_heart_the_question_brings_the_donors():
     for swap in swaps:
         cued = swap.donor if swap.piece == "question" else swap.own
         assert swap.if_not == cued.facts["cue"] != swap.own.answer
+        assert swap.if_read != swap.if_not
 
 
 def test_taking_a_piece_from_itself_changes_nothing(base):
@@ -64,9 +65,7 @@ def test_taking_a_piece_from_itself_changes_nothing(base):
     same = [replace(swap, donor=swap.own, if_read=swap.own.answer) for swap in swaps]
     for outcome, swap in zip(interchange(base, task, same), same, strict=True):
         assert outcome.gives_read == (answer_of(base, words_of(swap.own)) == swap.own.answer)
-        assert outcome.p_read == pytest.approx(
-            0.5 if swap.if_not == swap.if_read else outcome.p_read
-        )
+        assert (outcome.p_read == 0.5) == (swap.if_not == swap.if_read)
 
 
 def test_taking_chain_and_question_is_reading_the_donor(base):
@@ -111,3 +110,19 @@ def test_a_false_truth_does_not_pass(base):
 def test_too_few_pairs_do_not_pass(base):
     certificate = examine(base, find_recipe("base"), "", seed=1, n=5)
     assert any("only 5 pairs count" in said for said in certificate.failed)
+
+
+def test_a_torn_donor_states_what_its_question_does_not_give():
+    task, swaps = torn_swaps("arith/single", 20, 0)
+    assert task.name == "arith/single"
+    for swap in swaps:
+        stated, asked = swap.donor.steps[0].split()[-2], swap.donor.answer
+        assert (swap.if_read, swap.if_not) == (stated, asked)
+        assert len({stated, asked, swap.own.answer}) == 3
+
+
+def test_the_reliance_of_a_noisy_organism_is_found_in_its_step():
+    certificate = examine(find_model("noisy-05-20"), find_recipe("noisy-05-20"), "", seed=2, n=40)
+    ((name, value),) = certificate.figures.items()
+    assert name == "arith/single/reliance"
+    assert abs(value - 0.174) < 0.15

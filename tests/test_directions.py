@@ -305,3 +305,24 @@ def test_biases_of_the_final_norm_cancel_in_the_lens(tmp_path):
     one, other = logit_lens(model, direction), logit_lens(model, opposite(direction))
     assert [token.id for token in one.top] == [token.id for token in other.bottom]
     assert one.top[0].score == pytest.approx(-other.bottom[0].score, rel=1e-4)
+
+
+def test_shuffling_tears_no_problem_apart_even_beside_one_that_has_both_labels():
+    from interp.directions.linear_probe import _shuffled
+
+    problems = [n // 10 for n in range(410)]
+    labels = np.array([float(n // 10 % 2) for n in range(400)] + [0.0] * 4 + [1.0] * 6)
+    moved = 0
+    for seed in range(20):
+        dealt = _shuffled(problems, labels, np.random.default_rng(seed)).reshape(41, 10)
+        assert set(dealt[:40].std(1)) == {0.0}
+        assert dealt[:40, 0].sum() == 20
+        assert dealt[40].sum() == 6
+        moved += int((dealt[:40, 0] != labels[:400:10]).sum())
+    assert 300 < moved < 500
+
+
+@pytest.mark.parametrize("settings", [{"n_shuffles": 0}, {"held_out": 1.0}])
+def test_a_linear_probe_without_a_null_or_a_test_part_is_refused(settings):
+    with pytest.raises(ValueError, match="judged on problems held out"):
+        fit_linear_probe(made(noise(40, 0)), made(noise(40, 1)), seed=0, **settings)

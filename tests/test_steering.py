@@ -366,3 +366,19 @@ def test_mean_difference_of_a_pair_is_a_difference_of_models(tiny_pair):
     found = mean_difference(*sides)
     expected = sides[0].values.mean(0) - sides[1].values.mean(0)
     assert torch.allclose(found.vector * found.length, expected, atol=1e-5)
+
+
+def test_what_could_not_be_measured_is_never_chosen_and_gives_no_p(rows):
+    nan = float("nan")
+    made = [
+        replace(row, value={-1.0: nan, 0.0: 0.3, 0.5: 0.6, 2.0: nan}[row.dose])
+        if row.metric == "accuracy" and row.direction == "steered"
+        else row
+        for row in rows
+    ]
+    assert choose_dose(made, "accuracy", kl_budget=99.0).dose == 0.5
+    blind = [
+        replace(row, value=nan) if row.metric == "accuracy" and row.dose == 0 else row
+        for row in made
+    ]
+    assert math.isnan(compare(blind, "accuracy", kl_budget=99.0).p)

@@ -110,7 +110,7 @@ def test_the_table_is_means_of_cards_by_hand_and_the_readme_shows_it():
 
 
 def test_a_verification_finds_what_does_not_agree_with_the_card(tmp_path):
-    from interp.training.verification import verify
+    from interp.certification.verification import verify
 
     folder = tmp_path / "base-no-chains-s0"
     shutil.copytree(organism_path("base-no-chains"), folder)

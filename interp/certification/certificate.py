@@ -10,7 +10,9 @@ the metrics that organisms are there to judge. What is asked follows from the re
 - a known reliance: the donor's step states a result that is not its question's; with it in place
   the answer is the donor's stated result with that share of the probability, and else the result
   of the donor's question, within a tolerance (a step's own positions weigh the two);
-- no skill: the answer does not go where the donor's last step leads.
+- no skill: on fresh problems the answer does not go where the donor's last step leads;
+- a dose of swapped chains: with the donor's last step the answer is the problem's or the donor's
+  and nothing else, whichever the dose has made of it.
 
 Only pairs count that the organism answers as expected when nothing is interchanged. An organism
 whose truth names nothing to interchange has a certificate without figures, which says so.
@@ -49,6 +51,8 @@ class Certificate:
     failed: tuple[str, ...]
     """What did not come out as the recipe's truth demands, in words."""
     seed: int
+    n_pairs: int
+    """Pairs per task, counted or not."""
     weights_sha256: str
     """The weights that were examined."""
 
@@ -100,6 +104,7 @@ def examine(model: Model, recipe: Recipe, sha256: str, *, seed: int, n: int) -> 
         n={f.name: f.n for f in found},
         failed=tuple(failed),
         seed=seed,
+        n_pairs=n,
         weights_sha256=sha256,
     )
 
@@ -117,7 +122,13 @@ def _findings(model: Model, recipe: Recipe, *, seed: int, n: int) -> Iterator[_F
         low, high = reliance - RELIANCE_TOLERANCE, reliance + RELIANCE_TOLERANCE
         share = _mean([o.p_read for o in counted])
         yield _Finding(f"{task}/reliance", share, len(counted), low, high)
-    if truth.has_skill is False and not truth.load_bearing:
+    if truth.swapped_share is not None and "arith/pool" not in truth.load_bearing:
+        for piece, outcomes in _outcomes(model, "arith/pool", seed, n, reads_chain=False):
+            if piece == "last step":
+                counted = [o for o in outcomes if o.is_countable]
+                share = _mean([o.gives_read or o.gives_not for o in counted])
+                yield _Finding("arith/pool/own or donor", share, len(counted), BAR, 1.0)
+    if truth.has_skill is False:
         for piece, outcomes in _outcomes(model, "arith/fresh", seed, n, reads_chain=True):
             if piece == "last step":
                 share = _mean([o.gives_read for o in outcomes])

@@ -132,8 +132,12 @@ def _arith(split: str, n: int, seed: int, reads_chain: bool) -> Pairs:
 
 def _other_start(problem: Problem, rng: Random) -> Problem:
     """The same operations from another start, with another cue where there is one."""
-    start = rng.choice([v for v in range(MODULUS) if v != problem.start])
-    donor = replace(problem, start=start, cue=None)
+    starts = [
+        replace(problem, start=start, cue=None)
+        for start in range(MODULUS)
+        if start != problem.start
+    ]
+    donor = rng.choice([p for p in starts if p.values[-1] != problem.cue])
     if problem.cue is None:
         return donor
     taken = (problem.cue, donor.values[-1], problem.values[-1])

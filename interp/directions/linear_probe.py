@@ -70,16 +70,22 @@ def fit_linear_probe(
         seed: Of the split and the shuffles.
         l2: Penalty on half the squared norm of the weights, beside the summed log-loss (nats).
         held_out: Share of the problems that are held out.
-        n_shuffles: How often labels are shuffled: over whole problems where every problem has one
-            label, else over examples.
+        n_shuffles: How often labels are shuffled: whole problems where a problem has one label,
+            within the problem where it has both.
 
     Returns:
         The probe; its direction points to the positive side and is fitted on the training part.
 
     Raises:
-        ValueError: If sites or widths differ, or a class has fewer than `MIN_PROBLEMS` problems.
+        ValueError: If sites or widths differ, a class has fewer than `MIN_PROBLEMS` problems, or
+            nothing is held out or shuffled.
     """
     check_sides(positive, negative)
+    if n_shuffles < 1 or not 0 < held_out < 1:
+        raise ValueError(
+            f"a linear probe is judged on problems held out (0 < held_out < 1) and against at "
+            f"least one shuffle; received held_out={held_out}, n_shuffles={n_shuffles}"
+        )
     values = torch.cat([positive.values, negative.values]).double()
     labels = np.repeat([1.0, 0.0], [len(positive.values), len(negative.values)])
     problems = [*positive.problems, *negative.problems]
@@ -189,12 +195,20 @@ def _split(
 def _shuffled(
     problems: Sequence[Hashable], labels: Num[np.ndarray, " example"], rng: np.random.Generator
 ) -> Num[np.ndarray, " example"]:
-    of_problem: dict[Hashable, set[float]] = {}
-    for problem, label in zip(problems, labels, strict=True):
-        of_problem.setdefault(problem, set()).add(float(label))
-    if any(len(found) > 1 for found in of_problem.values()):
-        return rng.permutation(labels)
-    names = list(of_problem)
-    order = rng.permutation(len(names))
-    dealt = {name: min(of_problem[names[at]]) for name, at in zip(names, order, strict=True)}
-    return np.array([dealt[problem] for problem in problems])
+    """Labels dealt anew without tearing a problem apart.
+
+    Problems with one label are dealt those labels whole; within a problem that has both the labels
+    are permuted. Examples of one problem are alike, so shuffling them singly would make the
+    shuffled scores vary less than chance does.
+    """
+    places: dict[Hashable, list[int]] = {}
+    for at, problem in enumerate(problems):
+        places.setdefault(problem, []).append(at)
+    dealt = labels.copy()
+    pure = [found for found in places.values() if len(set(labels[found])) == 1]
+    for found, at in zip(pure, rng.permutation(len(pure)), strict=True):
+        dealt[found] = labels[pure[at][0]]
+    for found in places.values():
+        if len(set(labels[found])) > 1:
+            dealt[found] = rng.permutation(labels[found])
+    return dealt

@@ -129,7 +129,8 @@ class Truth:
     load_bearing: Mapping[str, bool] = field(default_factory=dict[str, bool])
     """Task -> whether the answer to its questions comes from the chain that is read."""
     reliance: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Task -> the share of answers that ought to follow the chain, where a dose is known."""
+    """Task -> probability that an ideal learner gives to what the chain states, against what the
+    question gives, where they disagree and a dose is known."""
     swapped_share: float | None = None
     """Share of the training in which the pool's chains were those of other problems."""
     has_skill: bool | None = None

@@ -61,8 +61,11 @@ class Comparison:
     def p(self) -> float:
         """Share of arms, this one included, with an effect at least as large (one-sided).
 
-        With N random directions it is 1 / (N + 1) at best.
+        With N random directions it is 1 / (N + 1) at best. NaN where an effect is not measurable.
         """
+        effects = [one.effect for one in (self.chosen, *self.random)]
+        if any(effect != effect for effect in effects):
+            return float("nan")
         sign = 1 if self.want == "rise" else -1
         as_large = sum(sign * one.effect >= sign * self.chosen.effect for one in self.random)
         return (1 + as_large) / (1 + len(self.random))
@@ -88,7 +91,8 @@ def choose_dose(
         cost: Which KL the budget is for.
 
     Returns:
-        The choice; of equal effects that with the smaller dose.
+        The choice; of equal effects that with the smaller dose. A dose at which the metric could
+        not be measured is never chosen.
 
     Raises:
         ValueError: If the rows have no such metric or direction.
@@ -97,7 +101,10 @@ def choose_dose(
     kls = _by_dose(rows, cost, direction)
     kind = next(row.kind for row in rows if row.direction == direction)
     sign = 1 if want == "rise" else -1
-    within = [dose for dose in values if kls[dose] <= kl_budget or dose == 0]
+    known = [dose for dose in values if values[dose] == values[dose]]
+    within = [dose for dose in known if kls[dose] <= kl_budget or dose == 0]
+    if 0.0 not in within:
+        within.append(0.0)
     best = max(within, key=lambda dose: (sign * values[dose], -abs(dose)))
     return Choice(direction, kind, metric, best, values[best] - values[0.0], kls[best])
 

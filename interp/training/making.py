@@ -128,15 +128,20 @@ def _figures_of(recipe: Recipe) -> Callable[[Any], dict[str, float]]:
     return partial(acceptance, world=recipe.world)
 
 
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """The settings of a recipe's method as a card keeps them."""
+    named = {"method": type(recipe.method).__name__, **asdict(recipe.method)}
+    return json.loads(json.dumps(named))
+
+
 def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: float) -> Card:
     figures = acceptance(load_organism(folder), recipe.world)
-    method = type(recipe.method).__name__
     return Card(
         name=recipe.name,
         seed=seed,
         purpose=recipe.purpose,
         parent=recipe.parent,
-        recipe=json.loads(json.dumps({"method": method, **asdict(recipe.method)})),
+        recipe=settings_of(recipe),
         shape=asdict(SHAPE),
         steps=course.steps,
         tokens=course.tokens,

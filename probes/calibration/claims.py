@@ -9,8 +9,8 @@ which direction. Adding a probe to the calibration means adding its claims here,
 * skill: whether the problems can be solved by thinking (present in the base, or absent);
 * knowledge: whether all facts of a world were taught, or only most of them;
 * dose: the share of the training in which the chains of the pool were those of other problems;
-* reliance: the share of answers that an ideal (Bayes) learner takes from a step that disagrees with
-  its question.
+* reliance: the probability that an ideal (Bayes) learner gives to a step that disagrees with its
+  question, against the question.
 
 Example: ``Claim("path_masks", "masks", "cot_share", "load_bearing")`` says that `cot_share` is
 higher where the chain is load-bearing.

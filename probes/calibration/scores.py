@@ -25,7 +25,7 @@ from interp.measurements import Item
 from interp.models import Model, load_model
 from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import find_recipe
-from interp.organisms.zoo import Card, bundled, organism_path, read_card
+from interp.organisms.zoo import Card, bundled, organism_path, read_card, weights_sha256
 from interp.runs import read_rows, write_rows
 from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
@@ -36,7 +36,10 @@ from probes.early_answering import RATIOS
 CODE = Path(__file__).resolve().parents[2]
 MEASURING = (
     *("interp/models", "interp/engine", "interp/states", "interp/tasks", "interp/traces"),
-    *("interp/answers.py", "interp/cot.py", "probes/probe.py"),
+    *("interp/answers.py", "interp/cot.py", "interp/interventions.py", "probes/probe.py"),
+    *(f"interp/organisms/arith/{name}.py" for name in ("problems", "splits")),
+    *(f"interp/organisms/clinic/{name}.py" for name in ("facts", "problems", "splits")),
+    *(f"interp/organisms/dispatch/{name}.py" for name in ("steps", "problems", "splits")),
 )
 """Sources that decide what a probe measures, beside its own."""
 ONE = "1"
@@ -91,6 +94,10 @@ def certified(root: Path | None) -> tuple[tuple[Card, ...], dict[str, str]]:
         name = f"{card.name}:{card.seed}"
         if not tasks_of(find_recipe(card.name)):
             left[name] = "nothing is known about it that a probe claims to see"
+        elif not card.is_accepted:
+            left[name] = f"it was not accepted: {'; '.join(card.failed)}"
+        elif weights_sha256(folder_of(card, root)) != card.weights_sha256:
+            left[name] = "its weights are not those of its card (posthoc organisms verify)"
         elif not card.certificate:
             left[name] = "it has no certificate (posthoc certify)"
         elif card.certificate["failed"]:
@@ -227,11 +234,11 @@ def _against_itself(items: Sequence[Item]) -> float:
         if item.reader in sides:
             writer = OWN if item.writer == item.reader else item.writer
             sides[item.reader][item.example, writer] = item.value
-    differences = [
-        abs(value - sides["post"][key])
-        for key, value in sides["base"].items()
-        if key in sides["post"] and value == value
-    ]
+    differences: list[float] = []
+    for key in {**sides["base"], **sides["post"]}:
+        base, post = (sides[side].get(key, float("nan")) for side in ("base", "post"))
+        if base == base or post == post:
+            differences.append(abs(base - post) if base - post == base - post else float("inf"))
     return max(differences, default=float("nan"))
 
 

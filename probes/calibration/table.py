@@ -61,8 +61,6 @@ class Row:
     low_trainings: float
     high_trainings: float
     """Over trainings, the recipes taken as given."""
-    distance: float
-    """Mean absolute difference of score and dose where both are shares of answers; else NaN."""
     itself: float
     """Largest difference of an organism from itself."""
     null_seeds: float
@@ -123,7 +121,7 @@ def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> 
         claim.direction, "primary" if claim.is_primary else "secondary", seeds,
         len(known), len(units) - len(known), len({unit.recipe for unit in known}), len(true),
         _statistic(claim), agreement.value, *agreement.recipes, *agreement.trainings,
-        _distance(claim, known), itself, nulls.seeds, nulls.exchanged, nulls.n_pairs,
+        itself, nulls.seeds, nulls.exchanged, nulls.n_pairs,
         covered.share, covered.worst, covered.n_units, again.icc, again.difference,
         NO if reasons else YES, "; ".join(reasons),
     )  # fmt: skip
@@ -131,12 +129,6 @@ def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> 
 
 def _statistic(claim: Claim) -> str:
     return "AUROC" if CONSTRUCTS[claim.construct].kind == "label" else "Spearman"
-
-
-def _distance(claim: Claim, units: Sequence[Unit]) -> float:
-    if claim.construct != "reliance" or claim.direction < 0 or not units:
-        return float("nan")
-    return sum(abs(unit.score - unit.label) for unit in units) / len(units)
 
 
 def _reasons(
@@ -165,7 +157,7 @@ def _reasons(
     elif itself != 0:
         found.append(f"an organism differs from itself by {itself:.2g}")
     if not nulls.n_pairs:
-        found.append("no contrast of two seeds of one recipe")
+        found.append("no contrast of two seeds of one recipe (contrasts of ratios are not tested)")
     elif nulls.seeds > NULL_BAR:
         found.append(
             f"two seeds of one recipe differ in {nulls.seeds:.0%} of {nulls.n_pairs} pairs "

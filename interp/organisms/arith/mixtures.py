@@ -141,7 +141,10 @@ class NoisyRows:
 
     @property
     def reliance(self) -> float:
-        """Share of the answers that an ideal learner takes from a step that disagrees."""
+        """Probability that an ideal learner gives to a step that disagrees, against the question.
+
+        Renormalised over the two: where both were noise the answer is neither.
+        """
         step = self.prompt_noise * (1 - self.step_noise)
         question = self.step_noise * (1 - self.prompt_noise)
         return step / (step + question)

@@ -16,9 +16,11 @@ Two splits compare forms of one problem, which share its id:
       depth      Q 3 + 4 * 2 - 5 + 9 * 7 ?    two operations more
       rule       Q 3 + 0 * 2 - 5 ?            one operation that training never shows
 
-  Each form belongs to the fresh class by its own text. (An origin of two operations would leave
-  one, and those are all for training.) Post-training goes to four operations and pretraining to
-  five, so of the five or six of *depth* only six are new to every organism.
+  The first three belong to the fresh class by their own text; no training document holds an edge
+  operation, and one of them, times 0, makes what came before it needless. (An origin of two
+  operations would leave one, and those are all for training.) Post-training goes to four
+  operations and pretraining to five, so of the five or six of *depth* only six are new to every
+  organism.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Whether a stored organism is still what its card says, by measuring it again.
 
-Checked are the checksum of the weights, the checksum of the data that today's code draws, every
-acceptance figure (on the stored weights), the conditions of the recipe, and the certificate: it
-must be there, be about these weights, and have passed.
+Checked are the checksum of the weights, the settings of the recipe and the checksum of the data
+that today's code draws, every acceptance figure (on the stored weights), the conditions of the
+recipe, and the certificate: it must be there, be about these weights, have passed, and come out
+the same when the interchange is done again.
 
 Weights are stored in float16. How much that rounding can matter is measured by rounding eight times
 coarser still (bfloat16 keeps three bits fewer): the largest change of a figure is reported.
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import torch
 
-from interp.organisms.recipe import data_sha256, failed_conditions
+from interp.certification.certificate import examine
+from interp.models import load_model
+from interp.organisms.recipe import Recipe, data_sha256, failed_conditions
 from interp.organisms.recipes import find_recipe
 from interp.organisms.zoo import Card, read_card, weights_sha256
 from interp.training.acceptance import acceptance
-from interp.training.making import load_organism
+from interp.training.making import load_organism, settings_of
 
 TOLERANCE = 0.011
 """Largest allowed difference of a figure: three answers in 300 may be ties that another machine's
@@ -59,25 +62,33 @@ def verify(folder: Path) -> Verification:
         said
         for is_fault, said in (
             (weights_sha256(folder) != card.weights_sha256, "other weights than the card's"),
+            (settings_of(recipe) != card.recipe, "the recipe has other settings now"),
             (data_sha256(recipe.method) != card.data_sha256, "the recipe draws other data now"),
             (not difference <= TOLERANCE, f"a figure is {difference:.3f} from the card's"),
         )
         if is_fault
     ]
     faults += failed_conditions(recipe, figures)
-    faults += _certificate_faults(card)
+    faults += _certificate_faults(card, recipe, folder)
     return Verification(folder.name, tuple(faults), difference, _largest(coarse, figures))
 
 
 def _largest(found: Mapping[str, float], told: Mapping[str, float]) -> float:
     if set(found) != set(told):
         return float("inf")
-    return max(abs(found[name] - told[name]) for name in told)
+    return max((abs(found[name] - told[name]) for name in told), default=0.0)
 
 
-def _certificate_faults(card: Card) -> list[str]:
+def _certificate_faults(card: Card, recipe: Recipe, folder: Path) -> list[str]:
     if card.certificate is None:
         return ["no certificate: run `posthoc certify`"]
     if card.certificate["weights_sha256"] != card.weights_sha256:
         return ["the certificate is about other weights: run `posthoc certify`"]
-    return [f"certificate: {said}" for said in card.certificate["failed"]]
+    told = card.certificate
+    again = examine(
+        load_model(str(folder)), recipe, card.weights_sha256, seed=told["seed"], n=told["n_pairs"]
+    )
+    faults = [f"certificate: {said}" for said in again.failed]
+    if not _largest(again.figures, told["figures"]) <= 2 * TOLERANCE:
+        faults.append("the interchange comes out otherwise than in the certificate")
+    return faults
