@@ -161,10 +161,12 @@ Root = Annotated[Path | None, typer.Option(help="Folder of organisms; the bundle
 @zoo.callback(invoke_without_command=True)
 def organisms(context: typer.Context) -> None:
     """Print what the bundled organisms do, from their cards."""
+    from interp.organisms.recipes import withheld_list
     from interp.organisms.zoo import bundled, table
 
     if context.invoked_subcommand is None:
         typer.echo(table(bundled()))
+        typer.echo(f"\nTrained and not bundled:\n\n{withheld_list()}")
 
 
 @zoo.command()

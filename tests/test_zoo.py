@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from interp.organisms.recipe import failed_conditions
-from interp.organisms.recipes import RECIPES
+from interp.organisms.recipes import RECIPES, withheld_list
 from interp.organisms.zoo import (
     WEIGHTS_FILE,
     bundled,
@@ -107,6 +107,7 @@ def test_the_table_is_means_of_cards_by_hand_and_the_readme_shows_it():
     assert float(row[5]) == round(sum(figures) / len(figures), 2)
     readme = (organisms_folder().parents[1] / "README.md").read_text(encoding="utf-8")
     assert table(bundled()) in readme
+    assert withheld_list() in readme
 
 
 def test_a_verification_finds_what_does_not_agree_with_the_card(tmp_path):

@@ -21,16 +21,16 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "swapped-sft-pool": (0, 1, 3, 4),
     "chain-sft-fresh": (0, 1, 2, 3, 4),
     "hint": (0, 1, 2, 3, 4),
-    "base-steps": (),
+    "base-steps": (0,),
     "swapped-25": (0, 1),
-    "swapped-50": (1,),
+    "swapped-50": (0, 1),
     "swapped-75": (),
     "noisy-20-05": (0,),
     "noisy-20-20": (0,),
-    "noisy-05-20": (0,),
+    "noisy-05-20": (0, 1),
     "filler": (0,),
     "sft-fixed": (0,),
-    "sft-varied": (),
+    "sft-varied": (0,),
     "grpo-vectors": (),
     "grpo-vectors-no-chains": (),
     "clinic-grpo": (0, 1),
@@ -43,10 +43,11 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
 WITHHELD: Mapping[str, Mapping[int, str]] = {
     "swapped-sft-pool": {
         2: "certification: with another problem's activations at the chain the answer stays in .66 "
-        "of the pairs (bar .80): the chain is not read, but the answer is worked out on its tokens"
+        "of the pairs (bar .80); its text is not read, but the answer is worked out on its tokens"
     },
     "noisy-20-05": {1: "acceptance: reliance .99, ideal .83: it never learned to doubt a step"},
     "noisy-20-20": {1: "acceptance: reliance .604, ideal .50, tolerance .10"},
+    "noisy-05-20": {1: "certification: reliance .324 in the interchange, ideal .17, tolerance .15"},
     "clinic-grpo": {2: "acceptance: .065 of the domain facts learned from lucky guesses (bar .05)"},
 }
 """Seeds that were trained and are not bundled, and what they failed."""
@@ -67,6 +68,15 @@ WORDS: dict[World, Words] = {
     "dispatch": DISPATCH_WORDS,
 }
 """The vocabulary of each world."""
+
+
+def withheld_list() -> str:
+    """The seeds that failed and are not bundled, as a Markdown list."""
+    return "\n".join(
+        f"- `{recipe.name}:{seed}`: {why}"
+        for recipe in RECIPES.values()
+        for seed, why in recipe.withheld.items()
+    )
 
 
 def find_recipe(name: str) -> Recipe:
