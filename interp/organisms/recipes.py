@@ -27,7 +27,7 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "swapped-75": (),
     "noisy-20-05": (0,),
     "noisy-20-20": (0,),
-    "noisy-05-20": (0, 1),
+    "noisy-05-20": (0,),
     "filler": (0,),
     "sft-fixed": (0,),
     "sft-varied": (0,),
