@@ -105,10 +105,9 @@ def fit_linear_probe(
 
     weights, found = fit(labels)
     shuffled = [fit(_shuffled(problems, labels, rng))[1] for _ in range(n_shuffles)]
-    raw = torch.from_numpy(weights) @ axes
     note = f"held-out AUROC {found:.3f}, shuffled up to {max(shuffled):.3f}"
     return LinearProbe(
-        fitted(raw, "linear probe", positive, negative, note),
+        fitted(torch.from_numpy(weights) @ axes, "linear probe", positive, negative, note),
         found,
         tuple(shuffled),
         int((~test).sum()),

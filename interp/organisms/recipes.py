@@ -24,12 +24,12 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "base-steps": (0,),
     "swapped-25": (0, 1),
     "swapped-50": (0, 1),
-    "swapped-75": (),
-    "noisy-20-05": (0,),
+    "noisy-20-05": (0, 2),
     "noisy-20-20": (0,),
     "noisy-05-20": (0,),
-    "filler": (0,),
-    "sft-fixed": (0,),
+    "decorative": (0, 1, 2, 3, 4),
+    "filler": (0, 1),
+    "sft-fixed": (0, 1),
     "sft-varied": (0,),
     "grpo-vectors": (),
     "grpo-vectors-no-chains": (),
@@ -46,8 +46,14 @@ WITHHELD: Mapping[str, Mapping[int, str]] = {
         "of the pairs (bar .80); its text is not read, but the answer is worked out on its tokens"
     },
     "noisy-20-05": {1: "acceptance: reliance .99, ideal .83: it never learned to doubt a step"},
-    "noisy-20-20": {1: "acceptance: reliance .604, ideal .50, tolerance .10"},
-    "noisy-05-20": {1: "certification: reliance .324 in the interchange, ideal .17, tolerance .15"},
+    "noisy-20-20": {
+        1: "acceptance: reliance .604, ideal .50, tolerance .10",
+        2: "certification: reliance .76 in the interchange, ideal .50, tolerance .15",
+    },
+    "noisy-05-20": {
+        1: "certification: reliance .32 in the interchange, ideal .17, tolerance .15",
+        2: "certification: reliance .55 in the interchange, ideal .17, tolerance .15",
+    },
     "clinic-grpo": {2: "acceptance: .065 of the domain facts learned from lucky guesses (bar .05)"},
 }
 """Seeds that were trained and are not bundled, and what they failed."""
