@@ -14,8 +14,9 @@ the metrics that organisms are there to judge. What is asked follows from the re
 - a dose of swapped chains: with the donor's last step the answer is the problem's or the donor's
   and nothing else, whichever the dose has made of it.
 
-Only pairs count that the organism answers as expected when nothing is interchanged. An organism
-whose truth names nothing to interchange has a certificate without figures, which says so.
+Only pairs count that the organism answers as expected when nothing is interchanged (where it has no
+skill, all do). An organism whose truth names nothing to interchange has a certificate without
+figures: nothing was shown about it, and no probe is judged by it.
 """
 
 from __future__ import annotations
