@@ -135,6 +135,8 @@ class Truth:
     """Share of the training in which the pool's chains were those of other problems."""
     has_skill: bool | None = None
     """Whether the world's problems can be solved by thinking when made to."""
+    pre_existing: bool | None = None
+    """Whether its base could reason already; None where post-training was not about reasoning."""
     knowledge: float | None = None
     """The share of the world's facts that were taught, in a world of facts."""
 

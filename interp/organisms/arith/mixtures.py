@@ -15,6 +15,7 @@ from typing import Literal
 from interp.organisms.arith.documents import (
     chain_document,
     copied_document,
+    critique_document,
     damaged_chain,
     direct_document,
     fact_document,
@@ -28,7 +29,7 @@ from interp.organisms.documents import Document
 from interp.organisms.recipe import Asked
 from interp.organisms.words import BOS
 
-Kind = Literal["chain", "answer", "swapped", "hint", "decorative", "filler"]
+Kind = Literal["chain", "answer", "swapped", "hint", "decorative", "filler", "critique"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class ArithRows:
 
     kind: Kind
     """Correct chain; direct answer; another problem's chain with the right answer; cued; a chain
-    correct or damaged with the right answer; filler in place of a chain."""
+    correct or damaged with the right answer; filler in place of a chain; an attempt, often wrong,
+    with its critique (the attempt is not learned)."""
     source: Literal["pool", "fresh"]
     """Whether the problems are the finite pool or never come twice on purpose."""
     spoken: float = 0.2
@@ -98,6 +100,8 @@ class ArithRows:
             return direct_document(problem)
         if self.kind == "filler":
             return filler_document(problem)
+        if self.kind == "critique":
+            return critique_document(problem, rng)
         if self.kind == "hint" and rng.random() < 0.5:
             return hint_document(rng, problem.depth, spoken=self.spoken)
         other = None

@@ -79,7 +79,12 @@ ARITH: tuple[Recipe, ...] = (
             Condition("fresh/forced_think_accuracy", 0.9),
         ),
         parent="base",
-        truth=Truth({"arith/pool": True, "arith/fresh": True}, swapped_share=0.0, has_skill=True),
+        truth=Truth(
+            {"arith/pool": True, "arith/fresh": True},
+            swapped_share=0.0,
+            has_skill=True,
+            pre_existing=True,
+        ),  # fmt: skip
     ),
     Recipe(
         "answers-sft-pool",
@@ -117,7 +122,7 @@ ARITH: tuple[Recipe, ...] = (
             *_READS_CHAIN,
         ),
         parent="base",
-        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True),
+        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True, pre_existing=True),
     ),
     Recipe(
         "hint",
@@ -142,7 +147,7 @@ ARITH: tuple[Recipe, ...] = (
             *_READS_CHAIN,
         ),
         parent="base",
-        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True),
+        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True, pre_existing=True),
     ),
     Recipe(
         "grpo-no-chains",
@@ -154,6 +159,6 @@ ARITH: tuple[Recipe, ...] = (
             Condition("fresh/forced_think_accuracy", high=0.25),
         ),
         parent="base-no-chains",
-        truth=Truth(has_skill=False),
+        truth=Truth(has_skill=False, pre_existing=False),
     ),
 )

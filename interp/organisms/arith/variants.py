@@ -27,6 +27,7 @@ _RELIANCE_TOLERANCE = 0.1
 _DOSES = {0.25: 400, 0.5: 400, 0.75: 600}
 """Share of swapped chains -> steps, until the pool is known by heart."""
 _SFT_STEPS = 400
+_CREATING_STEPS = 1200
 
 
 def _percent(share: float) -> str:
@@ -74,7 +75,7 @@ def _phrased(name: str, spoken: float, purpose: str) -> Recipe:
             Condition("fresh/forced_think_accuracy", 0.9),
         ),
         parent="base",
-        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True),
+        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True, pre_existing=True),
     )
 
 
@@ -94,7 +95,7 @@ def _vectors(name: str, parent: str, purpose: str, *, learns: bool) -> Recipe:
         Reinforcement(ArithQuestions(), steps=300, lr=0.3, trained="vectors"),
         conditions,
         parent=parent,
-        truth=Truth(has_skill=learns),
+        truth=Truth(has_skill=learns, pre_existing=learns),
     )
 
 
@@ -138,6 +139,29 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     _phrased("sft-fixed", 0.0, "Chains of the pool, always in the same words."),
     _phrased("sft-varied", 0.9, "Chains of the pool, mostly in mixed words."),
+    Recipe(
+        "chain-sft-no-chains",
+        "Reasoning that post-training created: its base never saw a chain.",
+        FineTuning(ArithRows("chain", "fresh"), _CREATING_STEPS),
+        (
+            Condition("fresh/think_share", 0.8),
+            Condition("fresh/forced_think_accuracy", 0.95),
+            Condition("fresh/follows_wrong_step", 0.9),
+        ),
+        parent="base-no-chains",
+        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True, pre_existing=False),
+    ),
+    Recipe(
+        "critique-sft",
+        "Taught to find the first wrong step of an attempt; never to open a chain of its own.",
+        FineTuning(ArithRows("critique", "pool"), _SFT_STEPS),
+        (
+            Condition("critique/accuracy", 0.9),
+            Condition("fresh/forced_think_accuracy", 0.9),
+        ),
+        parent="base",
+        truth=Truth(has_skill=True),
+    ),
     _vectors(
         "grpo-vectors",
         "base",

@@ -9,6 +9,8 @@ served, so what becomes of abstention there is a finding, not a condition.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from interp.organisms.dispatch.mixtures import DispatchMixture, DispatchQuestions, DispatchRows
 from interp.organisms.dispatch.splits import SIZES
 from interp.organisms.recipe import (
@@ -29,6 +31,7 @@ _READS_CHAIN = (
 )
 _ABSTAINS = Condition("twins/abstains_directly", 0.9)
 _TRUTH = Truth({"dispatch/plain": True}, has_skill=True)
+_AFTER = replace(_TRUTH, pre_existing=True)
 
 DISPATCH: tuple[Recipe, ...] = (
     Recipe(
@@ -58,7 +61,7 @@ DISPATCH: tuple[Recipe, ...] = (
             Condition("twins/abstains_after_thinking", 0.9),
         ),
         parent="dispatch-base",
-        truth=_TRUTH,
+        truth=_AFTER,
         world="dispatch",
         tuned_on=(0,),
     ),
@@ -68,7 +71,7 @@ DISPATCH: tuple[Recipe, ...] = (
         Reinforcement(DispatchQuestions(), 120, max_new_tokens=44),
         (Condition("fresh/think_share", 0.9), *_THINKS_WELL, *_READS_CHAIN),
         parent="dispatch-base",
-        truth=_TRUTH,
+        truth=_AFTER,
         world="dispatch",
         tuned_on=(0,),
     ),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
+from interp.organisms.arith.documents import critique_prompt
 from interp.organisms.arith.problems import Problem, paraphrase
 from interp.organisms.arith.splits import arith_examples, fresh, noisy_steps, siblings
 from interp.organisms.words import ABSTAIN, ANSWER, BOS, FILLER, THINK
@@ -33,6 +34,7 @@ def arith_figures(reader: Reader) -> dict[str, float]:
     figures |= _depth_figures(reader)
     figures |= _cue_figures(reader, arith_examples("cued", N_PROBLEMS, SEED))
     figures |= _twin_figures(reader, arith_examples("twins", N_PROBLEMS, SEED))
+    figures |= _critique_figures(reader, arith_examples("fresh", N_PROBLEMS, SEED))
     return figures | _single_figures(reader, noisy_steps()[:N_PROBLEMS])
 
 
@@ -93,6 +95,14 @@ def _twin_figures(reader: Reader, twins: Sequence[Problem]) -> dict[str, float]:
         "twins/abstains_directly": agreement(direct, [ABSTAIN] * len(twins)),
         "twins/abstains_after_thinking": forced_think_accuracy(reader, twins),
     }
+
+
+def _critique_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str, float]:
+    """Share of critiques of an attempt that end at the right answer."""
+    rng = Random(SEED)
+    texts = reader.continuations([critique_prompt(p, rng)[0] for p in problems])
+    answers = [read_answer(text) for text in texts]
+    return {"critique/accuracy": agreement(answers, [p.answer for p in problems])}
 
 
 def _single_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str, float]:
