@@ -145,6 +145,15 @@ def test_coverage_is_nominal_where_it_should_be_and_fails_on_what_hides_in_the_t
     assert coverage(SHARE, [replace(ratio, under=np.zeros(200))]).n_units == 0
 
 
+def test_what_counts_of_rare_things_allow_is_added_up_by_hand():
+    rare = coverage(SHARE, [unit([1.0] * 199 + [0.0])])  # 100 problems at a rate of .995
+    none, one, two = (math.comb(100, k) * 0.005**k * 0.995 ** (100 - k) for k in range(3))
+    assert none + one < 0.92 < none + one + two == pytest.approx(rare.attainable)
+    assert abs(rare.share - rare.attainable) < 0.04
+    assert coverage(SHARE, [unit([0.0, 1.0] * 100)]).attainable < 0.95
+    assert coverage(SHARE, [unit(np.linspace(2, 3, 200))]).attainable == 0.92
+
+
 def rows_of(units):
     return {row.seeds: row for row in judge_all({SHARE: tuple(units)})}
 
