@@ -48,7 +48,7 @@ ALPHA = 0.05
 ASKED = 2
 """Of the problems measured here, an audit asks one of two by default."""
 N_EXCHANGES = 20
-N_SAMPLES = 100
+N_SAMPLES = 1000
 LEAST = 0.92
 """Coverage below which 95 % intervals count as too narrow."""
 NAN = float("nan")
