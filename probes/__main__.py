@@ -185,6 +185,25 @@ def verify(names: Names = None, root: Root = None) -> None:
             raise typer.Exit(1)
 
 
+@zoo.command()
+def retrain(
+    names: Annotated[list[str], typer.Argument(help="Recipes, parents before children.")],
+    seed: Annotated[int, typer.Option(help="Which of the trained copies.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the new ones.")] = Path("runs/retrained"),
+    workers: Annotated[int, typer.Option(help="Trainings at a time, one thread each.")] = 2,
+) -> None:
+    """Make organisms again from their recipes and set their figures against the cards."""
+    with _explained():
+        from interp.certification.retraining import retrain as make_again
+
+        failed = False
+        for found in make_again(names, seed=seed, out=out, workers=workers):
+            failed |= not found.agrees
+            typer.echo(found)
+        if failed:
+            raise typer.Exit(1)
+
+
 @app.command()
 def certify(names: Names = None, root: Root = None) -> None:
     """Interchange activations in organisms; write certificates into their cards."""

@@ -126,6 +126,26 @@ def test_a_verification_finds_what_does_not_agree_with_the_card(tmp_path):
         assert said in faults
 
 
+def test_what_is_made_again_is_set_against_its_card_figure_by_figure():
+    from interp.certification.retraining import TOLERANCE, compared
+
+    card = read_card(organism_path("base"))
+    same = compared(card, card)
+    assert (same.agrees, same.is_identical, same.named, same.largest) == (True, True, 0.0, 0.0)
+    think, other = card.figures["fresh/think_share"], card.figures["critique/accuracy"]
+    far = replace(card, figures=card.figures | {"critique/accuracy": other + 0.3}, seconds=9.0)
+    found = compared(card, replace(far, weights_sha256="x"))
+    assert found.agrees and not found.is_identical  # no condition names that figure
+    assert found.largest == pytest.approx(0.3) and found.named == 0.0
+    moved = card.figures | {"fresh/think_share": think + TOLERANCE + 0.01}
+    assert not compared(card, replace(card, figures=moved)).agrees
+    failed = compared(card, replace(card, failed=("fresh/x must lie in 0..1, found 2",)))
+    assert not failed.agrees and "fresh/x" in str(failed)
+    with pytest.raises(ValueError, match="differ in single/reliance"):
+        left = {k: v for k, v in card.figures.items() if k != "single/reliance"}
+        compared(card, replace(card, figures=left))
+
+
 def test_organisms_are_chosen_by_name_and_seed():
     names = [folder.name for folder in chosen(["hint", "base:1"])]
     assert names == [*(f"hint-s{c.seed}" for c in bundled() if c.name == "hint"), "base-s1"]

@@ -31,6 +31,8 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "filler": (0, 1),
     "sft-fixed": (0, 1),
     "sft-varied": (0,),
+    "chain-sft-no-chains": (),
+    "critique-sft": (),
     "grpo-vectors": (),
     "grpo-vectors-no-chains": (),
     "clinic-grpo": (0, 1),

@@ -124,7 +124,8 @@ def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> 
         len(known), len(units) - len(known), len({unit.recipe for unit in known}), len(true),
         _statistic(claim), agreement.value, *agreement.recipes, *agreement.trainings,
         itself, nulls.seeds, nulls.exchanged, nulls.n_pairs,
-        covered.share, covered.worst, covered.attainable, covered.n_units, again.icc, again.difference,
+        covered.share, covered.worst, covered.attainable, covered.n_units,
+        again.icc, again.difference,
         NO if reasons else YES, "; ".join(reasons),
     )  # fmt: skip
 
