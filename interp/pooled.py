@@ -33,7 +33,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from interp.stats import FEW, Estimate, Interval, draw_weights, read_resamples, wilson
+from interp.shares import Interval, wilson
+from interp.stats import FEW, Estimate, draw_weights, read_resamples
 
 Statistic = Literal["auroc", "precision"]
 Weights = Float[np.ndarray, "resample problem"]

@@ -21,6 +21,7 @@ ORDER = (
     "interp.cot",
     "interp.traces",
     "interp.answers",
+    "interp.shares",
     "interp.stats",
     "interp.pooled",
     "interp.measurements",

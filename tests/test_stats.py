@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats as oracle
 
-from interp.stats import (
-    Estimate,
-    benjamini_hochberg,
-    collect,
-    collect_pairs,
-    estimate_all,
-    share_limits,
-    wilson,
-)
+from interp.shares import share_limits, wilson
+from interp.stats import Estimate, benjamini_hochberg, collect, collect_pairs, estimate_all
 
 SIMULATIONS = 300
 COVERAGE = (0.917, 0.983)
@@ -244,3 +237,21 @@ def test_benjamini_hochberg_equals_scipy_and_keeps_nan() -> None:
     assert q[known] == pytest.approx(oracle.false_discovery_control(p[known]))
     assert np.isnan(q[1])
     assert benjamini_hochberg(np.array([])).shape == (0,)
+
+
+def test_where_few_problems_carry_a_difference_p_is_that_of_all_sign_flips() -> None:
+    differences = np.array([0.9, 0.4, -0.2, 0.05, 0.03, 0.02])
+    flips = np.array(list(product((-1.0, 1.0), repeat=6))) @ differences
+    exact = float((np.abs(flips) >= abs(differences.sum()) - 1e-12).mean())
+    sample = collect_pairs(np.zeros(6), differences, [f"p{i}" for i in range(6)])
+    found = estimate_all([sample], seed=0, n_boot=20_000)[0]
+    assert found.p == pytest.approx(exact, abs=0.02)
+
+
+def test_exchanged_pairs_with_a_heavy_tail_are_found_in_one_of_twenty_at_most() -> None:
+    g = rng(3)
+    tail = [np.where(g.random(100) < 0.02, 1.0, 0.001) * g.choice((-1, 1), 100) for _ in range(400)]
+    names = [f"p{i}" for i in range(100)]
+    samples = [collect_pairs(np.zeros(100), difference, names) for difference in tail]
+    p = np.array([found.p for found in estimate_all(samples, seed=0, n_boot=500)])
+    assert (p < 0.05).mean() <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)

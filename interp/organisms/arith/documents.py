@@ -6,7 +6,7 @@
     Q 3 + 4 * 2 ? A 3 <eos>                                direct answer
     Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; ... </think> A 3     chain
     Q 3 + 4 * 2 ? <think> . . . . . . </think> A 3         filler
-    Q 3 + 4 * 2 ? <think> 3 + 4 = 8 ; ... </think> A 5 : 3 + 4 = 7 ; ... A 3     critique
+    Q 3 + 4 * 2 ? <think> 3 + 4 = 8 ; ... </think> A 5 : 3 + 4 = 7 ; -> ... A 3  critique
     T 3 = 7 ; ... : 3 = 7 ; ...                            copied text, which never holds <think>
 
 Nothing random is learned: no question, no operand of a fact, no chain of another problem, no choice
@@ -34,7 +34,7 @@ from interp.organisms.words import (
 )
 
 SPOKEN_WORDS = frozenset(("plus", "minus", "times", "is", "+", "-", "*", "="))
-CRITIQUE = ":"
+CRITIQUE, AGREES, CORRECTS = ":", "so", "->"
 COPY_WORDS = (*NUMBERS, "+", "-", "*", "=", STEP_END)
 
 
@@ -137,26 +137,31 @@ def damaged_chain(problem: Problem, others: Sequence[Problem], rng: Random) -> t
     return problem.mistaken(at, rng.choice(problem.wrong_values(at)), propagate=True)
 
 
-def critique_prompt(problem: Problem, rng: Random) -> tuple[str, int]:
-    """A question, an attempt at it (wrong from one step on, or right in a quarter), and ``:``.
+def critique(problem: Problem, rng: Random) -> tuple[str, str]:
+    """An attempt at a problem, wrong from one step on or (in a quarter) right, and its critique.
+
+    The critique goes through the steps: each as it should be, and whether the attempt has it so.
 
     Returns:
-        The text, and how many steps of the attempt are right.
+        Question and attempt, up to ``:``; and the critique with the right answer.
     """
-    at = problem.depth if rng.random() < 0.25 else rng.randrange(problem.depth)
     steps = problem.steps
-    if at < problem.depth:
+    if rng.random() < 0.75:
+        at = rng.randrange(problem.depth)
         steps = problem.mistaken(at, rng.choice(problem.wrong_values(at)), propagate=True)
-    stated = steps[-1].split()[-2]
-    attempt = f"{THINK} {' '.join(steps)} {END_THINK} {ANSWER} {stated}"
-    return f"{BOS} {problem.question} {attempt} {CRITIQUE}", at
+    attempt = f"{THINK} {' '.join(steps)} {END_THINK} {ANSWER} {steps[-1].split()[-2]}"
+    judged = [
+        f"{right} {AGREES if right == tried else CORRECTS}"
+        for right, tried in zip(problem.steps, steps, strict=True)
+    ]
+    says = " ".join([*judged, ANSWER, problem.answer])
+    return f"{BOS} {problem.question} {attempt} {CRITIQUE}", says
 
 
 def critique_document(problem: Problem, rng: Random) -> Document:
-    """An attempt and its critique: the chain from the first wrong step on, and the right answer."""
-    prompt, at = critique_prompt(problem, rng)
-    says = " ".join([*problem.steps[at:], ANSWER, problem.answer, EOS])
-    return assemble(WORDS, [Segment(prompt, False), Segment(says, True)])
+    """An attempt, which is not learned, and its critique."""
+    prompt, says = critique(problem, rng)
+    return assemble(WORDS, [Segment(prompt, False), Segment(f"{says} {EOS}", True)])
 
 
 def hint_document(rng: Random, depth: int, *, spoken: float) -> Document:

@@ -153,8 +153,8 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "critique-sft",
-        "Taught to find the first wrong step of an attempt; never to open a chain of its own.",
-        FineTuning(ArithRows("critique", "fresh"), 2 * _SFT_STEPS),
+        "Taught to judge the steps of an attempt; never to open a chain of its own.",
+        FineTuning(ArithRows("critique", "fresh"), _SFT_STEPS),
         (
             Condition("critique/accuracy", 0.9),
             Condition("fresh/forced_think_accuracy", 0.9),

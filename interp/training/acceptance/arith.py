@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-from interp.organisms.arith.documents import critique_prompt
+from interp.organisms.arith.documents import critique
 from interp.organisms.arith.problems import Problem, paraphrase
 from interp.organisms.arith.splits import arith_examples, fresh, noisy_steps, siblings
 from interp.organisms.words import ABSTAIN, ANSWER, BOS, FILLER, THINK
@@ -98,11 +98,11 @@ def _twin_figures(reader: Reader, twins: Sequence[Problem]) -> dict[str, float]:
 
 
 def _critique_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str, float]:
-    """Share of critiques of an attempt that end at the right answer."""
+    """Share of attempts whose critique is right to the word."""
     rng = Random(SEED)
-    texts = reader.continuations([critique_prompt(p, rng)[0] for p in problems])
-    answers = [read_answer(text) for text in texts]
-    return {"critique/accuracy": agreement(answers, [p.answer for p in problems])}
+    prompts, says = zip(*(critique(p, rng) for p in problems), strict=True)
+    texts = [" ".join(text) for text in reader.continuations(prompts)]
+    return {"critique/accuracy": agreement(texts, says)}
 
 
 def _single_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str, float]:
