@@ -8,6 +8,8 @@ import pytest
 from interp.organisms.arith.documents import (
     chain_document,
     copied_document,
+    critique,
+    critique_document,
     direct_document,
     fact_document,
     hint_document,
@@ -147,6 +149,22 @@ def test_cued_documents_end_at_the_cue_and_their_chain_in_half():
         assert " ".join(problem.steps) in " ".join(text)
         agree += problem.answer == cue
     assert 430 < agree < 570
+
+
+def test_a_critique_judges_each_step_of_the_attempt_and_ends_at_the_right_answer():
+    rng, verdicts = Random(5), set()
+    for _ in range(200):
+        prompt, says = critique(PROBLEM, rng)
+        tried = prompt.split("<think> ")[1].split(" </think>")[0]
+        steps = [" ".join(tried.split()[at : at + 6]) for at in (0, 6)]
+        marks = ["so" if step == right else "->" for step, right in zip(steps, PROBLEM.steps)]  # noqa: B905
+        assert says == f"3 + 4 = 7 ; {marks[0]} 7 * 2 = 3 ; {marks[1]} A 3"
+        assert prompt.endswith(f"</think> A {steps[-1].split()[4]} :")
+        verdicts.add(tuple(marks))
+    assert verdicts == {("so", "so"), ("so", "->"), ("->", "->")}
+    rng = Random(5)
+    assert learned(critique_document(PROBLEM, rng)).endswith("A 3 <eos>")
+    assert "<think>" not in learned(critique_document(PROBLEM, rng))
 
 
 def test_batches_are_the_same_for_the_same_seed_and_of_like_length():
