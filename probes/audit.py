@@ -21,10 +21,8 @@ from interp.report import Verdict, write_report
 from interp.runs import Run, load_run
 from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
-from probes import PROBES, find_probe
-from probes.abstention import POOLED
+from probes import PROBES, find_probe, pooled_of, ratios_of
 from probes.calibration.table import kept_table
-from probes.early_answering import RATIOS
 from probes.pages import draw_figures, sections
 from probes.probe import DIFFERENCES, Readers
 from probes.verdict import judge
@@ -115,8 +113,8 @@ def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
         pair=pair_name(readers),
         chance=chance,
         seed=settings.seed,
-        ratios=RATIOS,
-        pooled=POOLED,
+        ratios=ratios_of(settings.probes),
+        pooled=pooled_of(settings.probes),
         differences=DIFFERENCES,
     )
     run.save_results(items, rows)

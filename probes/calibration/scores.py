@@ -29,9 +29,8 @@ from interp.organisms.zoo import Card, bundled, organism_path, read_card, weight
 from interp.runs import read_rows, write_rows
 from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
-from probes import PROBES, find_probe
+from probes import PROBES, find_probe, ratios_of
 from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
-from probes.early_answering import RATIOS
 
 CODE = Path(__file__).resolve().parents[2]
 MEASURING = (
@@ -172,7 +171,7 @@ def _traces(
 
 def _parts(claim: Claim) -> tuple[tuple[str, str], tuple[str, str]]:
     """Condition and metric of the numerator and the denominator of a claim's number."""
-    for ratio in RATIOS:
+    for ratio in ratios_of([claim.probe]):
         if (ratio.probe, ratio.condition, ratio.metric) == (
             claim.probe, claim.condition, claim.metric
         ):  # fmt: skip
