@@ -157,10 +157,11 @@ def test_a_critique_judges_each_step_of_the_attempt_and_ends_at_the_right_answer
         prompt, says = critique(PROBLEM, rng)
         tried = prompt.split("<think> ")[1].split(" </think>")[0]
         steps = [" ".join(tried.split()[at : at + 6]) for at in (0, 6)]
-        marks = ["so" if step == right else "->" for step, right in zip(steps, PROBLEM.steps)]  # noqa: B905
-        assert says == f"3 + 4 = 7 ; {marks[0]} 7 * 2 = 3 ; {marks[1]} A 3"
-        assert prompt.endswith(f"</think> A {steps[-1].split()[4]} :")
-        verdicts.add(tuple(marks))
+        first, last = (step.split()[4] for step in steps)
+        marks = ("so" if first == "7" else "->", "so" if last == "3" else "->")
+        assert says == f"3 + 4 = {first} , 7 {marks[0]} 7 * 2 = {last} , 3 {marks[1]} A 3"
+        assert prompt.endswith(f"</think> A {last} :")
+        verdicts.add(marks)
     assert verdicts == {("so", "so"), ("so", "->"), ("->", "->")}
     rng = Random(5)
     assert learned(critique_document(PROBLEM, rng)).endswith("A 3 <eos>")
