@@ -159,7 +159,7 @@ def test_a_critique_judges_each_step_of_the_attempt_and_ends_at_the_right_answer
         steps = [" ".join(tried.split()[at : at + 6]) for at in (0, 6)]
         first, last = (step.split()[4] for step in steps)
         marks = ("so" if first == "7" else "->", "so" if last == "3" else "->")
-        assert says == f"3 + 4 = {first} , 7 {marks[0]} 7 * 2 = {last} , 3 {marks[1]} A 3"
+        assert says == f"3 + 4 = 7 , {first} {marks[0]} 7 * 2 = 3 , {last} {marks[1]} A 3"
         assert prompt.endswith(f"</think> A {last} :")
         verdicts.add(marks)
     assert verdicts == {("so", "so"), ("so", "->"), ("->", "->")}

@@ -6,7 +6,7 @@
     Q 3 + 4 * 2 ? A 3 <eos>                                direct answer
     Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; ... </think> A 3     chain
     Q 3 + 4 * 2 ? <think> . . . . . . </think> A 3         filler
-    Q 3 + 4 * 2 ? <think> 3 + 4 = 8 ; ... </think> A 5 : 3 + 4 = 8 , 7 -> ... A 3  critique
+    Q 3 + 4 * 2 ? <think> 3 + 4 = 8 ; ... </think> A 5 : 3 + 4 = 7 , 8 -> ... A 3  critique
     T 3 = 7 ; ... : 3 = 7 ; ...                            copied text, which never holds <think>
 
 Nothing random is learned: no question, no operand of a fact, no chain of another problem, no choice
@@ -140,9 +140,9 @@ def damaged_chain(problem: Problem, others: Sequence[Problem], rng: Random) -> t
 def critique(problem: Problem, rng: Random) -> tuple[str, str]:
     """An attempt at a problem, wrong from one step on or (in a quarter) right, and its critique.
 
-    The critique goes through the steps: what should stand left of ``=``, the attempt's result, the
-    right one, and whether they agree. (Without the attempt's result beside the right one, the mark
-    stayed at chance in 1000 steps of training, while all results were right.)
+    The critique goes through the steps: each as it should be, the attempt's result beside it, and
+    whether the two agree. (Without the attempt's result the mark stayed at chance in 1000 steps of
+    training; with it before the right one, it was copied in the right one's place.)
 
     Returns:
         Question and attempt, up to ``:``; and the critique with the right answer.
@@ -156,7 +156,7 @@ def critique(problem: Problem, rng: Random) -> tuple[str, str]:
     for right, tried in zip(problem.steps, steps, strict=True):
         *left, result, _ = right.split()
         stated = tried.split()[-2]
-        judged += [*left, stated, COMMA, result, AGREES if stated == result else CORRECTS]
+        judged += [*left, result, COMMA, stated, AGREES if stated == result else CORRECTS]
     says = " ".join([*judged, ANSWER, problem.answer])
     return f"{BOS} {problem.question} {attempt} {CRITIQUE}", says
 
