@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from probes.console import Data, Device, Dtype, N, Out, Seed, Tasks, explained
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -18,14 +20,6 @@ app = typer.Typer(
     help="Was the reasoning already in the base model, and does the written reasoning cause the "
     "answer?",
 )
-
-Tasks = Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")]
-N = Annotated[int, typer.Option("--n", help="Examples of each task.")]
-Seed = Annotated[int, typer.Option(help="Seed of examples, edits and bootstrap.")]
-Out = Annotated[Path | None, typer.Option(help="Run folder; by default runs/ and the names.")]
-Data = Annotated[str | None, typer.Option(help="Folder of downloaded data sets.")]
-Device = Annotated[str, typer.Option(help="Torch device.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 
 
 @app.command()
@@ -41,7 +35,7 @@ def audit(
     dtype: Dtype = "float32",
 ) -> None:
     """Run every probe on a pair and write the report."""
-    with _explained():
+    with explained():
         from probes.audit import Settings
 
         settings = Settings(tasks=tuple(task), n=n, seed=seed, data=data)
@@ -66,7 +60,7 @@ def probe(
     dtype: Dtype = "float32",
 ) -> None:
     """Run one probe on one model or a pair."""
-    with _explained():
+    with explained():
         from probes.audit import Settings
         from probes.options import parse_options
 
@@ -110,7 +104,7 @@ def steer(
     dtype: Dtype = "float32",
 ) -> None:
     """Write with a direction added, and say what it cost; or sweep its doses on a task."""
-    with _explained():
+    with explained():
         from interp.steering import SweepSettings
         from interp.tasks import make_task
         from probes.named import find_model
@@ -172,7 +166,7 @@ def organisms(context: typer.Context) -> None:
 @zoo.command()
 def verify(names: Names = None, root: Root = None) -> None:
     """Measure organisms again: checksums, acceptance figures, certificates."""
-    with _explained():
+    with explained():
         from interp.certification.verification import verify as verify_organism
         from interp.organisms.zoo import chosen
 
@@ -193,7 +187,7 @@ def retrain(
     workers: Annotated[int, typer.Option(help="Trainings at a time, one thread each.")] = 2,
 ) -> None:
     """Make organisms again from their recipes and set their figures against the cards."""
-    with _explained():
+    with explained():
         from interp.certification.retraining import retrain as make_again
 
         failed = False
@@ -207,7 +201,7 @@ def retrain(
 @app.command()
 def certify(names: Names = None, root: Root = None) -> None:
     """Interchange activations in organisms; write certificates into their cards."""
-    with _explained():
+    with explained():
         from interp.certification.certificate import certify as certify_organism
         from interp.organisms.zoo import chosen
 
@@ -228,7 +222,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Trainings at a time, one thread each.")] = 2,
 ) -> None:
     """Train organisms from their recipes, parents first."""
-    with _explained():
+    with explained():
         from interp.training.making import train_all
 
         for card in train_all(out, recipes=recipe or None, seeds=seeds or None, workers=workers):
@@ -250,7 +244,7 @@ def calibrate(
     ] = None,
 ) -> None:
     """Measure how often each probe is right, on organisms whose truth is known."""
-    with _explained():
+    with explained():
         from probes.calibration import calibrate as run_calibration
         from probes.calibration import shown
 
@@ -263,7 +257,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw figures and page of a run again, from its rows."""
     from probes.audit import redraw
 
-    with _explained():
+    with explained():
         typer.echo(redraw(run))
 
 
@@ -279,7 +273,7 @@ def bench(
     ] = None,
 ) -> None:
     """Measure the speed of the engine, beside its exactness."""
-    with _explained():
+    with explained():
         from interp.benchmarks import main as run_benchmarks
         from interp.benchmarks import tables
 
@@ -302,18 +296,6 @@ def _run(
     for line in done.verdict.lines:
         typer.echo(f"  {line}")
     typer.echo(f"Report: {done.report}")
-
-
-class _explained:
-    """Turns the errors that a user can act on into one message and exit status 2."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError | OSError):
-            typer.echo(f"posthoc: {error}", err=True)
-            raise typer.Exit(2) from None
 
 
 def main() -> None:
