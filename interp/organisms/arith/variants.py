@@ -154,7 +154,7 @@ _RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "critique-sft",
         "Taught to judge the steps of an attempt; never to open a chain of its own.",
-        FineTuning(ArithRows("critique", "fresh"), 600, base_share=0.3),
+        FineTuning(ArithRows("critique", "fresh"), 1000, base_share=0.3),
         (
             Condition("critique/accuracy", 0.9),
             Condition("fresh/forced_think_accuracy", 0.9),
