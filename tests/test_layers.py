@@ -26,6 +26,7 @@ ORDER = (
     "interp.measurements",
     "interp.runs",
     "interp.vectors",
+    "interp.crosscoder",
     "interp.steering",
     "interp.plots",
     "interp.certification",
