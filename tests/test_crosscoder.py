@@ -21,9 +21,7 @@ from interp.crosscoder import (
 )
 
 D_IN, N_SHARED, N_EACH = 16, 10, 3
-QUICK = CrosscoderSettings(
-    d_sae=24, k=2, steps=1200, batch_size=128, warmup=100, dead_after=5_000
-)
+QUICK = CrosscoderSettings(d_sae=24, k=2, steps=1200, batch_size=128, warmup=100, dead_after=5_000)
 
 
 def planted(n: int, seed: int, *, same: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
