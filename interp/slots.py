@@ -1,7 +1,7 @@
 """Slots: the kinds of positions that a laid-out chain has, and what is predicted at them.
 
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A
-    |---- question ---| think   |- op -| r   |- op -| r   |- answer cue -|
+    |---- question ---| think   |operands| = result ...   |- answer cue -|
 
 Two models of a pair that read one text can be set against each other slot by slot. At three kinds
 of places a prediction says something about reasoning, each as log-odds in nats:
@@ -10,7 +10,9 @@ of places a prediction says something about reasoning, each as log-odds in nats:
 * **step**, before the result of a step: its result against all other candidates;
 * **answer**, after the answer cue: the answer against all other candidates.
 
-A result is where a step's rewriter says it is, and the last token of the step with its id.
+The result of a step is what its rewriter says, at the last token of the step with that id. The
+token before it, which predicts it, is a slot of its own (`step_equals`): patched there in the last
+layer, any donor hands over its prediction, and that says nothing of the operands.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.answers import Ids, chain_ids, render
+from interp.answers import Ids, render
 from interp.cot import Chain, LayoutIds, encode
 from interp.tasks import Rewriter
 
 QUESTION, LAST, THINK = "question", "last_question_token", "think_open"
-OPERANDS, RESULTS, CUE, ALL = "step_operands", "step_results", "answer_cue", "all"
-SLOTS = (QUESTION, LAST, THINK, OPERANDS, RESULTS, CUE, ALL)
+OPERANDS, EQUALS, RESULTS = "step_operands", "step_equals", "step_results"
+CUE, ALL = "answer_cue", "all"
+SLOTS = (QUESTION, LAST, THINK, OPERANDS, EQUALS, RESULTS, CUE, ALL)
 MODE, STEP, ANSWER = "mode", "step", "answer"
 READS = (MODE, STEP, ANSWER)
 
@@ -114,7 +117,8 @@ def find_slots(
         stated = encode(tokenizer, rewriter.result(step.text) or "")
         if len(stated) == 1 and stated[0] in numbers and stated[0] in step.ids[1:]:
             result = len(step.ids) - 1 - step.ids[::-1].index(stated[0])
-            places[OPERANDS] += range(at, at + result)
+            places[OPERANDS] += range(at, at + result - 1)
+            places[EQUALS].append(at + result - 1)
             places[RESULTS].append(at + result)
             steps.append(Readout(at + result - 1, stated[0], _others(numbers, stated[0])))
         at += len(step.ids)
@@ -123,7 +127,6 @@ def find_slots(
     places[THINK] += range(n_question, n_question + n_open)
     places[CUE] += range(at, len(ids))
     places[ALL] += range(len(ids))
-    assert at == n_question + n_open + len(chain_ids(chain))
     reads = {STEP: steps, ANSWER: [Readout(len(ids) - 1, answer[0], _others(numbers, answer[0]))]}
     if layout.think_open and layout.think_open[0] != layout.answer_cue[0]:
         reads[MODE] = [Readout(n_question - 1, layout.think_open[0], layout.answer_cue[:1])]

@@ -44,7 +44,7 @@ from probes.named import find_model
 from probes.probe import Case, Readers, Record, Traces, cases, not_applicable, unreadable
 
 PAIR = ("base", "post")
-CONTROL, IDENTITY = " from control", "identity"
+CONTROL, IDENTITY, PLAIN = " from control", "identity", "plain"
 CONDITIONS = (*SLOTS, *(f"{slot}{CONTROL}" for slot in SLOTS))
 RATIOS = tuple(
     Ratio("cross_patching", condition, f"{read}_recovered", f"{read}_moved", f"{read}_gap")
@@ -67,7 +67,8 @@ class CrossPatching:
         "how far predictions move to the donor's (1: all the way). The reader is the patched "
         "model. Step is the layer; -1 patches all layers jointly.",
         "Mode is the choice to open a chain; step and answer are the odds of a result and of the "
-        "answer. Where the gap is small, nothing was changed that could be recovered.",
+        "answer. Log-odds differ even where both models are certain: a gap tells of behaviour only "
+        "where the plain probabilities of the readers differ.",
         "Patched shortly before a readout, any donor transports its prediction: recovery there "
         "does not say where the change is computed. Compare with the control and with slots "
         "further back.",
@@ -131,6 +132,8 @@ def _items(
     whole = {ALL: slots.positions[ALL]}
     itself = patch_spans(model, slots.ids, Donor(model, slots.ids), whole)
     _add(record, slots, itself, itself.plain, {ALL: IDENTITY})
+    for read in slots.readouts:
+        record.add(PLAIN, f"{read}_probability", float(slots.read(read, itself.plain).sigmoid()))
     (partner,) = run(donors[""], [slots.ids]).logits
     for suffix, giver in donors.items():
         names = {slot: f"{slot}{suffix}" for slot in slots.positions}

@@ -11,6 +11,7 @@ there, and only there, is something that base never wrote.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -56,13 +57,20 @@ class SaeTransfer:
         ):  # fmt: skip
             if is_so:
                 return not_applicable(self.name, ALL, "error", reason, readers, task)
-        from sae_lens import SAE
-
-        sae: Any = SAE.load_from_disk(self.sae)
+        sae = load_sae(self.sae)
         items = unreadable(self.name, ALL, ("error",), readers, task, traces)
         base_only = {"base": readers["base"]}
         found = [case for *_, some in cases(base_only, task, traces, seed=seed) for case in some]
         return (*items, *transfer_items(sae, sae.cfg.metadata.hook_name, readers, task, found))
+
+
+def load_sae(folder: str) -> Any:
+    """An SAE of sae-lens from its folder, in its inference form."""
+    with warnings.catch_warnings():
+        # sae-lens imports names that TransformerLens calls deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from sae_lens import SAE
+    return SAE.load_from_disk(folder)
 
 
 def transfer_items(
