@@ -52,6 +52,7 @@ RATIOS = tuple(
     for read in READS
 )
 NO_PAIR = "patching across a pair needs a base and a post model"
+NO_CANDIDATE = "the writer's answer is none of the candidates"
 NO_ODDS = "the answers of this task are not candidates of one token each"
 
 
@@ -98,8 +99,11 @@ class CrossPatching:
             donors = {"": giver} | ({CONTROL: control} if control else {})
             for case in found:
                 slots = slots_of(case, task)
-                if slots is not None:
-                    items += _items(task, case, slots, model, donors)
+                items += (
+                    _items(task, case, slots, model, donors)
+                    if slots is not None
+                    else strange_answer(self.name, f"{MODE}_moved", task, case)
+                )
         return tuple(items)
 
 
@@ -123,6 +127,13 @@ def slots_of(case: Case, task: Task) -> Slots | None:
         case.trace.answer_ids,
         case.candidates,
     )
+
+
+def strange_answer(probe: str, metric: str, task: Task, case: Case) -> list[Item]:
+    """The item of a trace whose answer has no odds."""
+    record = Record(probe, task.name, case)
+    record.add(ALL, metric, float("nan"), note=NO_CANDIDATE)
+    return record.items
 
 
 def _items(

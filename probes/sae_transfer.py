@@ -20,9 +20,9 @@ from interp.directions import collect
 from interp.measurements import Item
 from interp.sae_transfer import TransferErrors, transfer_errors
 from interp.sites import parse_site
-from interp.slots import ALL
+from interp.slots import ALL, Slots
 from interp.tasks import Task
-from probes.cross_patching import NO_ODDS, PAIR, has_odds, slots_of
+from probes.cross_patching import NO_ODDS, PAIR, has_odds, slots_of, strange_answer
 from probes.probe import Case, Readers, Record, Traces, cases, not_applicable, unreadable
 
 NO_SAE = "no SAE of the base model was given"
@@ -85,15 +85,21 @@ def transfer_items(
         task: The task.
         found: Cases, whatever their reader.
     """
-    laid = [(case, slots) for case in found if (slots := slots_of(case, task)) is not None]
+    items: list[Item] = []
+    laid: list[tuple[Case, Slots]] = []
+    for case in found:
+        slots = slots_of(case, task)
+        if slots is not None:
+            laid.append((case, slots))
+        else:
+            items += strange_answer("sae_transfer", "error", task, case)
     if not laid:
-        return []
+        return items
     texts = [slots.ids for _, slots in laid]
     every = [range(1, len(text)) for text in texts]
     at = parse_site(site)
     base, post = (collect(readers[name], texts, every, at).values for name in PAIR)
     errors = transfer_errors(sae, base, post)
-    items: list[Item] = []
     start = -1  # position 0 of a text is not among the activations
     for case, slots in laid:
         for name in PAIR:

@@ -275,6 +275,21 @@ def test_transfer_items_are_those_of_each_text_alone(tiny_pair, task, gold):
                 assert item.value == pytest.approx(float(x[:, 8:].pow(2).sum(-1).mean()) / v, 1e-4)
 
 
+def test_an_answer_that_is_no_candidate_is_said_not_dropped(tiny_pair, task, gold):
+    odd = dataclasses.replace(gold[0], answer="?", answer_ids=gold[0].prompt_ids[-1:])
+    traces = {"base": [odd, gold[1]]}
+    items = CrossPatching().run(readers_of(tiny_pair), task, traces, seed=0)
+    missing = [item for item in items if math.isnan(item.value)]
+    assert [(item.reader, item.example) for item in missing] == [
+        ("base", odd.example),
+        ("post", odd.example),
+    ]
+    assert {item.note for item in missing} == {"the writer's answer is none of the candidates"}
+    ((_, _, _, found),) = cases({"base": tiny_pair.base}, task, traces, seed=0)
+    items = transfer_items(Axes(8), "blocks.1.hook_resid_post", readers_of(tiny_pair), task, found)
+    assert [item.example for item in items if math.isnan(item.value)] == [odd.example]
+
+
 def test_one_reader_or_no_sae_is_said_not_measured(tiny, tiny_pair, task, gold):
     for probe in (CrossPatching(), FirstToken(), SaeTransfer()):
         items = probe.run({"base": tiny}, task, {"gold": gold}, seed=0)

@@ -142,10 +142,9 @@ def inspect_latents(
         )
     delta = relative_norm(crosscoder)
     nu_eps, nu_r = sums.ratios()
-    kinds = tuple(
-        _kind(*(float(column[j]) for column in (delta, nu_eps, nu_r, sums.n_active)), thresholds)
-        for j in range(crosscoder.d_sae)
-    )
+    columns = (delta, nu_eps, nu_r, sums.n_active)
+    each = zip(*(column.tolist() for column in columns), strict=True)
+    kinds = tuple(_kind(*numbers, at=thresholds) for numbers in each)
     alive = sums.n_active > 0
     return LatentReport(
         delta=delta,
@@ -214,7 +213,7 @@ class _Sums:
         return base, post
 
 
-def _kind(delta: float, nu_eps: float, nu_r: float, n_active: float, at: Thresholds) -> str:
+def _kind(delta: float, nu_eps: float, nu_r: float, n_active: int, *, at: Thresholds) -> str:
     if n_active < at.min_active:
         return RARE if n_active else DEAD
     if abs(delta - 0.5) <= at.shared:

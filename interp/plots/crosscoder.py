@@ -7,7 +7,7 @@ axis. What seems exclusive and is not (shrunk, decoupled) has a colour of its ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from interp.crosscoder import LatentReport
@@ -44,7 +44,7 @@ def decoder_norms(reports: Mapping[str, LatentReport]) -> Figure:
     if not reports:
         raise ValueError("a figure of decoder norms needs at least one report; got none")
     figure = NewFigure(figsize=(WIDTH, 0.7 + 1.1 * len(reports)), layout="constrained")
-    axes: Sequence[Any] = figure.subplots(len(reports), 1, sharex=True, squeeze=False)[:, 0]
+    axes = list(figure.subplots(len(reports), 1, sharex=True, squeeze=False)[:, 0])
     for (title, report), ax in zip(reports.items(), axes, strict=True):
         _panel(ax, report)
         ax.set_title(f"{title} ({report.n_judged} latents, {report.exclusive_rate:.1%} exclusive)")
