@@ -13,9 +13,10 @@ from interp.traces import gold_traces
 from probes.crosscoding import (
     NOISE,
     PAIR,
+    PLANT,
     SAME,
+    control_pairs,
     crosscode,
-    null_pairs,
     paired_activations,
     told,
 )
@@ -48,13 +49,30 @@ def test_pairs_are_both_models_at_one_position(tiny_pair, texts):
 
 def test_nulls_have_the_base_and_as_much_change_as_the_pair(tiny_pair, texts):
     values = paired_activations(tiny_pair, texts[:3], SITE)
-    nulls = null_pairs(values, seed=0)
+    nulls = control_pairs(values, seed=0)
     assert torch.equal(nulls[SAME][:, 0], nulls[SAME][:, 1])
     assert torch.equal(nulls[NOISE][:, 0], values[:, 0])
     changes = [(x[:, 1] - x[:, 0]).norm(dim=-1) for x in (values, nulls[NOISE])]
     assert torch.allclose(*changes, rtol=1e-3)
     across = torch.cosine_similarity(values[:, 1] - values[:, 0], nulls[NOISE][:, 1] - values[:, 0])
     assert abs(float(across.mean())) < 0.1
+
+
+def test_the_plant_adds_the_same_directions_to_other_positions(tiny_pair, texts):
+    values = paired_activations(tiny_pair, texts, SITE)
+    length = float((values[:, 1] - values[:, 0]).norm(dim=-1).mean())
+    added = [
+        pair[:, 1] - pair[:, 0]
+        for pair in (control_pairs(values, seed=seed)[PLANT] for seed in (0, 1))
+    ]
+    where = [x.norm(dim=-1) > 1e-3 * length for x in added]
+    assert not torch.equal(*where)
+    for x, at in zip(added, where, strict=True):
+        assert 0.1 < float(at.float().mean()) < 0.2  # 1 - 0.98 ** 8 = 0.149
+        singular = torch.linalg.svdvals(x)
+        assert int((singular > 1e-3 * singular[0]).sum()) == 8
+    both = torch.linalg.svdvals(torch.cat(added))
+    assert int((both > 1e-3 * both[0]).sum()) == 8
 
 
 def test_reports_tell_every_latent_once(found):
@@ -64,10 +82,10 @@ def test_reports_tell_every_latent_once(found):
     lines = told(found)
     rates = {name: report.exclusive_rate for name, report in found.reports.items()}
     assert found.null_rate == max(rates[SAME], rates[NOISE])
-    assert ("not above" in lines[-1]) == (rates[PAIR] <= found.null_rate)
+    assert ("not above" in lines[-2]) == (rates[PAIR] <= found.null_rate)
     shared = next(line for line in lines if line.startswith("shared"))
     assert [int(n) for n in shared.split()[1:]] == [
-        found.reports[name].count("shared") for name in (PAIR, SAME, NOISE)
+        found.reports[name].count("shared") for name in (PAIR, SAME, NOISE, PLANT)
     ]
 
 
@@ -82,6 +100,7 @@ def test_a_model_paired_with_itself_repeats_its_null(tiny, texts):
     result = crosscode(ModelPair(tiny, tiny), texts, SITE, QUICK)
     assert result.reports[PAIR].kinds == result.reports[SAME].kinds
     assert result.reports[NOISE].kinds == result.reports[SAME].kinds
+    assert result.reports[PLANT].kinds == result.reports[SAME].kinds
 
 
 def test_the_figure_draws_each_judged_latent(found, tmp_path):

@@ -50,7 +50,7 @@ class CrosscoderSettings:
     """Latents."""
     k: int = 16
     """Active latents per position, on average over a batch."""
-    steps: int = 3000
+    steps: int = 2000
     batch_size: int = 512
     """Positions."""
     warmup: int = 300
