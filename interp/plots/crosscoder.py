@@ -12,9 +12,10 @@ from typing import Any
 
 from interp.crosscoder import LatentReport
 from interp.crosscoder.latents import BASE_ONLY, BETWEEN, DECOUPLED, POST_ONLY, SHARED, SHRUNK
-from interp.plots.canvas import COLOURS, GRID, MUTED, WIDTH, Figure, legend, styled
+from interp.plots.canvas import COLOURS, GRID, MUTED, WIDTH, Figure, styled
 
 N_BINS = 25
+TICKS = (0, 1, 10, 100, 1000, 10_000)
 CLASSES: Mapping[str, tuple[str, Any]] = {
     SHARED: ("shared", MUTED),
     BETWEEN: ("between", GRID),
@@ -47,10 +48,15 @@ def decoder_norms(reports: Mapping[str, LatentReport]) -> Figure:
     axes = list(figure.subplots(len(reports), 1, sharex=True, squeeze=False)[:, 0])
     for (title, report), ax in zip(reports.items(), axes, strict=True):
         _panel(ax, report)
-        ax.set_title(f"{title} ({report.n_judged} latents, {report.exclusive_rate:.1%} exclusive)")
+        ax.set_title(title)
+        ax.annotate(
+            f"{report.n_judged} latents\n{report.exclusive_rate:.1%} exclusive",
+            (0.02, 0.95), xycoords="axes fraction", va="top", fontsize=6, color=MUTED,
+        )  # fmt: skip
         ax.set_ylabel("latents")
-    axes[-1].set_xlabel("relative decoder norm (0 base, 0.5 alike, 1 post)")
-    legend(figure, axes[0])
+    axes[-1].set_xlabel("relative decoder norm (0: base, 1: post)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3)
     return figure
 
 
@@ -65,6 +71,7 @@ def _panel(ax: Any, report: LatentReport) -> None:
         edgecolor="white", linewidth=0.3,
     )  # fmt: skip
     ax.set_yscale("symlog", linthresh=1)
-    ax.set_ylim(bottom=0)
+    ax.set_yticks(TICKS, [str(tick) for tick in TICKS])
+    ax.set_ylim(0, 4 * max(1, len(report.kinds)))
     ax.set_xlim(0, 1)
     ax.grid(axis="y")
