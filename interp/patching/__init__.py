@@ -6,6 +6,7 @@ from interp.patching.grids import Grid, denoise, noise, patch_across, patch_grid
 from interp.patching.layout import Layout
 from interp.patching.metric import LogitDiff, Metric, recovered_fraction
 from interp.patching.paths import PathPatch, Receiver, path_patch
+from interp.patching.spans import PatchedSpans, last_token_patches, patch_spans
 
 __all__ = [
     "Agreement",
@@ -14,15 +15,18 @@ __all__ = [
     "Layout",
     "LogitDiff",
     "Metric",
+    "PatchedSpans",
     "PathPatch",
     "Receiver",
     "agreement",
     "align_tokens",
     "attribution_grid",
     "denoise",
+    "last_token_patches",
     "noise",
     "patch_across",
     "patch_grid",
+    "patch_spans",
     "path_patch",
     "recovered_fraction",
 ]

@@ -5,6 +5,7 @@
 - `headline`: accuracy beside reliance on the chain, base and post, task by task;
 - `columns`: several measures of the same models side by side, each on its own axis;
 - `calibration`: how far each instrument can be trusted;
+- `decoder_norms`: whose the latents of a crosscoder are;
 - `dose_response`: a behaviour and coherence against the dose of a direction;
 - `step_bars`: one chain, what each of its steps told each reader.
 
@@ -19,6 +20,7 @@ names: the same rows give the same bytes.
 from interp.plots.calibration import Judged, calibration
 from interp.plots.canvas import Figure, save
 from interp.plots.columns import columns
+from interp.plots.crosscoder import decoder_norms
 from interp.plots.doses import dose_response
 from interp.plots.kinds import curve, dots, headline, step_bars, step_of
 
@@ -28,6 +30,7 @@ __all__ = [
     "calibration",
     "columns",
     "curve",
+    "decoder_norms",
     "dose_response",
     "dots",
     "headline",

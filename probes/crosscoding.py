@@ -1,0 +1,178 @@
+"""Crosscoding: has post-training added features that the base model lacks, or removed some?
+
+A crosscoder (`interp.crosscoder`) is trained on both models' activations at one site, and its
+latents are sorted into shared, base only and post only, with those set apart that only seem
+exclusive. How many would seem exclusive by chance, and how many would be seen at all, is not
+assumed but measured, by two **nulls** and a **plant** that are trained in the same way:
+
+* *same*: the base model against itself. Nothing can be exclusive;
+* *noise*: the base model against itself plus, at each position, a random vector as long as what
+  post-training changed there. The models differ as much as the pair does, without structure;
+* *plant*: the base model against itself plus eight directions, each added at one position in fifty
+  at the mean length of the pair's change. Eight post-only latents are there to be found; how many
+  are is what a count of none is worth.
+
+A pair has exclusive latents where their rate is above both nulls. The site, the texts and the size
+of the dictionary bound what can be found: a feature that no text calls for is in neither count.
+
+Example: GRPO that only made a model choose what it could do before: no more exclusive latents than
+the nulls have, though Delta is not 0.5 for every latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.crosscoder import (
+    POST_ONLY,
+    Crosscoder,
+    CrosscoderSettings,
+    LatentReport,
+    Thresholds,
+    inspect_latents,
+    shuffled,
+    train_crosscoder,
+)
+from interp.crosscoder.latents import KINDS
+from interp.directions import collect
+from interp.models import ModelPair
+from interp.sites import Site
+
+PAIR, SAME, NOISE, PLANT = "pair", "same", "noise", "plant"
+N_PLANTED, PLANTED_SHARE = 8, 0.02
+"""Directions, and the share of the positions at which each is added."""
+HELD_OUT = 5
+"""One text in so many is kept for judging the latents."""
+READ_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Crosscoding:
+    """A crosscoder of a pair and of its controls, with what is known of their latents."""
+
+    pair: str
+    site: Site
+    settings: CrosscoderSettings
+    crosscoders: dict[str, Crosscoder]
+    """By PAIR, SAME, NOISE and PLANT."""
+    reports: dict[str, LatentReport]
+
+    @property
+    def null_rate(self) -> float:
+        """The larger exclusive rate of the nulls."""
+        return max(self.reports[name].exclusive_rate for name in (SAME, NOISE))
+
+
+def paired_activations(
+    pair: ModelPair, texts: Sequence[Sequence[int]], site: Site
+) -> Float[Tensor, "example model d_in"]:
+    """Activations of both models at all positions but the first of each text.
+
+    The first position is left out because its outsized norm would be most of what is explained.
+    """
+    positions = [range(1, len(text)) for text in texts]
+    both = [collect(model, texts, positions, site).values for model in (pair.base, pair.post)]
+    return torch.stack(both, dim=1)
+
+
+def control_pairs(
+    activations: Float[Tensor, "example model d_in"], *, seed: int
+) -> dict[str, Float[Tensor, "example model d_in"]]:
+    """The pairs that say what happens by chance and what can be seen, position by position.
+
+    The planted directions are the same for every seed, so that they can be held out.
+    """
+    base = activations[:, 0]
+    changed = (activations[:, 1] - base).norm(dim=-1, keepdim=True)
+    rng = torch.Generator().manual_seed(seed)
+    noise = torch.randn(base.shape, generator=rng)
+    noise = noise / noise.norm(dim=-1, keepdim=True) * changed
+    return {
+        SAME: torch.stack([base, base], dim=1),
+        NOISE: torch.stack([base, base + noise], dim=1),
+        PLANT: torch.stack([base, base + _planted(base, float(changed.mean()), rng)], dim=1),
+    }
+
+
+def _planted(
+    base: Float[Tensor, "example d_in"], length: float, rng: torch.Generator
+) -> Float[Tensor, "example d_in"]:
+    """What is added at each position: sums of the planted directions that it drew."""
+    fixed = torch.Generator().manual_seed(0)
+    directions = torch.randn(N_PLANTED, base.shape[-1], generator=fixed)
+    directions = directions / directions.norm(dim=-1, keepdim=True)
+    drawn = torch.rand(len(base), N_PLANTED, generator=rng) < PLANTED_SHARE
+    return length * drawn.float() @ directions
+
+
+def crosscode(
+    pair: ModelPair,
+    texts: Sequence[Sequence[int]],
+    site: Site,
+    settings: CrosscoderSettings = CrosscoderSettings(),  # noqa: B008 - frozen
+    *,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
+) -> Crosscoding:
+    """Trains a crosscoder on a pair and on its controls, and judges all on held-out texts.
+
+    Args:
+        pair: The models.
+        texts: Token ids that both read; every fifth is held out.
+        site: A stream with one vector per position.
+        settings: The same for all.
+        thresholds: Where classes of latents begin.
+
+    Returns:
+        The crosscoders and their latents.
+
+    Raises:
+        ValueError: If there are too few texts for a batch, or the site has heads.
+    """
+    held_out = [text for n, text in enumerate(texts) if n % HELD_OUT == 0]
+    kept = [text for n, text in enumerate(texts) if n % HELD_OUT]
+    train, test = (paired_activations(pair, some, site) for some in (kept, held_out))
+    sources = {PAIR: train, **control_pairs(train, seed=settings.seed)}
+    targets = {PAIR: test, **control_pairs(test, seed=settings.seed + 1)}
+    crosscoders: dict[str, Crosscoder] = {}
+    reports: dict[str, LatentReport] = {}
+    for name, values in sources.items():
+        batches = shuffled(values, settings.batch_size, seed=settings.seed)
+        label = f"crosscoder, {name}"
+        crosscoders[name] = train_crosscoder(batches, settings, progress=label)
+        split = targets[name].split(READ_AT_ONCE)
+        reports[name] = inspect_latents(crosscoders[name], split, thresholds)
+    return Crosscoding(pair.name, site, settings, crosscoders, reports)
+
+
+def told(found: Crosscoding) -> list[str]:
+    """The counts of each class, the null rate and the fit, in lines."""
+    names = list(found.reports)
+    settings = found.settings
+    lines = [
+        f"{found.pair}, {found.site}: {settings.d_sae} latents, k = {settings.k}, "
+        f"{found.reports[PAIR].n_positions} held-out positions",
+        f"{'':16}" + "".join(f"{name:>10}" for name in names),
+    ]
+    for kind in KINDS:
+        counts = "".join(f"{found.reports[name].count(kind):>10}" for name in names)
+        lines.append(f"{kind:16}{counts}")
+    for label, read in (
+        ("exclusive rate", lambda r: r.exclusive_rate),
+        ("duplicates", lambda r: r.n_duplicates),
+        ("L0", lambda r: r.l0),
+        ("FVU base", lambda r: r.fvu[0]),
+        ("FVU post", lambda r: r.fvu[1]),
+    ):
+        values = "".join(f"{read(found.reports[name]):>10.3g}" for name in names)
+        lines.append(f"{label:16}{values}")
+    rate, null = found.reports[PAIR].exclusive_rate, found.null_rate
+    verdict = "above" if rate > null else "not above"
+    seen = found.reports[PLANT].count(POST_ONLY)
+    lines.append(f"exclusive latents of the pair: {rate:.1%}, {verdict} the nulls' {null:.1%}")
+    lines.append(f"post-only latents of {N_PLANTED} planted directions: {seen}")
+    return lines

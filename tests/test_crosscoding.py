@@ -1,0 +1,114 @@
+"""Crosscoders of a pair and of its nulls: what they read, what they report, and the figure."""
+
+import pytest
+import torch
+
+from interp.crosscoder import CrosscoderSettings
+from interp.engine import run
+from interp.models import ModelPair
+from interp.plots import decoder_norms, save
+from interp.sites import Site
+from interp.tasks.sources import make_task
+from interp.traces import gold_traces
+from probes.crosscoding import (
+    NOISE,
+    PAIR,
+    PLANT,
+    SAME,
+    control_pairs,
+    crosscode,
+    paired_activations,
+    told,
+)
+
+SITE = Site(1, "resid_post")
+QUICK = CrosscoderSettings(d_sae=48, k=4, steps=250, batch_size=64, warmup=50, dead_after=4000)
+
+
+@pytest.fixture(scope="module")
+def texts(tiny):
+    task = make_task("arith/fresh", n=60, seed=0)
+    made = gold_traces(tiny.tokenizer, task)
+    return [
+        trace.prompt_ids + tuple(token for step in trace.steps for token in step.ids)
+        for trace in made
+    ]
+
+
+@pytest.fixture(scope="module")
+def found(tiny_pair, texts):
+    return crosscode(tiny_pair, texts, SITE, QUICK)
+
+
+def test_pairs_are_both_models_at_one_position(tiny_pair, texts):
+    values = paired_activations(tiny_pair, texts[:3], SITE)
+    for place, model in enumerate((tiny_pair.base, tiny_pair.post)):
+        alone = [run(model, [text], capture=[SITE]).captures[SITE][0][1:] for text in texts[:3]]
+        assert torch.allclose(values[:, place], torch.cat(alone), atol=1e-4)
+
+
+def test_nulls_have_the_base_and_as_much_change_as_the_pair(tiny_pair, texts):
+    values = paired_activations(tiny_pair, texts[:3], SITE)
+    nulls = control_pairs(values, seed=0)
+    assert torch.equal(nulls[SAME][:, 0], nulls[SAME][:, 1])
+    assert torch.equal(nulls[NOISE][:, 0], values[:, 0])
+    changes = [(x[:, 1] - x[:, 0]).norm(dim=-1) for x in (values, nulls[NOISE])]
+    assert torch.allclose(*changes, rtol=1e-3)
+    across = torch.cosine_similarity(values[:, 1] - values[:, 0], nulls[NOISE][:, 1] - values[:, 0])
+    assert abs(float(across.mean())) < 0.1
+
+
+def test_the_plant_adds_the_same_directions_to_other_positions(tiny_pair, texts):
+    values = paired_activations(tiny_pair, texts, SITE)
+    length = float((values[:, 1] - values[:, 0]).norm(dim=-1).mean())
+    added = [
+        pair[:, 1] - pair[:, 0]
+        for pair in (control_pairs(values, seed=seed)[PLANT] for seed in (0, 1))
+    ]
+    where = [x.norm(dim=-1) > 1e-3 * length for x in added]
+    assert not torch.equal(*where)
+    for x, at in zip(added, where, strict=True):
+        assert 0.1 < float(at.float().mean()) < 0.2  # 1 - 0.98 ** 8 = 0.149
+        singular = torch.linalg.svdvals(x)
+        assert int((singular > 1e-3 * singular[0]).sum()) == 8
+    both = torch.linalg.svdvals(torch.cat(added))
+    assert int((both > 1e-3 * both[0]).sum()) == 8
+
+
+def test_reports_tell_every_latent_once(found):
+    for report in found.reports.values():
+        assert len(report.kinds) == QUICK.d_sae
+        assert report.n_positions == found.reports[PAIR].n_positions
+    lines = told(found)
+    rates = {name: report.exclusive_rate for name, report in found.reports.items()}
+    assert found.null_rate == max(rates[SAME], rates[NOISE])
+    assert ("not above" in lines[-2]) == (rates[PAIR] <= found.null_rate)
+    shared = next(line for line in lines if line.startswith("shared"))
+    assert [int(n) for n in shared.split()[1:]] == [
+        found.reports[name].count("shared") for name in (PAIR, SAME, NOISE, PLANT)
+    ]
+
+
+def test_unrelated_models_share_less_than_a_model_with_itself(found):
+    """Two random models have no common directions; the null of one model has nothing else."""
+    pair, same = found.reports[PAIR], found.reports[SAME]
+    assert pair.count("shared") / pair.n_judged < same.count("shared") / same.n_judged
+    assert same.exclusive_rate == 0
+
+
+def test_a_model_paired_with_itself_repeats_its_null(tiny, texts):
+    result = crosscode(ModelPair(tiny, tiny), texts, SITE, QUICK)
+    assert result.reports[PAIR].kinds == result.reports[SAME].kinds
+    assert result.reports[NOISE].kinds == result.reports[SAME].kinds
+    assert result.reports[PLANT].kinds == result.reports[SAME].kinds
+
+
+def test_the_figure_draws_each_judged_latent(found, tmp_path):
+    figure = decoder_norms(found.reports)
+    for ax, report in zip(figure.axes, found.reports.values(), strict=True):
+        drawn = sum(patch.get_height() for c in ax.containers for patch in c)
+        assert drawn == report.n_judged
+    paths = save(figure, tmp_path, "decoder_norms")
+    assert [path.stat().st_size > 1000 for path in paths] == [True] * 3
+    with pytest.raises(ValueError, match="at least one report"):
+        decoder_norms({})
