@@ -23,8 +23,6 @@ from interp.cot import encode
 from interp.engine import generate, run
 from interp.models import Model
 from interp.pass_at_k import Samples
-from interp.pooled import Scored, estimate_pooled, pool
-from interp.stats import Estimate
 from interp.tasks import Task
 from interp.texts import Text, form_of, read_text
 
@@ -52,21 +50,6 @@ class Paths:
     examples: tuple[str, ...]
     problems: tuple[str, ...]
     paths: tuple[tuple[Path, ...], ...]
-
-    def auroc(self, *, of_chain: bool, seed: int) -> Estimate:
-        """AUROC of Delta over all paths with an answer.
-
-        Args:
-            of_chain: For "contains a chain"; else for "the answer is right".
-            seed: Of the bootstrap over problems.
-        """
-        scored: list[Scored] = []
-        for name, problem, paths in zip(self.examples, self.problems, self.paths, strict=True):
-            for path in paths:
-                wanted = path.text.has_chain if of_chain else path.text.correct
-                if not math.isnan(path.delta):
-                    scored.append(Scored(f"{name}/{path.rank}", problem, path.delta, wanted))
-        return estimate_pooled(pool("auroc", scored), seed=seed)
 
     def first_chain(self) -> list[int | None]:
         """Rank of the first path with a chain, for each example; None where there is none."""
