@@ -86,7 +86,9 @@ def test_small_and_uncertain_gaps_are_flagged_and_have_no_interval():
     assert math.isnan(none.value) and math.isnan(none.low) and "holds 0" in none.flag
     negative = gap_recovered([1.0] * 90 + [0.0] * 10, base, base, problems, seed=0)
     assert "negative" in negative.flag
-    few = gap_recovered([0, 0, 1, 0], [0, 1, 1, 0], [1, 1, 0, 0], list("abcd"), seed=0)
+    few = gap_recovered(
+        [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], list("abcd"), seed=0
+    )
     assert "holds 0" in few.flag and "below" not in few.flag and math.isnan(few.high)
 
 
