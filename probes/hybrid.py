@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from interp.engine import generate
-from interp.gaps import Recovery, excess_recovery, gap_recovered
+from interp.gaps import Excess, Recovery, excess_recovery, gap_recovered
 from interp.hybrid import (
     CONTROLS_OF,
     VARIANTS,
@@ -29,6 +29,7 @@ from interp.hybrid import (
 )
 from interp.measurements import Item
 from interp.models import ModelPair
+from interp.stats import Estimate
 from interp.tasks import Task
 from interp.texts import Text, form_of, read_text
 from probes.probe import Readers, Traces, not_applicable
@@ -252,9 +253,8 @@ def hybrid_lines(items: Sequence[Item], *, seed: int) -> list[str]:
     ]
     steered, strict = (_means(items, metric) for metric in ("steered", "strict_match"))
     for name, one in found.items():
-        interval = f"{one.value:7.1f} % [{one.low:.1f}, {one.high:.1f}]"
         lines.append(
-            f"{name:32}{_estimate(one.hybrid):>24}{interval:>30}{steered[name]:16.2f}"
+            f"{name:32}{_estimate(one.hybrid):>24}{_percent(one):>30}{steered[name]:16.2f}"
             f"{strict.get(name, float('nan')):8.2f}"
         )
     for name, controls in CONTROLS_OF.items():
@@ -263,14 +263,21 @@ def hybrid_lines(items: Sequence[Item], *, seed: int) -> list[str]:
             problems, seed=seed,
         )  # fmt: skip
         lines.append(
-            f"excess of {name} over its best control ({excess.control}): {excess.value:+.1f} "
-            f"points of the gap [{excess.low:+.1f}, {excess.high:+.1f}]"
+            f"gap recovered by {name} beyond its best control ({excess.control}): "
+            f"{_percent(excess)}"
         )
     share = _means(items, "disagreement")["hybrid"]
     lines.append(f"along the hybrid's texts base and post differ at {share:.1%} of the tokens")
     if any_of.flag:
         lines.append(f"NOT TO BE READ AS A RATIO: {any_of.flag}")
     return lines
+
+
+def _percent(one: Recovery | Excess) -> str:
+    """A share of the gap; where resamples hold no gap, a number would only mislead."""
+    if isnan(one.low):
+        return "no gap to share"
+    return f"{one.value:.1f} % [{one.low:.1f}, {one.high:.1f}]"
 
 
 def _means(items: Sequence[Item], metric: str) -> dict[str, float]:
@@ -281,6 +288,5 @@ def _means(items: Sequence[Item], metric: str) -> dict[str, float]:
     return {writer: fmean(of) for writer, of in values.items()}
 
 
-def _estimate(one: object) -> str:
-    value, low, high = (getattr(one, name) for name in ("value", "low", "high"))
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _estimate(one: Estimate) -> str:
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"

@@ -236,7 +236,7 @@ def test_the_lines_give_raw_accuracies_and_flag_a_pair_without_a_gap(probed):
     lines = hybrid_lines(items, seed=0)
     assert f"base {found.base.value:.3f}" in lines[0]
     assert any(line.startswith("NOT TO BE READ") for line in lines)
-    assert sum(line.startswith("excess of") for line in lines) == 2
+    assert sum(line.startswith("gap recovered by") for line in lines) == 2
 
 
 def test_one_reader_is_not_applicable(probed):
