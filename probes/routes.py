@@ -26,7 +26,7 @@ from interp.engine import generate
 from interp.measurements import Item
 from interp.models import Model, ModelPair
 from interp.pass_at_k import Samples, draw_samples
-from interp.plots.routes import RouteRow
+from interp.plots import RouteRow
 from interp.pooled import Scored, estimate_pooled, pool
 from interp.sites import Site
 from interp.stats import Estimate, estimate_all

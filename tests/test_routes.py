@@ -10,7 +10,7 @@ from conftest import make_hf
 
 from interp.models import load_model, make_model
 from interp.organisms.zoo import organism_path
-from interp.plots.routes import RouteRow, routes
+from interp.plots import RouteRow, routes
 from interp.tasks.sources import make_task
 from interp.training.vectors import with_vectors
 from probes.routes import Routes, delta_auroc, route_rows, routes_lines, trained_parameters

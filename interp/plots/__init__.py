@@ -6,6 +6,7 @@
 - `columns`: several measures of the same models side by side, each on its own axis;
 - `calibration`: how far each instrument can be trusted;
 - `dose_response`: a behaviour and coherence against the dose of a direction;
+- `routes`: the ways to one ability, accuracy against what each cost;
 - `step_bars`: one chain, what each of its steps told each reader.
 
 All are one column wide (3.3 inches) with text of 6 to 8 points, drawn with the matplotlib object
@@ -21,16 +22,19 @@ from interp.plots.canvas import Figure, save
 from interp.plots.columns import columns
 from interp.plots.doses import dose_response
 from interp.plots.kinds import curve, dots, headline, step_bars, step_of
+from interp.plots.routes import RouteRow, routes
 
 __all__ = [
     "Figure",
     "Judged",
+    "RouteRow",
     "calibration",
     "columns",
     "curve",
     "dose_response",
     "dots",
     "headline",
+    "routes",
     "save",
     "step_bars",
     "step_of",
