@@ -7,6 +7,7 @@
 - `calibration`: how far each instrument can be trusted;
 - `decoder_norms`: whose the latents of a crosscoder are;
 - `dose_response`: a behaviour and coherence against the dose of a direction;
+- `routes`: the ways to one ability, accuracy against what each cost;
 - `step_bars`: one chain, what each of its steps told each reader.
 
 All are one column wide (3.3 inches) with text of 6 to 8 points, drawn with the matplotlib object
@@ -23,10 +24,12 @@ from interp.plots.columns import columns
 from interp.plots.crosscoder import decoder_norms
 from interp.plots.doses import dose_response
 from interp.plots.kinds import curve, dots, headline, step_bars, step_of
+from interp.plots.routes import RouteRow, routes
 
 __all__ = [
     "Figure",
     "Judged",
+    "RouteRow",
     "calibration",
     "columns",
     "curve",
@@ -34,6 +37,7 @@ __all__ = [
     "dose_response",
     "dots",
     "headline",
+    "routes",
     "save",
     "step_bars",
     "step_of",

@@ -1,0 +1,108 @@
+"""Gap recovery against published figures and a slow loop over resamples."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from interp.gaps import excess_recovery, gap_recovered, recovered
+from interp.stats import draw_weights
+
+
+def some_items(n_problems=40, seed=0):
+    """Items of 1 to 3 twins per problem, post better than hybrid better than base."""
+    rng = random.Random(seed)
+    problems = [f"p{n}" for n in range(n_problems) for _ in range(rng.randint(1, 3))]
+    rates = {"base": 0.2, "hybrid": 0.6, "post": 0.9, "one": 0.3, "two": 0.35}
+    return problems, {k: [float(rng.random() < r) for _ in problems] for k, r in rates.items()}
+
+
+def test_published_figures_unclipped_in_both_directions():
+    assert recovered(28.83, 39.20, 38.49) == pytest.approx(107.36, abs=0.02)
+    assert recovered(30.2, 26.6, 95.8) == pytest.approx(-5.5, abs=0.02)
+    assert recovered(39.0, 60.3, 63.1) == pytest.approx(88.3, abs=0.1)
+    assert math.isnan(recovered(0.3, 0.5, 0.3))
+
+
+def test_a_method_that_is_worse_than_base_stays_negative_and_one_above_post_exceeds_100():
+    problems = list(range(60))
+    base, post = [1.0] * 12 + [0.0] * 48, [1.0] * 48 + [0.0] * 12
+    worse, better = [0.0] * 60, [1.0] * 60
+    found = gap_recovered(base, worse, post, problems, seed=0)
+    assert found.value == pytest.approx(-100 * 12 / 36) and found.high < 0 and not found.flag
+    assert gap_recovered(base, better, post, problems, seed=0).value == pytest.approx(100 * 48 / 36)
+    assert (found.base.value, found.hybrid.value, found.post.value) == (0.2, 0.0, 0.8)
+
+
+def slow_resamples(problems, columns, seed, n_boot):
+    """Means of each column in each resample, item by item."""
+    names = list(dict.fromkeys(problems))
+    rng = np.random.default_rng((seed, len(names)))
+    means = []
+    for weights in draw_weights(len(names), rng=rng, n_boot=n_boot):
+        for row in weights:
+            times = dict(zip(names, row, strict=True))
+            total = sum(times[p] for p in problems)
+            means.append(
+                [sum(times[p] * v for p, v in zip(problems, c, strict=True)) / total
+                 for c in columns]
+            )  # fmt: skip
+    return means
+
+
+def test_intervals_equal_those_of_a_loop_over_items():
+    problems, of = some_items()
+    columns = [of[name] for name in ("base", "hybrid", "post", "one", "two")]
+    slow = slow_resamples(problems, columns, 7, 200)
+    ratios = sorted(100 * (h - b) / (t - b) for b, h, t, *_ in slow)
+    found = gap_recovered(*columns[:3], problems, seed=7, n_boot=200)
+    assert found.low == pytest.approx(np.quantile(ratios, 0.025))
+    assert found.high == pytest.approx(np.quantile(ratios, 0.975))
+    excess = [100 * (h - max(one, two)) / (t - b) for b, h, t, one, two in slow]
+    controls = {"one": of["one"], "two": of["two"]}
+    beyond = excess_recovery(*columns[:3], controls, problems, seed=7, n_boot=200)
+    assert beyond.low == pytest.approx(np.quantile(excess, 0.025))
+    assert beyond.high == pytest.approx(np.quantile(excess, 0.975))
+    assert beyond.control == max(controls, key=lambda name: sum(controls[name]))
+
+
+def test_excess_is_the_difference_of_two_recoveries():
+    problems, of = some_items(seed=3)
+    base, hybrid, post, one = (of[name] for name in ("base", "hybrid", "post", "one"))
+    mine, control = (gap_recovered(base, x, post, problems, seed=0).value for x in (hybrid, one))
+    beyond = excess_recovery(base, hybrid, post, {"one": one}, problems, seed=0)
+    assert beyond.value == pytest.approx(mine - control)
+
+
+def test_small_and_uncertain_gaps_are_flagged_and_have_no_interval():
+    problems = list(range(100))
+    base = [1.0] * 10 + [0.0] * 90
+    small = gap_recovered(base, base, [1.0] * 12 + [0.0] * 88, problems, seed=0)
+    assert "below 5" in small.flag
+    none = gap_recovered(base, [1.0] * 50 + [0.0] * 50, base, problems, seed=0)
+    assert math.isnan(none.value) and math.isnan(none.low) and "holds 0" in none.flag
+    negative = gap_recovered([1.0] * 90 + [0.0] * 10, base, base, problems, seed=0)
+    assert "negative" in negative.flag
+    few = gap_recovered(
+        [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], list("abcd"), seed=0
+    )
+    assert "holds 0" in few.flag and "below" not in few.flag and math.isnan(few.high)
+
+
+def test_clusters_widen_the_interval():
+    problems, of = some_items(n_problems=60, seed=5)
+    single = gap_recovered(of["base"], of["hybrid"], of["post"], problems, seed=0)
+    columns = [list(of[name]) * 4 for name in ("base", "hybrid", "post")]
+    twins = gap_recovered(*columns, problems * 4, seed=0)
+    as_if_independent = gap_recovered(*columns, list(range(len(columns[0]))), seed=0)
+    assert twins.high - twins.low == pytest.approx(single.high - single.low)
+    width = as_if_independent.high - as_if_independent.low
+    assert width < 0.7 * (twins.high - twins.low)
+
+
+def test_no_control_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        excess_recovery([0.0], [1.0], [1.0], {}, ["a"], seed=0)
