@@ -25,6 +25,7 @@ ORDER = (
     "interp.pooled",
     "interp.measurements",
     "interp.runs",
+    "interp.store",
     "interp.vectors",
     "interp.steering",
     "interp.plots",
