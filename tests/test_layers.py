@@ -27,6 +27,7 @@ ORDER = (
     "interp.runs",
     "interp.store",
     "interp.vectors",
+    "interp.saes",
     "interp.steering",
     "interp.plots",
     "interp.certification",
