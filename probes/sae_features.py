@@ -27,8 +27,16 @@ from interp.directions import Direction, Source, collect, make_direction
 from interp.engine import run
 from interp.measurements import Item
 from interp.models import Model
-from interp.saes import Injection, find_sae, load_sae, sae_reader, sae_site
-from interp.saes.features import ChainText, Features, find_features
+from interp.saes import (
+    ChainText,
+    Features,
+    Injection,
+    find_features,
+    find_sae,
+    load_sae,
+    sae_reader,
+    sae_site,
+)
 from interp.steering import steer, write_steered
 from interp.steering.readings import read_written
 from interp.tasks import Example, Task

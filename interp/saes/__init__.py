@@ -1,6 +1,7 @@
 """Sparse autoencoders: trained and kept by sae-lens, and asked what their latents stand for."""
 
 from interp.saes.bundled import Made, find_sae, make_sae, saes_folder
+from interp.saes.features import ChainText, Feature, Features, find_features
 from interp.saes.fidelity import Fidelity, measure_fidelity, splice
 from interp.saes.injection import Falsification, Injection, falsify, top_tokens
 from interp.saes.known import Match, Variable, match_latents, score_latents
@@ -9,7 +10,10 @@ from interp.saes.reason_score import reason_score
 from interp.saes.training import Training, calibrate, load_sae, sae_site, save_sae, train_sae
 
 __all__ = [
+    "ChainText",
     "Falsification",
+    "Feature",
+    "Features",
     "Fidelity",
     "Injection",
     "Latents",
@@ -21,6 +25,7 @@ __all__ = [
     "calibrate",
     "encode_rows",
     "falsify",
+    "find_features",
     "find_sae",
     "load_sae",
     "make_sae",

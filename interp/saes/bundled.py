@@ -28,7 +28,7 @@ from interp.models import Model, load_model
 from interp.organisms.documents import Document
 from interp.organisms.recipe import Pretraining
 from interp.organisms.recipes import RECIPES, WORDS
-from interp.organisms.words import BOS, EOS, PAD, QUESTION, THINK
+from interp.organisms.words import ANSWER, BOS, EOS, PAD, QUESTION, THINK
 from interp.organisms.zoo import folder_name, organism_path
 from interp.runs import write_file
 from interp.saes.fidelity import Fidelity, measure_fidelity
@@ -222,7 +222,7 @@ def _variables(
 
 def _half(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Tensor:
     """Positions of one half of the problems; texts with the same question are on one side."""
-    ends = {ids[THINK], ids["A"]}
+    ends = {ids[THINK], ids[ANSWER]}
     sides: list[Tensor] = []
     for row in rows:
         question = [*row[: next((at for at, t in enumerate(row) if t in ends), len(row))]]

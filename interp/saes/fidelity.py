@@ -86,7 +86,6 @@ def measure_fidelity(
         captured |= dict(zip(batch, seen.captures[site], strict=True))
     flat = torch.cat([captured[n].flatten(1) for n in range(len(rows))])
     latents = sae.encode(flat.to(sae.dtype))
-    error = flat - sae.decode(latents).to(flat)
     mean = flat.mean(0)
     instead = {
         "clean": captured,
@@ -101,10 +100,18 @@ def measure_fidelity(
     }
     return Fidelity(
         l0=float((latents > 0).sum(-1).double().mean()),
-        fvu=float(error.double().pow(2).sum() / (flat - mean).double().pow(2).sum()),
+        fvu=unexplained(flat, sae.decode(latents).to(flat)),
         dead=float((~(latents > 0).any(0)).double().mean()),
         **{f"loss_{name}": value for name, value in losses.items()},
     )
+
+
+def unexplained(
+    values: Float[Tensor, "pos d_in"], reconstruction: Float[Tensor, "pos d_in"]
+) -> float:
+    """FVU: squared error over squared distance from the mean, both summed over all positions."""
+    error = (values - reconstruction).double().pow(2).sum()
+    return float(error / (values - values.mean(0)).double().pow(2).sum())
 
 
 def splice(
