@@ -1,0 +1,252 @@
+"""The SAEs that come with the project, one per base organism, and how they are made again.
+
+A folder ``<organism>-s<seed>`` holds an SAE as sae-lens reads it and ``card.json``: the checksum of
+the model's weights, the site, the settings, the texts, what was measured on texts held out, and for
+every variable whose truth is known the latent that says most about it, with the class that token
+injection gave it.
+
+Texts are drawn from the recipe of the organism's pretraining, at all stages of it, since chains are
+rare at its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp.models import Model, load_model
+from interp.organisms.documents import Document
+from interp.organisms.recipe import Pretraining
+from interp.organisms.recipes import RECIPES, WORDS
+from interp.organisms.words import ANSWER, BOS, EOS, PAD, QUESTION, THINK
+from interp.organisms.zoo import folder_name, organism_path
+from interp.runs import write_file
+from interp.saes.fidelity import Fidelity, measure_fidelity
+from interp.saes.injection import Falsification, Injection, falsify, top_tokens
+from interp.saes.known import Match, Variable, match_latents
+from interp.saes.latents import encode_rows, sae_reader
+from interp.saes.training import WEIGHTS, Training, calibrate, save_sae, train_sae
+from interp.saes.variables import arith_variables, chain_variable
+from interp.sites import Site
+from interp.store import capture
+
+CARD = "card.json"
+SITE = Site(1, "resid_post")
+"""The middle of three layers: results are decodable here, and a layer is left to act on them."""
+N_DOCUMENTS = 8000
+N_HELD_OUT = 800
+N_CLEAN = 150
+"""Texts without a chain into which tokens are put."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """An SAE that was trained and measured."""
+
+    folder: Path
+    card: Mapping[str, Any]
+
+    def lines(self) -> list[str]:
+        """What was found, one line per figure and variable."""
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in self.card["figures"].items())
+        found = [f"{self.folder.name}: {figures}"]
+        for match in self.card["matches"]:
+            found.append(
+                f"{match['variable']:<20} latent {match['latent']:>4}  precision "
+                f"{match['precision']:.2f}  recall {match['recall']:.2f}  AUROC "
+                f"{match['auroc']:.2f}  (base rate {match['base_rate']:.2f})  {match['kind']}, "
+                f"d {match['d']:.2f}: {' '.join(match['tokens'])}"
+            )
+        return found
+
+
+def saes_folder() -> Path:
+    """The folder of the bundled SAEs, ``artifacts/saes`` of the repository."""
+    return Path(__file__).resolve().parents[2] / "artifacts" / "saes"
+
+
+def find_sae(model: Model, root: Path | None = None) -> Path:
+    """The bundled SAE of a model, found by the checksum of its weights.
+
+    Raises:
+        ValueError: If there is none; the message lists those there are.
+    """
+    cards = sorted((root or saes_folder()).glob(f"*/{CARD}"))
+    for path in cards:
+        if json.loads(path.read_text(encoding="utf-8"))["model_sha256"] == model.weights_sha256:
+            return path.parent
+    known = ", ".join(path.parent.name for path in cards) or "none"
+    raise ValueError(
+        f"no bundled SAE was trained on {model.name}; there are: {known}. Name a folder of "
+        f"sae-lens instead"
+    )
+
+
+def make_sae(
+    name: str,
+    folder: Path,
+    *,
+    seed: int = 0,
+    training: Training | None = None,
+    n_documents: int = N_DOCUMENTS,
+    root: Path | None = None,
+) -> Made:
+    """Trains, measures and writes the SAE of a base organism.
+
+    Args:
+        name: Of a recipe with pretraining, such as ``base``.
+        folder: The SAE goes into ``folder/<name>-s<seed>``.
+        seed: Of the organism; texts and training have seeds of their own.
+        training: Settings; by default those of the bundled SAEs.
+        n_documents: Texts that are read for the training.
+        root: Folder of organisms; the bundled ones unless given.
+
+    Returns:
+        Where it is, and its card.
+
+    Raises:
+        ValueError: If the recipe is unknown or has no pretraining.
+    """
+    settings = training or Training()
+    model = load_model(organism_path(name, seed, root=root))
+    documents = draw_documents(name, n_documents, seed=0)
+    held_out = draw_documents(name, N_HELD_OUT, seed=1)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as place:
+        store = capture({"model": model}, _ids(documents), [SITE], Path(place), progress=name)
+        batches = store.batches("model", SITE, settings.batch, seed=settings.seed)
+        about = {"model_name": folder_name(name, seed)}
+        sae = train_sae(batches, model.d_model, SITE, settings, about)
+    with tempfile.TemporaryDirectory() as place:
+        # The threshold is set on texts that neither train the SAE nor measure it.
+        rows = _ids(draw_documents(name, N_HELD_OUT, seed=2))
+        others = capture({"model": model}, rows, [SITE], Path(place))
+        calibrate(sae, others.values("model", SITE), settings.k, dtype="float16")
+    seconds = time.monotonic() - started
+    target = folder / folder_name(name, seed)
+    save_sae(target, sae)
+    card = {
+        "name": name,
+        "seed": seed,
+        "site": str(SITE),
+        "model_sha256": model.weights_sha256,
+        "sae_sha256": _sha256(target / WEIGHTS),
+        "training": asdict(settings),
+        "n_documents": n_documents,
+        "n_tokens": store.n_tokens,
+        "texts_sha256": store.manifest["rows_sha256"],
+        "seconds": round(seconds, 1),
+        **measure_latents(sae, model, name, held_out),
+    }
+    write_file(target / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+    return Made(target, card)
+
+
+def draw_documents(name: str, n: int, *, seed: int) -> list[Document]:
+    """Texts of the pretraining of an organism, from all its stages.
+
+    Raises:
+        ValueError: If the recipe is unknown or has no pretraining.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is None or not isinstance(recipe.method, Pretraining):
+        known = [r.name for r in RECIPES.values() if isinstance(r.method, Pretraining)]
+        raise ValueError(
+            f"texts are drawn from the pretraining of an organism, and {name!r} has none. Known: "
+            f"{', '.join(known)}"
+        )
+    rng = Random(f"texts of an SAE {seed}")
+    mixture = recipe.method.mixture
+    return [mixture.draw(rng, rng.random()) for _ in range(n)]
+
+
+def measure_latents(
+    sae: Any, model: Model, name: str, held_out: Sequence[Document]
+) -> dict[str, Any]:
+    """Figures of an SAE, and what its latents say about known variables, on texts held out.
+
+    Args:
+        sae: In inference form, calibrated.
+        model: Whose activations it reads.
+        name: Recipe of the model.
+        held_out: Texts of its pretraining.
+
+    Returns:
+        ``figures`` and ``matches``, as in the card.
+    """
+    rows = _ids(held_out)
+    fidelity = measure_fidelity(sae, model, rows, [document.learned for document in held_out])
+    ids = WORDS[RECIPES[name].world].ids
+    variables = _variables(name, rows, ids)
+    if not variables:
+        return {"figures": _figures(fidelity), "matches": []}
+    read = sae_reader(sae, model)
+    latents = encode_rows(read, rows)
+    matches = match_latents(latents.acts, variables, _half(rows, ids))
+    injection = Injection()
+    special = [ids[word] for word in (PAD, BOS, EOS)]
+    tokens = {
+        match.latent: top_tokens(latents, match.latent, injection, special) for match in matches
+    }
+    clean = [row for row in rows if ids[THINK] not in row and ids[QUESTION] in row][:N_CLEAN]
+    found = {result.latent: result for result in falsify(read, tokens, clean, injection)}
+    words = {index: word for word, index in ids.items()}
+    return {
+        "figures": _figures(fidelity),
+        "matches": [_entry(match, found[match.latent], words) for match in matches],
+    }
+
+
+def _ids(documents: Sequence[Document]) -> list[tuple[int, ...]]:
+    return [document.ids for document in documents]
+
+
+def _variables(
+    name: str, rows: Sequence[Sequence[int]], ids: Mapping[str, int]
+) -> tuple[Variable, ...]:
+    inside = chain_variable(rows, ids)
+    if inside is None:
+        return ()
+    return (inside, *(arith_variables(rows, ids) if RECIPES[name].world == "arith" else ()))
+
+
+def _half(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Tensor:
+    """Positions of one half of the problems; texts with the same question are on one side."""
+    ends = {ids[THINK], ids[ANSWER]}
+    sides: list[Tensor] = []
+    for row in rows:
+        question = [*row[: next((at for at, t in enumerate(row) if t in ends), len(row))]]
+        sides.append(torch.full((len(row),), Random(str(question)).random() < 0.5))
+    return torch.cat(sides)
+
+
+def _figures(fidelity: Fidelity) -> dict[str, float]:
+    recovered = {
+        "loss_recovered": fidelity.loss_recovered,
+        "loss_recovered_of_mean": fidelity.loss_recovered_of_mean,
+    }
+    return {key: round(value, 5) for key, value in {**asdict(fidelity), **recovered}.items()}
+
+
+def _entry(match: Match, found: Falsification, words: Mapping[int, str]) -> dict[str, Any]:
+    figures = {key: round(v, 4) if isinstance(v, float) else v for key, v in asdict(match).items()}
+    return figures | {
+        "kind": found.kind,
+        "d": round(min(found.d, 99.0), 3),
+        "way": found.way,
+        "tokens": [words[token] for token in found.tokens],
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,129 @@
+"""Latents against variables whose truth is known at every position.
+
+A variable is true or false at the positions of its domain. A latent *says* that it is true where it
+is active: precision is how often that is right, recall how much of the truth it finds, AUROC how
+well its activation orders true before false. The best latent of a variable has the highest F1 on
+one half of the problems, and its figures are from the other half; a latent that was best by luck
+falls back there. The base rate stands beside them: a latent that is always active has it as
+precision, with recall 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """Something that is true or false at some positions of the texts."""
+
+    name: str
+    holds: Bool[Tensor, " pos"]
+    domain: Bool[Tensor, " pos"]
+    """Positions at which the question makes sense."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Precision, recall and AUROC of every latent for one variable; NaN where undefined."""
+
+    precision: Float[Tensor, " d_sae"]
+    """NaN for a latent that is active nowhere."""
+    recall: Float[Tensor, " d_sae"]
+    auroc: Float[Tensor, " d_sae"]
+    """0.5: no better than chance. Equal activations count half."""
+
+    @property
+    def f1(self) -> Float[Tensor, " d_sae"]:
+        """Harmonic mean of precision and recall; 0 where either is 0 or undefined."""
+        total = self.precision + self.recall
+        return torch.nan_to_num(2 * self.precision * self.recall / total)
+
+
+@dataclass(frozen=True)
+class Match:
+    """The latent that says most about a variable, on problems that did not choose it."""
+
+    variable: str
+    latent: int
+    precision: float
+    recall: float
+    auroc: float
+    base_rate: float
+    n: int
+    """Positions behind the figures."""
+
+
+def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"]) -> Scores:
+    """Scores of every latent at given positions.
+
+    Args:
+        acts: Activations; a latent is active where it is above 0.
+        holds: The truth.
+
+    Returns:
+        NaN everywhere if the variable is true nowhere or everywhere.
+    """
+    from scipy.stats import rankdata
+
+    active = (acts > 0).double()
+    true = holds.double()
+    hits = true @ active
+    n_true, n_false = true.sum(), (1 - true).sum()
+    nan = torch.full((acts.shape[1],), float("nan"), dtype=torch.float64)
+    if n_true == 0 or n_false == 0:
+        return Scores(nan.float(), nan.float(), nan.float())
+    ranks = torch.from_numpy(rankdata(acts.numpy(), axis=0))
+    above = true @ ranks - n_true * (n_true + 1) / 2
+    precision = torch.where(active.sum(0) > 0, hits / active.sum(0), nan)
+    return Scores(precision.float(), (hits / n_true).float(), (above / (n_true * n_false)).float())
+
+
+def match_latents(
+    acts: Float[Tensor, "pos d_sae"],
+    variables: Sequence[Variable],
+    chooses: Bool[Tensor, " pos"],
+) -> tuple[Match, ...]:
+    """The best latent of each variable.
+
+    Args:
+        acts: Activations.
+        variables: Over the same positions.
+        chooses: Positions of the problems on which the latent is chosen; the others score it. All
+            positions of a problem must be on one side.
+
+    Returns:
+        One match per variable.
+
+    Raises:
+        ValueError: If a variable is true nowhere or everywhere on one side.
+    """
+    found: list[Match] = []
+    for variable in variables:
+        sides = [variable.domain & chooses, variable.domain & ~chooses]
+        for side in sides:
+            if bool(variable.holds[side].all()) or not bool(variable.holds[side].any()):
+                raise ValueError(
+                    f"{variable.name!r} is not both true and false among {int(side.sum())} "
+                    f"positions. Read more problems"
+                )
+        latent = int(score_latents(acts[sides[0]], variable.holds[sides[0]]).f1.argmax())
+        truth = variable.holds[sides[1]]
+        scores = score_latents(acts[sides[1]][:, [latent]], truth)
+        found.append(
+            Match(
+                variable.name,
+                latent,
+                float(scores.precision[0]),
+                float(scores.recall[0]),
+                float(scores.auroc[0]),
+                float(truth.double().mean()),
+                len(truth),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,192 @@
+"""Features of the mode: which words, which latents, and what a switch does, against plain hooks."""
+
+import math
+import warnings
+
+import pytest
+import torch
+
+from interp.cot import encode
+from interp.engine import run
+from interp.organisms.arith.problems import WORDS
+from interp.saes import Injection, save_sae
+from interp.saes.features import ChainText, find_features, mode_words
+from interp.sites import Site
+from interp.tasks import make_task
+from probes.sae_features import RANDOM, UNSTEERED, SaeFeatures, features_report, label
+
+SITE = Site(2, "resid_post")
+MODE = [WORDS.ids[word] for word in ("<think>", "</think>", "=", ";")]
+THINK = WORDS.ids["<think>"]
+N_LATENTS = 12
+
+
+def texts(n=12):
+    task = make_task("arith/fresh", n=n, seed=0)
+    thinking, direct = [], []
+    for example in task.examples:
+        question = WORDS.encode(example.question)
+        chain = WORDS.encode(f"<think> {' '.join(example.steps)} </think>")
+        answer = WORDS.encode(f"A {example.answer} <eos>")
+        start = len(question)
+        thinking.append(ChainText((*question, *chain, *answer), start, start + len(chain)))
+        direct.append((*question, *answer))
+    return task, thinking, direct
+
+
+def test_words_of_the_mode_are_those_of_chains_only():
+    _, thinking, direct = texts()
+    assert set(mode_words(thinking, direct, [])) == set(MODE)
+    assert set(mode_words(thinking, direct, [THINK])) == set(MODE) - {THINK}
+    leaked = [(*row, *MODE, *MODE, *MODE, *MODE, *MODE) for row in direct]
+    assert not set(mode_words(thinking, leaked, [])) & {THINK}
+
+
+def symbolic(rows):
+    """Latent 0: words of the mode. Latent 1: an equals sign only. Latent 2: the question."""
+    found = []
+    for row in rows:
+        acts = torch.zeros(len(row), 5)
+        asked = row.index(WORDS.ids["?"]) if WORDS.ids["?"] in row else 0
+        for at, token in enumerate(row):
+            acts[at, 0] = 2.0 * (token in MODE)
+            acts[at, 1] = 2.0 * (token == WORDS.ids["="])
+            acts[at, 2] = 1.0 * (at <= asked)
+            # Known from the context alone: that an answer is two tokens behind a closed chain.
+            acts[at, 3] = 0.1 * (at > asked and WORDS.ids["</think>"] in row[:at])
+        found.append(acts)
+    return found
+
+
+def test_latents_are_ranked_and_tested():
+    _, thinking, direct = texts(40)
+    found = find_features(symbolic, thinking, direct, n=2, special=[1, 2], injection=Injection())
+    first = found.found[0]
+    assert (first.latent, first.max_act, first.falsification.kind) == (0, 2.0, "token-driven")
+    assert set(first.falsification.tokens) == set(MODE)
+    assert all(one.latent != 1 for one in found.found), "the entropy lowers a latent of one word"
+    chosen = {one.latent for one in found.found}
+    assert set(found.others) == {0, 1, 2, 3} - chosen, "latent 4 is never active"
+    assert set(found.words) == set(MODE)
+
+
+@pytest.fixture(scope="module")
+def planted(tiny, tmp_path_factory):
+    """An SAE whose latent 0 reads the words of the mode and writes what opens a chain."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
+        from sae_lens.saes.sae import SAEMetadata
+    task, thinking, direct = texts(16)
+    rows = [text.ids for text in thinking] + direct
+    x = torch.cat([run(tiny, [row], capture=[SITE]).captures[SITE][0] for row in rows])
+    is_mode = torch.isin(torch.tensor([t for row in rows for t in row]), torch.tensor(MODE))
+    one = torch.cat([x, torch.ones(len(x), 1)], 1)
+    solved = torch.linalg.lstsq(one, is_mode.float()[:, None]).solution[:, 0]
+    config = JumpReLUSAEConfig(
+        d_in=32,
+        d_sae=N_LATENTS,
+        apply_b_dec_to_input=False,
+        metadata=SAEMetadata(hook_name=str(SITE), model_name="tiny"),
+    )
+    sae = JumpReLUSAE(config).requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    sae.W_enc.copy_(torch.randn(32, N_LATENTS, generator=generator) / 60)
+    sae.W_dec.copy_(torch.randn(N_LATENTS, 32, generator=generator))
+    sae.W_enc[:, 0], sae.b_enc[0] = solved[:-1], solved[-1]
+    sae.threshold.fill_(0.05)
+    sae.threshold[0] = 0.5
+    sae.W_dec[0] = tiny.hf.lm_head.weight[THINK]
+    folder = tmp_path_factory.mktemp("saes") / "planted"
+    save_sae(folder, sae, dtype="float32")
+    return task, sae, folder
+
+
+def p_think_by_hand(model, task, row, dose):
+    """P(think) with a row added at the last token by a plain PyTorch hook."""
+    prompts = [encode(model.tokenizer, example.question) for example in task.examples]
+    block, found, norms = model.hf.model.layers[SITE.layer], [], []
+
+    def watch(_module, _inputs, out):
+        norms.append(float((out[0] if isinstance(out, tuple) else out)[0, -1].norm()))
+
+    def add(_module, _inputs, out):
+        hidden = (out[0] if isinstance(out, tuple) else out).clone()
+        hidden[0, -1] += dose * sum(norms) / len(norms) * row / row.norm()
+        return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
+
+    for hook, into in ((watch, []), (add, found)):
+        handle = block.register_forward_hook(hook)
+        try:
+            with torch.no_grad():
+                for prompt in prompts:
+                    logits = model.hf(torch.tensor([prompt])).logits[0, -1]
+                    into.append(float(logits.softmax(-1)[THINK]))
+        finally:
+            handle.remove()
+    return found
+
+
+def test_the_switch_does_what_a_plain_hook_does(planted, tiny_pair):
+    task, sae, folder = planted
+    probe = SaeFeatures(sae=str(folder), n_features=1, n_random=2, doses=(-1.0, 2.0))
+    readers = {"base": tiny_pair.base, "post": tiny_pair.post}
+    items = probe.run(readers, task, {}, seed=0)
+    features, _ = probe.find(readers, task, seed=0)
+    (feature,) = features.found
+    assert feature.latent == 0
+    name = label(0, feature.falsification.kind)
+    assert f"({feature.falsification.kind})" in name
+
+    def values(reader, condition, step, metric="p_think"):
+        return [
+            item.value
+            for item in items
+            if (item.reader, item.condition, item.step, item.metric)
+            == (reader, condition, step, metric)
+        ]
+
+    for reader, model in readers.items():
+        plain = p_think_by_hand(model, task, sae.W_dec[0], 0.0)
+        assert values(reader, UNSTEERED, -1) == pytest.approx(plain, abs=1e-5)
+        for step, dose in enumerate(probe.doses):
+            truth = p_think_by_hand(model, task, sae.W_dec[0], dose)
+            assert values(reader, name, step) == pytest.approx(truth, abs=1e-4)
+            drawn = [
+                p_think_by_hand(model, task, sae.W_dec[latent], dose)
+                for latent in features.others[:2]
+            ]
+            mean = [sum(pair) / 2 for pair in zip(*drawn, strict=True)]
+            assert values(reader, RANDOM, step) == pytest.approx(mean, abs=1e-4)
+    on, off, plain = (
+        sum(values("base", condition, step))
+        for condition, step in ((name, 1), (name, 0), (UNSTEERED, -1))
+    )
+    assert on > 2 * plain > 4 * off, "it writes what opens a chain"
+    assert on > 2 * sum(values("base", RANDOM, 1)), "other rows of the same length do not"
+    keys = [(i.reader, i.example, i.condition, i.metric, i.step) for i in items]
+    assert len(set(keys)) == len(keys)
+    assert all(math.isfinite(item.value) for item in items)
+
+
+def test_the_report_names_no_latent_without_its_class(planted, tiny):
+    task, _, folder = planted
+    probe = SaeFeatures(sae=str(folder), n_features=2, n_random=1, doses=(1.0,))
+    lines = features_report({"base": tiny}, task, probe, seed=0)
+    named = [line for line in lines if "latent " in line]
+    assert named and all("-d" in line for line in named), "token-driven, context-dependent"
+    assert any("dose +1.00" in line and "p_think" in line for line in lines)
+
+
+def test_what_cannot_be_asked_says_why(planted, tiny):
+    task, _, folder = planted
+    few = make_task("arith/fresh", n=4, seed=0)
+    for probe, readers, asked, reason in (
+        (SaeFeatures(sae=str(folder)), {"post": tiny}, task, "there is none"),
+        (SaeFeatures(sae=str(folder)), {"base": tiny}, few, "at least 10 examples"),
+        (SaeFeatures(), {"base": tiny}, task, "no bundled SAE was trained on"),
+        (SaeFeatures(sae=str(folder.parent)), {"base": tiny}, task, "an SAE is a folder with"),
+    ):
+        items = probe.run(readers, asked, {}, seed=0)
+        assert {item.example for item in items} == {example.id for example in asked.examples}
+        assert all(math.isnan(item.value) and reason in item.note for item in items)

@@ -1,0 +1,429 @@
+"""SAEs: planted features are found, thresholds hold, splices are exact, and injection can tell."""
+
+import hashlib
+import json
+import math
+from random import Random
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from interp.directions import auroc
+from interp.engine import generate, run
+from interp.interventions import ClampLatent, Intervention
+from interp.saes import (
+    Injection,
+    Latents,
+    Training,
+    Variable,
+    calibrate,
+    encode_rows,
+    falsify,
+    find_sae,
+    load_sae,
+    match_latents,
+    measure_fidelity,
+    reason_score,
+    sae_reader,
+    saes_folder,
+    save_sae,
+    score_latents,
+    splice,
+    top_tokens,
+    train_sae,
+)
+from interp.saes.bundled import draw_documents
+from interp.saes.fidelity import unexplained
+from interp.saes.injection import Class, classify, cohens_d, inject
+from interp.saes.variables import arith_variables, chain_variable
+from interp.sites import Site
+from interp.vectors import load_latent
+
+SITE = Site(1, "resid_post")
+K = 3.0
+N_PLANTED = 24
+
+
+def planted(seed=0):
+    """24 unit directions in 32 dimensions; about three are active at each position."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(N_PLANTED, 32, generator=generator)
+    directions /= directions.norm(dim=-1, keepdim=True)
+
+    def draw(n):
+        active = torch.rand(n, N_PLANTED, generator=generator) < K / N_PLANTED
+        size = 4 + 2 * torch.rand(n, N_PLANTED, generator=generator)
+        return (active * size) @ directions + 1.0
+
+    return directions, draw
+
+
+@pytest.fixture(scope="module")
+def trained():
+    directions, draw = planted()
+
+    def endless():
+        while True:
+            yield draw(256)
+
+    settings = Training(d_sae=64, k=K, steps=1200, batch=256, lr=3e-3)
+    sae = train_sae(endless(), 32, SITE, settings, {"model_name": "planted"})
+    return directions, draw, calibrate(sae, draw(4000), K, dtype="float16")
+
+
+def test_planted_features_are_found(trained):
+    directions, _, sae = trained
+    rows = sae.W_dec / sae.W_dec.norm(dim=-1, keepdim=True)
+    best = (directions @ rows.T).max(1).values
+    assert float(best.min()) > 0.9, best
+
+
+def test_threshold_keeps_k_latents_on_new_activations(trained):
+    _, draw, sae = trained
+    l0 = float((sae.encode(draw(4000)) > 0).sum(-1).float().mean())
+    assert abs(l0 - K) < 0.1 * K
+    sae_of_nothing = load_copy(sae)
+    sae_of_nothing.b_enc.fill_(-1e6)
+    with pytest.raises(ValueError, match="fewer than the 3.0 asked for"):
+        calibrate(sae_of_nothing, draw(100), K, dtype="float32")
+
+
+def load_copy(sae):
+    from copy import deepcopy
+
+    return deepcopy(sae)
+
+
+def test_folder_is_read_by_sae_lens_and_by_steering(trained, tmp_path):
+    _, draw, sae = trained
+    from sae_lens import SAE
+
+    save_sae(tmp_path, sae)
+    x = draw(50)
+    for read in (SAE.load_from_disk(str(tmp_path)), load_sae(tmp_path)):
+        assert read.dtype == torch.float32
+        assert torch.equal(read.encode(x), sae.encode(x)), "rounded before it was calibrated"
+        assert torch.allclose(read(x), sae.decode(sae.encode(x)), atol=1e-5)
+    direction = load_latent(tmp_path, 7)
+    assert direction.site == SITE and direction.source.models == ("planted",)
+    row = sae.W_dec[7]
+    assert torch.allclose(direction.vector * direction.length, row, atol=1e-5)
+    ClampLatent(load_sae(tmp_path), 7)
+
+
+def test_a_folder_without_a_place_is_refused(trained, tmp_path):
+    save_sae(tmp_path, trained[2])
+    config = json.loads((tmp_path / "cfg.json").read_text())
+    del config["metadata"]["hook_name"]
+    (tmp_path / "cfg.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="does not say where it belongs"):
+        load_sae(tmp_path)
+    config["metadata"]["hook_name"] = "blocks.1.hook_resid_post"
+    (tmp_path / "cfg.json").write_text(json.dumps(config))
+    load_sae(tmp_path)
+    (tmp_path / "cfg.json").unlink()
+    with pytest.raises(ValueError, match="cfg.json"):
+        load_sae(tmp_path)
+
+
+ROWS = [[1, 5, 9, 12, 7, 30], [1, 6, 6, 20], [1, 11, 14, 5, 9, 17, 19, 22]]
+
+
+def test_fidelity_by_hand(trained, tiny):
+    sae = trained[2]
+    found = measure_fidelity(sae, tiny, ROWS)
+    x = np.concatenate(
+        [run(tiny, [row], capture=[SITE]).captures[SITE][0].double().numpy() for row in ROWS]
+    )
+    W_enc, W_dec = sae.W_enc.double().numpy(), sae.W_dec.double().numpy()
+    b_enc, b_dec = sae.b_enc.double().numpy(), sae.b_dec.double().numpy()
+    offset = b_dec if sae.cfg.apply_b_dec_to_input else 0
+    pre = (x - offset) @ W_enc + b_enc
+    latents = np.where(pre > sae.threshold.double().numpy(), np.maximum(pre, 0), 0)
+    error = x - latents @ W_dec - b_dec
+    fvu = (error**2).sum() / ((x - x.mean(0)) ** 2).sum()
+    assert found.fvu == pytest.approx(fvu, rel=1e-4)
+    assert found.l0 == pytest.approx((latents > 0).sum(1).mean())
+    assert found.dead == pytest.approx((latents.sum(0) == 0).mean())
+    with torch.no_grad():
+        logits = [tiny.hf(torch.tensor([row])).logits[0, :-1].log_softmax(-1) for row in ROWS]
+    losses = [
+        -one[i, t] for row, one in zip(ROWS, logits, strict=True) for i, t in enumerate(row[1:])
+    ]
+    assert found.loss_clean == pytest.approx(float(torch.stack(losses).mean()), abs=1e-5)
+
+
+def test_splice_is_exact_with_the_error_term_and_costs_without(trained, tiny):
+    sae = trained[2]
+    values = run(tiny, [ROWS[0]], capture=[SITE]).captures[SITE][0]
+    assert torch.allclose(splice(sae, values, keep_error=True), values, atol=1e-5)
+    assert not torch.allclose(splice(sae, values, keep_error=False), values, atol=0.1)
+    found = measure_fidelity(sae, tiny, ROWS)
+    assert found.loss_with_error == pytest.approx(found.loss_clean, abs=1e-5)
+    assert abs(found.loss_spliced - found.loss_clean) > 1e-3
+    # Truth by another way: a plain PyTorch hook on the block of the Hugging Face module.
+    block = tiny.hf.model.layers[1]
+    handle = block.register_forward_hook(
+        lambda _m, _i, out: sae.decode(sae.encode(out[0] if isinstance(out, tuple) else out))
+    )
+    try:
+        with torch.no_grad():
+            logits = [tiny.hf(torch.tensor([row])).logits[0, :-1].log_softmax(-1) for row in ROWS]
+    finally:
+        handle.remove()
+    losses = [
+        -one[i, t] for row, one in zip(ROWS, logits, strict=True) for i, t in enumerate(row[1:])
+    ]
+    assert found.loss_spliced == pytest.approx(float(torch.stack(losses).mean()), abs=1e-4)
+
+
+def test_loss_counts_learned_tokens_only(trained, tiny):
+    learned = [[False] * len(row) for row in ROWS]
+    learned[1][2] = True
+    found = measure_fidelity(trained[2], tiny, ROWS, learned)
+    with torch.no_grad():
+        logits = tiny.hf(torch.tensor([ROWS[1]])).logits[0, 1].log_softmax(-1)
+    assert found.loss_clean == pytest.approx(-float(logits[ROWS[1][2]]), abs=1e-5)
+
+
+def test_fvu_does_not_depend_on_the_unit(trained):
+    """Activations and an SAE in a unit a tenth as large have the same FVU and L0."""
+    sae, small = trained[2], load_copy(trained[2])
+    small.W_enc.mul_(10)
+    small.W_dec.div_(10)
+    small.b_dec.div_(10)
+    x = trained[1](200)
+    whole, tenth = sae.encode(x), small.encode(x / 10)
+    assert torch.allclose(whole, tenth, rtol=1e-3, atol=1e-3)
+    large, little = unexplained(x, sae.decode(whole)), unexplained(x / 10, small.decode(tenth))
+    assert 0 < large < 0.2 and little == pytest.approx(large, rel=1e-3)
+
+
+def test_rows_are_encoded_as_alone(trained, tiny):
+    read = sae_reader(trained[2], tiny)
+    together = read(ROWS)
+    for row, latents in zip(ROWS, together, strict=True):
+        assert torch.allclose(read([row])[0], latents, atol=1e-4)
+    found = encode_rows(read, ROWS)
+    assert found.tokens.tolist() == sum(ROWS, [])
+    assert found.is_first.nonzero()[:, 0].tolist() == [0, 6, 10]
+
+
+def test_an_sae_of_another_width_is_refused(trained, tiny_copy):
+    from interp.models import load_model
+
+    wide = load_model(tiny_copy(hidden_size=64))
+    with pytest.raises(ValueError, match="width 32, and .* has 64"):
+        sae_reader(trained[2], wide)
+
+
+def test_reason_score_by_hand():
+    # Two texts; words 7 and 8 are two groups of reasoning words; window: the word itself.
+    tokens = torch.tensor([1, 7, 8, 5, 1, 5, 7, 5])
+    rows = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    acts = torch.zeros(8, 3)
+    acts[tokens == 7, 0] = 2.0  # one word only
+    acts[tokens == 7, 1] = 2.0
+    acts[tokens == 8, 1] = 2.0  # both words alike
+    acts[tokens == 5, 2] = 3.0  # elsewhere
+    found = reason_score(Latents(acts, tokens, rows), [{7}, {8}], ignored={1}, window=(0, 0))
+    # m+ over the three words: 4/3, 2, 0; H = 0, 1; m- over the three fives: 0, 0, 3.
+    assert found.tolist() == pytest.approx([0.0, 2 / (4 / 3 + 2), -1.0])
+    one = reason_score(Latents(acts, tokens, rows), [{7}], ignored={1}, window=(0, 0))
+    assert float(one[0]) == pytest.approx(2 / 4), "with one group nothing is divided by entropy"
+
+
+def test_windows_stay_in_their_text():
+    tokens, rows = torch.tensor([5, 5, 7, 5, 5, 5]), torch.tensor([0, 0, 0, 1, 1, 1])
+    acts = torch.tensor([[0.0], [1.0], [1.0], [4.0], [0.0], [0.0]])
+    found = reason_score(Latents(acts, tokens, rows), [{7}], window=(-1, 2))
+    assert float(found[0]) == pytest.approx(0.0), "both shares are 1"
+    with pytest.raises(ValueError, match="none of the 1 groups"):
+        reason_score(Latents(acts, tokens, rows), [{9}])
+
+
+def test_scores_agree_with_their_definitions():
+    generator = torch.Generator().manual_seed(0)
+    acts = torch.randn(80, 5, generator=generator).relu()
+    acts[:, 4] = 0
+    holds = torch.rand(80, generator=generator) < 0.3
+    found = score_latents(acts, holds)
+    for latent in range(5):
+        says, truth = (acts[:, latent] > 0).tolist(), holds.tolist()
+        both = sum(a and b for a, b in zip(says, truth, strict=True))
+        if any(says):
+            assert float(found.precision[latent]) == pytest.approx(both / sum(says))
+        assert float(found.recall[latent]) == pytest.approx(both / sum(truth))
+        true, false = acts[holds, latent].tolist(), acts[~holds, latent].tolist()
+        wins = sum((a > b) + (a == b) / 2 for a in true for b in false)
+        assert float(found.auroc[latent]) == pytest.approx(wins / len(true) / len(false))
+    assert math.isnan(float(found.precision[4])) and float(found.f1[4]) == 0
+    assert float(found.auroc[4]) == 0.5
+
+
+def test_the_best_latent_is_scored_where_it_was_not_chosen():
+    generator = torch.Generator().manual_seed(1)
+    holds = torch.rand(400, generator=generator) < 0.5
+    chooses = torch.arange(400) < 40
+    acts = (torch.rand(400, 300, generator=generator) < 0.5).float()
+    domain = torch.ones(400, dtype=torch.bool)
+    (noise,) = match_latents(acts, [Variable("v", holds, domain)], chooses)
+    assert abs(noise.auroc - 0.5) < 0.1, "the best of 300 by luck falls back"
+    on_its_own = score_latents(acts[chooses], holds[chooses])
+    assert float(on_its_own.auroc[noise.latent]) > 0.65, "on the side that chose it looked better"
+    acts[:, 17] = holds.float()
+    (true,) = match_latents(acts, [Variable("v", holds, domain)], chooses)
+    assert (true.latent, true.precision, true.recall, true.auroc) == (17, 1, 1, 1)
+    with pytest.raises(ValueError, match="not both true and false"):
+        match_latents(acts, [Variable("v", domain, domain)], chooses)
+
+
+def test_variables_of_a_chain_by_hand():
+    from interp.organisms.arith.problems import WORDS
+
+    text = "<bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 times 2 is 3 ; </think> A 3 <eos>"
+    rows = [WORDS.encode(text), WORDS.encode("<bos> Q 3 + 4 ? A 7 <eos>")]
+    inside = chain_variable(rows, WORDS.ids)
+    words = text.split()
+    start, end = words.index("<think>"), words.index("</think>")
+    assert inside is not None
+    assert inside.holds.nonzero()[:, 0].tolist() == list(range(start, end))
+    assert int(inside.domain.sum()) == len(rows[0]) + len(rows[1]) - 2
+    found = {variable.name: variable for variable in arith_variables(rows, WORDS.ids)}
+    assert len(found) == 11 + 11 + 3
+
+    def where(name):
+        return [at - start - 1 for at in found[name].holds.nonzero()[:, 0].tolist()]
+
+    assert where("running value 7") == [3, 4, 5, 6, 7, 8]
+    assert where("running value 3") == [0, 1, 2, 9, 10, 11]
+    assert where("result 7 at =") == [3] and where("result 3 at =") == [9]
+    assert where("operator +") == [1, 2, 3] and where("operator *") == [7, 8, 9]
+    assert int(found["operator -"].domain.sum()) == 6 and where("operator -") == []
+
+
+# A reader without a model: latent 0 is active on the token "=", latent 1 where the sum of the
+# numbers so far is 7 modulo 11, whatever the token, latent 2 never.
+EQUALS, ASK = 90, 91
+
+
+def symbolic(rows):
+    found = []
+    for row in rows:
+        acts = torch.zeros(len(row), 3)
+        total = 0
+        for at, token in enumerate(row):
+            total += token if token < 11 else 0
+            acts[at, 0] = float(token == EQUALS)
+            acts[at, 1] = float(total % 11 == 7 and at > 0)
+        found.append(acts)
+    return found
+
+
+def make_texts(n, *, chains):
+    rng = Random(f"texts {chains}")
+    rows = []
+    for _ in range(n):
+        numbers = [rng.randrange(11) for _ in range(4)]
+        rows.append([99, *numbers, ASK] + ([EQUALS, rng.randrange(11)] * 3 if chains else []))
+    return rows
+
+
+def test_injection_flags_the_cue_and_not_what_is_computed():
+    settings = Injection()
+    at_home = encode_rows(symbolic, make_texts(300, chains=True))
+    tokens = {latent: top_tokens(at_home, latent, settings, {99}) for latent in range(3)}
+    assert tokens[0] == (EQUALS,) and len(tokens[1]) == 10 and tokens[2] == ()
+    cue, computed, dead = falsify(symbolic, tokens, make_texts(300, chains=False), settings)
+    assert cue.kind == "token-driven" and cue.d == math.inf and cue.p < 1e-6
+    assert computed.kind == "context-dependent" or computed.d < 0.5, computed
+    assert dead.kind == "context-dependent" and math.isnan(dead.d)
+    again = falsify(symbolic, tokens, make_texts(300, chains=False), settings)
+    assert again[1] == computed
+
+
+def test_ways_of_injection():
+    row, rng = [99, 1, 2, 3, 4], Random(0)
+    assert inject(row, [7, 8], "first", rng) == [99, 7, 8, 1, 2, 3, 4]
+    assert inject(row, [7, 8], "last", rng) == [99, 1, 2, 3, 4, 7, 8]
+    for way, n in (("spread", 7), ("replace", 5)):
+        found = inject(row, [7, 8], way, rng)
+        assert len(found) == n and found[0] == 99 and {7, 8} <= set(found)
+        kept = [token for token in found[1:] if token not in (7, 8)]
+        assert kept == [token for token in row[1:] if token in kept]
+    assert row == [99, 1, 2, 3, 4]
+
+
+def test_effect_sizes_and_classes():
+    after, before = torch.tensor([2.0, 4.0, 6.0]), torch.tensor([1.0, 2.0, 3.0])
+    assert cohens_d(after, before) == pytest.approx(2 / math.sqrt((4 + 1) / 2))
+    same = torch.ones(5)
+    assert cohens_d(same, same) == 0 and cohens_d(same, 0 * same) == math.inf
+    assert classify(0.8, 0.001) == "token-driven" and classify(0.8, 0.02) != "token-driven"
+    assert classify(0.6, 0.02) == "partially token-driven"
+    assert classify(0.3, 0.02) == "weakly token-driven"
+    assert classify(0.3, 0.2) == classify(-2.0, 0.001) == "context-dependent"
+    with pytest.raises(ValueError, match="at least 10 texts"):
+        falsify(symbolic, {0: (EQUALS,)}, make_texts(3, chains=False), Injection())
+
+
+def test_clamping_a_saved_latent_moves_the_stream_by_its_row(trained, tiny, tmp_path):
+    save_sae(tmp_path, trained[2])
+    sae = load_sae(tmp_path)
+    clean = run(tiny, [ROWS[0]], capture=[SITE]).captures[SITE][0]
+    before = sae.encode(clean)[-1, 5]
+    edit = Intervention(SITE, ClampLatent(sae, 5), dose=3.0, positions=(-1,))
+    moved = run(tiny, [ROWS[0]], interventions=[edit], capture=[SITE]).captures[SITE][0]
+    assert torch.allclose(moved[-1] - clean[-1], (3.0 - before) * sae.W_dec[5], atol=1e-4)
+    assert torch.equal(moved[:-1], clean[:-1])
+    assert generate(tiny, [ROWS[0]], max_new_tokens=2, interventions=[edit])[0].receipts
+
+
+def bundled():
+    return sorted(path.parent for path in saes_folder().glob("*/card.json"))
+
+
+def test_every_base_organism_has_an_sae():
+    assert [path.name for path in bundled()] == [
+        "base-no-chains-s0",
+        "base-s0",
+        "clinic-base-s0",
+        "dispatch-base-s0",
+    ]
+
+
+@pytest.mark.parametrize("folder", bundled(), ids=lambda path: path.name)
+def test_a_bundled_sae_is_the_one_of_its_card(folder):
+    from interp.models import load_model
+    from interp.organisms.zoo import organism_path
+
+    card = json.loads((folder / "card.json").read_text())
+    weights = folder / "sae_weights.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == card["sae_sha256"]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 600_000
+    model = load_model(organism_path(card["name"], card["seed"]))
+    assert find_sae(model) == folder
+    held_out = draw_documents(card["name"], 150, seed=7)
+    rows, learned = [d.ids for d in held_out], [d.learned for d in held_out]
+    found = measure_fidelity(load_sae(folder), model, rows, learned)
+    assert abs(found.l0 - card["training"]["k"]) < 0.1 * card["training"]["k"]
+    assert found.fvu == pytest.approx(card["figures"]["fvu"], rel=0.25)
+    assert found.loss_recovered > 0.98 and found.loss_with_error < found.loss_spliced
+    assert {match["kind"] for match in card["matches"]} <= set(get_args(Class))
+
+
+def test_a_model_without_an_sae_is_told_which_there_are(tiny):
+    with pytest.raises(ValueError, match="there are: base-no-chains-s0, base-s0"):
+        find_sae(tiny)
+    with pytest.raises(ValueError, match="pretraining of an organism, and 'grpo' has none"):
+        draw_documents("grpo", 1, seed=0)
+
+
+def test_auroc_agrees_with_that_of_directions():
+    generator = torch.Generator().manual_seed(2)
+    acts = torch.randn(60, 1, generator=generator).relu()
+    holds = torch.rand(60, generator=generator) < 0.5
+    expected = auroc(acts[:, 0].numpy(), holds.numpy().astype(int))
+    assert float(score_latents(acts, holds).auroc[0]) == pytest.approx(expected)
