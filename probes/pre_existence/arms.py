@@ -65,7 +65,7 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one arm did, per example."""
+    """What one arm did, per example; NaN where it was not asked for."""
 
     opens: Values
     reasons: Values
@@ -90,19 +90,32 @@ class Bench:
         self.max_new_tokens = task.max_chain_tokens + fixed + ends
         self._own: list[Ids] | None = None
 
-    def measure(self, arms: Sequence[Arm]) -> list[Outcome]:
-        """The outcome of each arm on every question."""
+    def measure(
+        self, arms: Sequence[Arm], *, is_written: bool = True, has_kl: bool = True
+    ) -> list[Outcome]:
+        """The outcome of each arm on every question.
+
+        Args:
+            arms: The edits.
+            is_written: Whether chains are written; without, `reasons` is NaN and costs nothing.
+            has_kl: Whether the text after the opening is read; without, `kl` is NaN.
+
+        Returns:
+            One outcome for each arm, in order.
+        """
         n = len(self.questions)
         if not n or not arms:
             return [Outcome(*np.zeros((3, n))) for _ in arms]
-        if self._own is None:  # the unedited text, by an edit of dose 0
-            self._own = [one.ids for one in self._write([Arm(arms[0].direction, 0.0)])]
-        written = self._write(arms)
-        right = np.array([
-            self._is_right(self.task.examples[k % n], one)
-            for k, one in enumerate(self._write(arms))
-        ]).reshape(len(arms), n)  # fmt: skip
-        opens, kl = self._read(arms, self._own)
+        right = np.full((len(arms), n), np.nan)
+        if is_written:
+            for k, one in enumerate(self._write(arms)):
+                right[k // n, k % n] = self._is_right(self.task.examples[k % n], one)
+        own: Sequence[Ids] = [()] * n
+        if has_kl:
+            if self._own is None:  # the unedited text, by an edit of dose 0
+                self._own = [one.ids for one in self._write([Arm(arms[0].direction, 0.0)])]
+            own = self._own
+        opens, kl = self._read(arms, own)
         return [Outcome(o, o * r, k) for o, r, k in zip(opens, right, kl, strict=True)]
 
     def first_probability(self, token: int) -> Float[Tensor, " example"]:
@@ -134,7 +147,10 @@ class Bench:
     def _read(self, arms: Sequence[Arm], own: Sequence[Ids]) -> tuple[np.ndarray, np.ndarray]:
         """P(opening) and the KL after it, [arm, example]; some questions under all arms at once."""
         opened, n = self.layout.think_open, len(self.questions)
-        texts = [q + opened + ids[:-1] for q, ids in zip(self.questions, own, strict=True)]
+        texts = [
+            q + (opened + ids if ids else opened)[:-1]
+            for q, ids in zip(self.questions, own, strict=True)
+        ]
         opens, kl = np.zeros((2, len(arms), n))
         size = max(1, self.batch_size // len(arms))
         for start in range(0, n, size):
@@ -182,4 +198,4 @@ def _start_of(ids: Ids, part: Ids) -> int:
 
 def _kl(p: Tensor, q: Tensor) -> float:
     """Mean KL(p || q) over positions, nats."""
-    return float((p.exp() * (p - q)).sum(-1).mean())
+    return float((p.exp() * (p - q)).sum(-1).mean()) if len(p) else float("nan")

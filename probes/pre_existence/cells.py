@@ -135,7 +135,8 @@ class Workshop:
         best: dict[Site, tuple[int | None, float]] = {}
         for site, found in self.directions.items():
             arms = [Arm(found[source], dose) for dose in self._doses(want)]
-            best[site] = self._best(self.choose.measure(arms), want)
+            tried = self.choose.measure(arms, is_written=METRIC[want] == "reasons")
+            best[site] = self._best(tried, want)
         site = max(best, key=lambda one: best[one][1])
         return (site, *best[site])
 
@@ -145,7 +146,7 @@ class Workshop:
             outcome = self.unsteered
             if at is not None:
                 arm = Arm(self.directions[site]["token"], self._doses(want)[at])
-                outcome = self.test.measure([arm])[0]
+                (outcome,) = self.test.measure([arm], has_kl=False)
             self._token[want] = getattr(outcome, METRIC[want])
         return self._token[want]
 
@@ -153,13 +154,15 @@ class Workshop:
         """The cell in which the direction is projected out."""
         best: dict[Site, float] = {}
         for site, found in self.directions.items():
-            (tried,) = self.choose.measure([Arm(found[source], 1.0, "ablate")])
+            arm = Arm(found[source], 1.0, "ablate")
+            (tried,) = self.choose.measure([arm], is_written=False)
             best[site] = self._effect(tried, "ablated")
         site = max(best, key=lambda one: best[one])
         direction = self.directions[site][source]
         drawn = random_directions(direction, self.settings.n_random, seed=self.seed)
-        arms = [Arm(direction, 1.0, "ablate"), *_matched(self.test, direction, drawn)]
-        outcome, *others = self.test.measure(arms)
+        (outcome,) = self.test.measure([Arm(direction, 1.0, "ablate")])
+        matched = _matched(self.test, direction, drawn)
+        others = self.test.measure(matched, is_written=False, has_kl=False)
         controls = {f"random {n}": one.opens for n, one in enumerate(others)}
         return Cell(
             source, self.name, "ablated", site, 1.0, best[site], self.unsteered, outcome, controls,
@@ -178,7 +181,11 @@ class Workshop:
             like = next(iter(self.directions[site].values()))
             drawn = random_directions(like, self.settings.n_random, seed=self.seed)
             arms = [Arm(one, dose) for one in drawn for dose in doses]
-            self._drawn[site, want] = (self.choose.measure(arms), self.test.measure(arms))
+            is_written = metric == "reasons"
+            self._drawn[site, want] = (
+                self.choose.measure(arms, is_written=is_written),
+                self.test.measure(arms, is_written=is_written, has_kl=False),
+            )
         tried, tested = self._drawn[site, want]
         controls: dict[str, Values] = {}
         for n in range(self.settings.n_random):

@@ -30,7 +30,7 @@ class Settings:
     """
 
     contrast: Contrast = "gradient"
-    doses: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
+    doses: tuple[float, ...] = (0.25, 0.5, 1.0)
     """In mean residual norms at the last question token: no push is longer than the stream."""
     layers: tuple[int, ...] = ()
     """Layers whose resid_post is tried; empty: all of up to 4, else a quarter, half and three
