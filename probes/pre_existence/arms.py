@@ -109,7 +109,7 @@ class Bench:
         right = np.full((len(arms), n), np.nan)
         if is_written:
             for k, one in enumerate(self._write(arms)):
-                right[k // n, k % n] = self._is_right(self.task.examples[k % n], one)
+                right[k // n, k % n] = self.is_right(self.task.examples[k % n], one)
         own: Sequence[Ids] = [()] * n
         if has_kl:
             if self._own is None:  # the unedited text, by an edit of dose 0
@@ -156,13 +156,18 @@ class Bench:
         for start in range(0, n, size):
             chunk = range(start, min(start + size, n))
             plain = run(self.model, [texts[at] for at in chunk]).logits
-            cells = [(number, at) for number in range(len(arms)) for at in chunk]
+            moved = [number for number, arm in enumerate(arms) if arm.dose != 0]
+            cells = [(number, at) for number in moved for at in chunk]
             places: dict[tuple[int, int], list[int]] = {}
             for row, (number, at) in enumerate(cells):
                 places.setdefault((number, len(self.questions[at]) - 1), []).append(row)
             edits = [arms[number].edit((at,), tuple(rows)) for (number, at), rows in places.items()]
-            edited = run(self.model, [texts[at] for _, at in cells], interventions=edits).logits
-            for (number, at), row in zip(cells, edited, strict=True):
+            texts_of = [texts[at] for _, at in cells]
+            edited = run(self.model, texts_of, interventions=edits).logits if cells else ()
+            unmoved = [number for number, arm in enumerate(arms) if arm.dose == 0]
+            still = [(number, at) for number in unmoved for at in chunk]
+            rows = [*edited, *(plain[at - start] for _, at in still)]
+            for (number, at), row in zip([*cells, *still], rows, strict=True):
                 first = len(self.questions[at]) - 1
                 p, q = (
                     logits[first:].double().log_softmax(-1) for logits in (plain[at - start], row)
@@ -172,7 +177,7 @@ class Bench:
                 kl[number, at] = _kl(p[len(opened) :], q[len(opened) :])
         return opens, kl
 
-    def _is_right(self, example: Example, written: Written) -> bool:
+    def is_right(self, example: Example, written: Written) -> bool:
         """Whether a chain after its opening, and the answer after it, are right."""
         task, tokenizer = self.task, self.model.tokenizer
         first = torch.zeros(0)  # the probability of opening is read elsewhere

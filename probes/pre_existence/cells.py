@@ -34,6 +34,10 @@ Want = Literal["up", "down", "ablated"]
 METRIC: Mapping[Want, Literal["reasons", "opens"]] = {
     "up": "reasons", "down": "opens", "ablated": "opens"
 }  # fmt: skip
+Promise = tuple[float, float]
+"""Effect on a cell's metric, and on `opens`, which decides between equal effects: where nothing
+reasons, what opens most is what is tested."""
+NOTHING: Promise = (0.0, 0.0)
 HALF = 0.5
 """Rate of reasoning from which a model is pushed down instead of up."""
 
@@ -48,8 +52,8 @@ class Cell:
     site: Site
     dose: float
     """Chosen on the first half; 0 where no dose within the budget helps."""
-    chosen_effect: float
-    """Effect on the first half."""
+    promise: Promise
+    """Effects on the first half."""
     unsteered: Outcome
     outcome: Outcome
     controls: Mapping[str, Values]
@@ -130,9 +134,9 @@ class Workshop:
             dict(zip(doses, tested, strict=True)), random_curve,
         )  # fmt: skip
 
-    def _choose(self, source: str, want: Want) -> tuple[Site, int | None, float]:
+    def _choose(self, source: str, want: Want) -> tuple[Site, int | None, Promise]:
         """The site, which of the doses, and the effect there, on the first half."""
-        best: dict[Site, tuple[int | None, float]] = {}
+        best: dict[Site, tuple[int | None, Promise]] = {}
         for site, found in self.directions.items():
             arms = [Arm(found[source], dose) for dose in self._doses(want)]
             tried = self.choose.measure(arms, is_written=METRIC[want] == "reasons")
@@ -152,7 +156,7 @@ class Workshop:
 
     def ablated(self, source: str) -> Cell:
         """The cell in which the direction is projected out."""
-        best: dict[Site, float] = {}
+        best: dict[Site, Promise] = {}
         for site, found in self.directions.items():
             arm = Arm(found[source], 1.0, "ablate")
             (tried,) = self.choose.measure([arm], is_written=False)
@@ -199,19 +203,20 @@ class Workshop:
         }
         return controls, curve
 
-    def _effect(self, outcome: Outcome, want: Want) -> float:
-        """Mean change in the wanted way; none where the budget is exceeded."""
+    def _effect(self, outcome: Outcome, want: Want) -> Promise:
+        """Mean changes in the wanted way; none where the budget is exceeded."""
         if float(outcome.kl.mean()) > self.settings.kl_budget:
-            return 0.0
+            return NOTHING
+        sign = 1 if want == "up" else -1
         metric = METRIC[want]
         change = float((getattr(outcome, metric) - getattr(self.before, metric)).mean())
-        return change if want == "up" else -change
+        return sign * change, sign * float((outcome.opens - self.before.opens).mean())
 
-    def _best(self, tried: Sequence[Outcome], want: Want) -> tuple[int | None, float]:
-        """Which of these has the largest effect above 0, and the effect; None if none has."""
+    def _best(self, tried: Sequence[Outcome], want: Want) -> tuple[int | None, Promise]:
+        """Which of these promises most, and what; None if none promises anything."""
         effects = [self._effect(one, want) for one in tried]
         at = max(range(len(effects)), key=effects.__getitem__)
-        return (at, effects[at]) if effects[at] > 0 else (None, 0.0)
+        return (at, effects[at]) if effects[at] > NOTHING else (None, NOTHING)
 
 
 def _matched(bench: Bench, like: Direction, drawn: Sequence[Direction]) -> list[Arm]:
@@ -224,5 +229,3 @@ def _matched(bench: Bench, like: Direction, drawn: Sequence[Direction]) -> list[
 
     size = norm(like)
     return [Arm(one, size / norm(one), "ablate") for one in drawn]
-
-

@@ -128,7 +128,7 @@ def _judged(
     problems = [example.problem for example in task.examples]
 
     def best(*found: Cell) -> Cell:
-        return max(found, key=lambda cell: cell.chosen_effect)
+        return max(found, key=lambda cell: cell.promise)
 
     usable = best(*(c for c in cells if c.steered == "base"))
     moved = next(c for c in cells if c.steered == "post" and c.source == "base")
@@ -180,9 +180,7 @@ def _curves(
     return tuple(rows)
 
 
-def _items(
-    task: Task, plain: Mapping[str, Outcome], cells: tuple[Cell, ...]
-) -> tuple[Item, ...]:
+def _items(task: Task, plain: Mapping[str, Outcome], cells: tuple[Cell, ...]) -> tuple[Item, ...]:
     """Per example: rates unsteered and in each cell, and the cell's metric under controls."""
     items: list[Item] = []
 

@@ -102,7 +102,9 @@ def difference(
     )
 
 
-def rate(values: Values, problems: Sequence[Hashable], settings: Settings, *, seed: int) -> Quantity:
+def rate(
+    values: Values, problems: Sequence[Hashable], settings: Settings, *, seed: int
+) -> Quantity:
     """Mean of numbers in [0, 1]."""
     return quantity(collect(values, problems), settings, seed=seed)
 
