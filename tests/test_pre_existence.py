@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -20,8 +21,7 @@ from interp.steering import Written
 from interp.tasks import make_task
 from probes.pre_existence import PreExistence, Settings, examine, lines
 from probes.pre_existence.arms import Arm, Bench, Outcome
-from probes.pre_existence.cells import Cell, Workshop, halves
-from probes.pre_existence.cells import _matched as matched_arms
+from probes.pre_existence.cells import Cell, Workshop, halves, matched
 from probes.pre_existence.decoding import before_result, decode_answer
 from probes.pre_existence.judging import (
     Finding,
@@ -263,9 +263,7 @@ def test_many_arms_at_once_are_arms_one_by_one(bench):
 def test_right_reasoning_is_a_right_chain_and_its_answer(bench, text, expected):
     example = next(e for e in bench.task.examples if len(e.steps) > 2 and e.answer != "7")
     other = str((int(example.answer) + 1) % 11)
-    wrong = bench.task.rewriter.mistake(
-        example, example.steps, 0, propagate=False, rng=__import__("random").Random(0)
-    )
+    wrong = bench.task.rewriter.mistake(example, example.steps, 0, propagate=False, rng=Random(0))
     said = text.format(
         steps=" ".join(example.steps), wrong=" ".join(wrong), answer=example.answer, other=other
     )
@@ -279,7 +277,7 @@ def test_right_reasoning_is_a_right_chain_and_its_answer(bench, text, expected):
 def test_random_axes_are_projected_out_to_the_same_mean_edit(bench):
     direction = planted()
     arms = [Arm(direction, 1.0, "ablate")]
-    arms += matched_arms(bench, direction, random_directions(direction, 3, seed=0))
+    arms += matched(bench, direction, random_directions(direction, 3, seed=0))
     norms = []
     for arm in arms:
         edit = arm.edit((-1,), tuple(range(len(bench.questions))))

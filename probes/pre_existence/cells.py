@@ -1,5 +1,4 @@
-"""Cells: each source of a direction in each model, chosen on one half of the problems, tested on
-the other.
+"""Cells: each source in each model, chosen on one half of the problems and tested on the other.
 
 For every cell (source, steered model) all sites and doses are measured on the first half; the
 largest effect within the budget of KL is chosen; the choice alone is tested on the second half. So
@@ -165,8 +164,8 @@ class Workshop:
         direction = self.directions[site][source]
         drawn = random_directions(direction, self.settings.n_random, seed=self.seed)
         (outcome,) = self.test.measure([Arm(direction, 1.0, "ablate")])
-        matched = _matched(self.test, direction, drawn)
-        others = self.test.measure(matched, is_written=False, has_kl=False)
+        rivals = matched(self.test, direction, drawn)
+        others = self.test.measure(rivals, is_written=False, has_kl=False)
         controls = {f"random {n}": one.opens for n, one in enumerate(others)}
         return Cell(
             source, self.name, "ablated", site, 1.0, best[site], self.unsteered, outcome, controls,
@@ -219,7 +218,7 @@ class Workshop:
         return (at, effects[at]) if effects[at] > NOTHING else (None, NOTHING)
 
 
-def _matched(bench: Bench, like: Direction, drawn: Sequence[Direction]) -> list[Arm]:
+def matched(bench: Bench, like: Direction, drawn: Sequence[Direction]) -> list[Arm]:
     """Random axes projected out to the mean edit norm of projecting `like` out."""
     where = [(-1,)] * len(bench.questions)
     values = collect(bench.model, bench.questions, where, like.site).values

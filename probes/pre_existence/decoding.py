@@ -14,6 +14,7 @@ sums and never saw a chain may pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ def before_result(tokenizer: Any, step: Step, result: str) -> int | None:
         result: What it states, as `Rewriter.result` reads it; its last occurrence is taken.
     """
     texts = [decode(tokenizer, step.ids[:k]).rstrip() for k in range(len(step.ids) + 1)]
-    ends = [k for k in range(1, len(texts)) if texts[k].endswith(result) and texts[k] != texts[k-1]]  # fmt: skip
+    grown = (k for k in range(1, len(texts)) if texts[k] != texts[k - 1])
+    ends = [k for k in grown if texts[k].endswith(result)]
     if not ends:
         return None
     before = len(texts[ends[-1]][: -len(result)].rstrip())
@@ -140,8 +142,6 @@ def _rank(result: str) -> tuple[int, str]:
 
 
 def _taken(read: Activations, chosen: np.ndarray) -> Activations:
-    from dataclasses import replace
-
     at = np.flatnonzero(chosen).tolist()
     return replace(
         read,

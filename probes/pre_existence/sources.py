@@ -71,7 +71,7 @@ def find_directions(
         here = {name: within(bench, read[name], contrast) for name, bench in benches.items()}
         if not torch.equal(read["post"].values, read["base"].values):
             here["pair"] = mean_difference(read["post"], read["base"])
-        for name, bench in benches.items():
+        for name in benches:
             norm = read[name].mean_norm
             every = {**here, "token": replace(tokens[name], site=site)}
             found[name][site] = {key: with_reference(one, norm) for key, one in every.items()}
