@@ -33,6 +33,7 @@ import torch
 from interp.answers import Ids, render
 from interp.cot import Chain, add_mistake, fill, truncate
 from interp.directions import (
+    Activations,
     Direction,
     collect,
     mean_difference,
@@ -78,8 +79,8 @@ class Mechanism:
     operator: Literal["add", "ablate"] = "add"
     dose: float = 0.5
     """Mean residual norms at the positions of the direction, or the share that is projected out."""
-    positions: Literal["question", "all"] = "all"
-    """The last question token alone, or every token."""
+    positions: Literal["question", "all"] = "question"
+    """The last question token alone, where the direction was found, or every token."""
     n_random: int = 8
     batch_size: int = 256
 
@@ -104,7 +105,7 @@ class Mechanism:
             model: The reader.
             task: Of the cases.
             found: Traces as this reader sees them.
-            direction: Its dose unit becomes this reader's own mean norm at the last question token.
+            direction: Its dose unit becomes this reader's own mean norm where it is edited.
             seed: Of the random directions.
 
         Returns:
@@ -112,8 +113,7 @@ class Mechanism:
         """
         if not found:
             return []
-        prompts = list(dict.fromkeys(case.trace.prompt_ids for case in found))
-        read = collect(model, prompts, [(-1,)] * len(prompts), direction.site)
+        read = self._read(model, found, direction.site)
         unit = with_reference(direction, read.mean_norm)
         arms = [(unit, self.dose)]
         for one in random_directions(unit, self.n_random, seed=seed):
@@ -131,6 +131,16 @@ class Mechanism:
                 _record(record, before, after, prefix, step=number - 1)
                 items += record.items
         return items
+
+    def _read(self, model: Model, found: Sequence[Case], site: Site) -> Activations:
+        """What the reader has where it is edited, on the full chains."""
+        rows = [render(c.trace.prompt_ids, c.chain, c.layout) for c in found]
+        lasts = [len(case.trace.prompt_ids) - 1 for case in found]
+        where = [
+            tuple(range(len(row))) if self.positions == "all" else (last,)
+            for row, last in zip(rows, lasts, strict=True)
+        ]
+        return collect(model, rows, where, site)
 
     def _answers(
         self,

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from interp.answers import render
 from interp.cot import encode
 from interp.engine import run
 from interp.interventions import Intervention, add
@@ -82,26 +83,28 @@ def test_a_batch_of_chains_reads_as_one_by_one(readers, asked):
         assert all(b.value == pytest.approx(s.value, abs=2e-4, nan_ok=True) for b, s in pairs)
 
 
-def test_random_ablations_edit_as_much_as_that_of_the_direction(readers, asked):
+@pytest.mark.parametrize("positions", ["question", "all"])
+def test_random_ablations_edit_as_much_as_that_of_the_direction(readers, asked, positions):
     task, traces = asked
     direction = pair_direction(readers, traces, 2)
     (found,) = [f for *_, f in cases({"post": readers["post"]}, task, traces, seed=0)]
-    probe, seen = Mechanism(operator="ablate", dose=1.0, n_random=3, positions="question"), []
-    original = Mechanism._edits
+    probe, arms = Mechanism(operator="ablate", n_random=3, positions=positions, dose=1.0), []
+    original = Mechanism._answers
 
-    def watched(self, here, arm):
-        edits = original(self, here, arm)
-        rows = [case.trace.prompt_ids for case, _ in here]
-        if edits:
-            receipts = run(readers["post"], rows, interventions=edits).receipts
-            seen.append(np.mean([receipt.edit_norm for receipt in receipts]))
-        return edits
+    def watched(self, model, cases_, edits, arm):
+        arms.append(arm)
+        return original(self, model, cases_, edits, arm)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Mechanism, "_edits", watched)
+        patch.setattr(Mechanism, "_answers", watched)
         probe.crossed(readers["post"], task, found, direction, seed=0)
-    assert len(seen) == 4
-    assert seen == pytest.approx([seen[0]] * 4, rel=0.15)  # rows stand once per edit of a chain
+    rows = [render(case.trace.prompt_ids, case.chain, case.layout) for case in found]
+    norms, here = [], [(case, 0) for case in found]
+    for arm in arms[1:]:  # the first is the plain reader
+        receipts = run(readers["post"], rows, interventions=probe._edits(here, arm)).receipts
+        total = sum(receipt.edit_norm * receipt.n_positions for receipt in receipts)
+        norms.append(total / sum(receipt.n_positions for receipt in receipts))
+    assert arms[0] is None and norms == pytest.approx([norms[0]] * 4, rel=1e-3)
 
 
 def test_a_model_and_itself_have_no_direction_and_one_reader_no_pair(readers, asked):
