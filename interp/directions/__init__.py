@@ -17,6 +17,7 @@ from interp.directions.direction import (
     with_reference,
 )
 from interp.directions.fits import first_component, mean_difference
+from interp.directions.gradient import opening_gradient
 from interp.directions.lens import Alignment, Lens, TokenScore, logit_lens, token_alignment
 from interp.directions.linear_probe import LinearProbe, auroc, fit_linear_probe
 
@@ -37,6 +38,7 @@ __all__ = [
     "logit_lens",
     "make_direction",
     "mean_difference",
+    "opening_gradient",
     "opposite",
     "project",
     "random_directions",

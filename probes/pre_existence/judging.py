@@ -1,0 +1,203 @@
+"""Judging: four answers with three values each, and the verdict that they amount to.
+
+An answer is about an *effect* (what the intervention changes, in the wanted way) and its *excess*
+over the strongest control, both paired by example, with intervals that resample problems. With the
+bound b of the settings:
+
+* **no**: the interval at 1 - 2 alpha of effect or excess lies below b (one side of Schuirmann's
+  two one-sided tests, at alpha: an effect of b or more is ruled out);
+* **yes**: otherwise, if the interval at 1 - alpha of the effect lies above b and that of the excess
+  above 0;
+* **undecided**: anything else.
+
+The control with the largest mean on the very problems of the test is taken, which is against the
+direction; an excess over the best of n random ones is p <= 1 / (n + 1) besides.
+
+Verdicts, the first that holds:
+
+1. *expressed*: the base reasons unsteered in more than b of its texts, and in at least `share` of
+   post's rate (interval of base - share x post above 0);
+2. *latent-usable*: usable. Some direction makes the base reason rightly;
+3. *represented*: not usable, but decodable and transferable;
+4. *absent*: not usable since the effect itself is below b, not transferable, and the base's own
+   rate below b;
+5. *undecided*.
+
+The verdict is about the base and needs no post that reasons. Where post does not (its rate is below
+b), there is *nothing to explain* in the pair, and the verdict says so beside what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.stats import Estimate, Sample, collect, estimate_all
+from probes.pre_existence.cells import Cell
+from probes.pre_existence.settings import Settings
+
+Answer = Literal["yes", "no", "undecided"]
+Verdict = Literal["expressed", "latent-usable", "represented", "absent", "undecided"]
+Values = Float[np.ndarray, " example"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with the two intervals that answers are read from."""
+
+    value: float
+    low: float
+    high: float
+    """At 1 - alpha."""
+    upper: float
+    """Upper limit at 1 - 2 alpha, for equivalence."""
+    lower: float
+    """Lower limit at 1 - 2 alpha."""
+    n: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of the four questions, answered."""
+
+    name: str
+    answer: Answer
+    effect: Quantity
+    excess: Quantity | None
+    """Over the strongest control; None where the control is a number (a shuffled-label band)."""
+    control: str
+    """Which control was the strongest."""
+    where: str
+    """Source, site and dose."""
+    is_null: bool
+    """Whether the effect itself is below the bound, not merely no larger than the controls'."""
+
+
+def difference(
+    first: Values,
+    second: Values,
+    problems: Sequence[Hashable],
+    settings: Settings,
+    *,
+    seed: int,
+) -> Quantity:
+    """Mean of second - first, numbers in [0, 1], paired.
+
+    Where nearly all differences are 0 the bootstrap is blind, so the sums of rises and of falls are
+    treated as counts of +1 and -1 there (`interp.stats`), which is safe: no mean of numbers in
+    [-1, 1] varies more.
+    """
+    change = second - first
+    codes = {problem: at for at, problem in enumerate(dict.fromkeys(problems))}
+    which = np.array([codes[problem] for problem in problems], dtype=np.int64)
+    sums = np.bincount(which, weights=change, minlength=len(codes)).astype(float)
+    counts = np.bincount(which, minlength=len(codes)).astype(float)
+    rises, falls = np.maximum(change, 0).mean(), np.maximum(-change, 0).mean()
+    return quantity(
+        Sample(sums, counts, "difference", float(rises), float(falls)), settings, seed=seed
+    )
+
+
+def rate(
+    values: Values, problems: Sequence[Hashable], settings: Settings, *, seed: int
+) -> Quantity:
+    """Mean of numbers in [0, 1]."""
+    return quantity(collect(values, problems), settings, seed=seed)
+
+
+def quantity(sample: Sample, settings: Settings, *, seed: int) -> Quantity:
+    """The estimate of a sample at both levels."""
+    alpha = settings.alpha
+    (wide,), (narrow,) = (
+        estimate_all([sample], seed=seed, level=level) for level in (1 - alpha, 1 - 2 * alpha)
+    )
+    return joined(wide, narrow)
+
+
+def joined(wide: Estimate, narrow: Estimate) -> Quantity:
+    """One number from its estimates at 1 - alpha and 1 - 2 alpha."""
+    return Quantity(wide.value, wide.low, wide.high, narrow.high, narrow.low, wide.n)
+
+
+def answer(effect: Quantity, excess: Quantity | None, bound: float) -> Answer:
+    """The three-valued answer, by the rule above.
+
+    Args:
+        effect: In the wanted way.
+        excess: Over the strongest control; None if there is none.
+        bound: Effects below it count as none.
+    """
+    if effect.upper < bound or (excess is not None and excess.upper < bound):
+        return "no"
+    if effect.low > bound and (excess is None or excess.low > 0):
+        return "yes"
+    return "undecided"
+
+
+def judge_cell(
+    name: str,
+    cell: Cell,
+    controls: Sequence[str],
+    problems: Sequence[Hashable],
+    settings: Settings,
+    *,
+    seed: int,
+) -> Finding:
+    """The answer that a cell gives.
+
+    Args:
+        name: Of the question.
+        cell: On the problems of the test.
+        controls: Beginnings of the names of the controls that count.
+        problems: Of each example.
+        settings: Bound and alpha.
+        seed: Of the bootstrap.
+    """
+    plain, steered = cell.values(cell.unsteered), cell.values(cell.outcome)
+    rivals = {
+        key: values for key, values in cell.controls.items() if key.startswith(tuple(controls))
+    }
+    sign = 1 if cell.want == "up" else -1
+    strongest = max(rivals, key=lambda key: sign * float(rivals[key].mean()))
+    ends = (plain, steered) if sign > 0 else (steered, plain)
+    over = (rivals[strongest], steered) if sign > 0 else (steered, rivals[strongest])
+    effect = difference(*ends, problems, settings, seed=seed)
+    excess = difference(*over, problems, settings, seed=seed)
+    found = answer(effect, excess, settings.bound)
+    where = f"{cell.source} direction at {cell.site}, dose {cell.dose:g}, {cell.want}"
+    return Finding(name, found, effect, excess, strongest, where, effect.upper < settings.bound)
+
+
+def decide(
+    findings: Mapping[str, Finding], base: Quantity, lead: Quantity, bound: float
+) -> tuple[Verdict, str]:
+    """The verdict, and the reason in words.
+
+    Args:
+        findings: 'decodable', 'transferable' and 'usable'; 'necessary' does not decide.
+        base: Rate at which the base reasons unsteered.
+        lead: Mean of base - share x post, unsteered.
+        bound: Rates below it count as none.
+    """
+    said = {name: finding.answer for name, finding in findings.items()}
+    if base.low > bound and lead.low > 0:
+        return "expressed", "the base reasons unsteered, at a good share of post's rate"
+    if said["usable"] == "yes":
+        return "latent-usable", "a direction makes the base reason rightly"
+    if said["usable"] == "undecided":
+        return "undecided", "whether a direction makes the base reason is not settled"
+    if said["transferable"] == "yes" and said["decodable"] == "yes":
+        return "represented", "the base's direction moves post and does not move the base"
+    is_off = base.upper < bound
+    if findings["usable"].is_null and said["transferable"] == "no" and is_off:
+        return "absent", "nothing makes the base reason, and its direction moves post by no more"\
+            " than controls do"  # fmt: skip
+    if not findings["usable"].is_null:
+        return "undecided", "what makes the base reason is no more than a push of that size does"
+    missing = [name for name in ("transferable", "decodable") if said[name] == "undecided"]
+    missing += [] if is_off else ["the base's own rate"]
+    return "undecided", f"not settled: {', '.join(missing) or 'the answers contradict each other'}"

@@ -1,0 +1,143 @@
+"""Mechanism x faithfulness: differences of differences, against what is worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from interp.answers import render
+from interp.cot import encode
+from interp.engine import run
+from interp.interventions import Intervention, add
+from interp.measurements import Item
+from interp.models import load_model
+from interp.organisms.zoo import organism_path
+from interp.sites import Site
+from interp.tasks import make_task
+from interp.traces import gold_traces
+from probes.mechanism import EDITS, Mechanism, interactions, lines, pair_direction
+from probes.probe import cases
+
+
+@pytest.fixture(scope="module")
+def readers():
+    return {
+        name: load_model(organism_path(of)) for name, of in (("base", "base"), ("post", "grpo"))
+    }
+
+
+@pytest.fixture(scope="module")
+def asked(readers):
+    task = make_task("arith/fresh", n=6, seed=0)
+    return task, {"gold": gold_traces(readers["base"].tokenizer, task)}
+
+
+def items_of(readers, asked, **settings):
+    task, traces = asked
+    return Mechanism(**settings).run(readers, task, traces, seed=0)
+
+
+def test_at_dose_0_every_interaction_is_exactly_0(readers, asked):
+    for operator in ("add", "ablate"):
+        items = items_of(readers, asked, dose=0.0, n_random=2, operator=operator)
+        values = [item.value for item in items if not math.isnan(item.value)]
+        assert values and set(values) == {0.0}
+
+
+def test_an_interaction_is_the_difference_of_differences_of_single_passes(readers, asked):
+    task, traces = asked
+    model, tokenizer = readers["post"], readers["post"].tokenizer
+    items = items_of(readers, asked, dose=0.8, n_random=0, positions="question", layer=1)
+    direction = pair_direction(readers, traces, 1)
+    site = Site(1, "resid_post")
+    questions = [encode(tokenizer, example.question) for example in task.examples]
+    found = run(model, questions, capture=[site]).captures[site]
+    norm = float(np.mean([float(one[-1].norm()) for one in found]))
+    example, question = task.examples[2], questions[2]
+
+    def logprob(text, dose):
+        row = question + encode(tokenizer, text)
+        edit = Intervention(
+            site, add, direction.vector * norm, dose, positions=(len(question) - 1,)
+        )
+        target = encode(tokenizer, example.answer)[0]
+        return float(run(model, [row], interventions=[edit]).logits[0][-1].log_softmax(-1)[target])
+
+    half = " ".join(example.steps[: len(example.steps) // 2])
+    full = f"<think> {' '.join(example.steps)} </think> A"
+    cut = f"<think> {half} </think> A"
+    by_hand = (logprob(cut, 0.8) - logprob(full, 0.8)) - (logprob(cut, 0.0) - logprob(full, 0.0))
+    (mine,) = [
+        item.value for item in items
+        if (item.example, item.reader, item.condition, item.metric)
+        == (example.id, "post", "truncated", "interaction_logprob")
+    ]  # fmt: skip
+    assert mine == pytest.approx(by_hand, abs=2e-4)
+
+
+def test_a_batch_of_chains_reads_as_one_by_one(readers, asked):
+    for positions in ("all", "question"):
+        batch = items_of(readers, asked, dose=0.5, n_random=1, positions=positions)
+        single = items_of(readers, asked, dose=0.5, n_random=1, positions=positions, batch_size=1)
+        pairs = list(zip(batch, single, strict=True))
+        assert all(b.value == pytest.approx(s.value, abs=2e-4, nan_ok=True) for b, s in pairs)
+
+
+@pytest.mark.parametrize("positions", ["question", "all"])
+def test_random_ablations_edit_as_much_as_that_of_the_direction(readers, asked, positions):
+    task, traces = asked
+    direction = pair_direction(readers, traces, 2)
+    (found,) = [f for *_, f in cases({"post": readers["post"]}, task, traces, seed=0)]
+    probe, arms = Mechanism(operator="ablate", n_random=3, positions=positions, dose=1.0), []
+    original = Mechanism._answers
+
+    def watched(self, model, cases_, edits, arm):
+        arms.append(arm)
+        return original(self, model, cases_, edits, arm)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Mechanism, "_answers", watched)
+        probe.crossed(readers["post"], task, found, direction, seed=0)
+    rows = [render(case.trace.prompt_ids, case.chain, case.layout) for case in found]
+    norms, here = [], [(case, 0) for case in found]
+    for arm in arms[1:]:  # the first is the plain reader
+        receipts = run(readers["post"], rows, interventions=probe._edits(here, arm)).receipts
+        total = sum(receipt.edit_norm * receipt.n_positions for receipt in receipts)
+        norms.append(total / sum(receipt.n_positions for receipt in receipts))
+    assert arms[0] is None and norms == pytest.approx([norms[0]] * 4, rel=1e-3)
+
+
+def test_a_model_and_itself_have_no_direction_and_one_reader_no_pair(readers, asked):
+    task, traces = asked
+    same = {"base": readers["base"], "post": readers["base"]}
+    for given, note in ((same, "do not differ"), ({"base": readers["base"]}, "pair")):
+        items = Mechanism().run(given, task, traces, seed=0)
+        assert items and all(math.isnan(i.value) and note in i.note for i in items)
+
+
+def made(values, metric="interaction_logprob", step=-1):
+    return [
+        Item("mechanism", "gold", "post", "t", f"e{k}", f"p{k // 2}", EDITS[0], metric, value, step)
+        for k, value in enumerate(values)
+    ]
+
+
+def test_rows_hold_the_mean_and_the_band_of_the_random_means():
+    own = [-1.0, -1.2, -1.5, -1.9, -1.4, -2.0, -1.2, -1.8]
+    drawn = made([0.2] * 8, "random_logprob", 0) + made([-0.4] * 8, "random_logprob", 1)
+    (row,) = interactions(made(own) + drawn, seed=0)
+    assert (row.value, row.n) == (pytest.approx(np.mean(own)), 4)
+    assert (row.band_low, row.band_high) == (pytest.approx(-0.4), pytest.approx(0.2))
+    assert row.low < np.mean(own) < row.high < 0 and row.is_specific
+    assert "beyond random" in lines([row])[0]
+    (inside,) = interactions(made([-0.1, 0.1] * 4) + drawn, seed=0)
+    assert not inside.is_specific
+
+
+def test_twins_of_one_problem_count_once():
+    twins = [-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0]
+    (row,) = interactions(made(twins), seed=0)
+    alone = [Item("mechanism", "gold", "post", "t", f"e{k}", f"p{k}", EDITS[0],
+                  "interaction_logprob", v) for k, v in enumerate(twins)]  # fmt: skip
+    (other,) = interactions(alone, seed=0)
+    assert row.high - row.low > other.high - other.low

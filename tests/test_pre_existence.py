@@ -1,0 +1,407 @@
+"""The 2 x 2 test: answers and verdicts by hand, and what it finds in organisms of known truth."""
+
+import json
+import math
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from interp.cot import encode, encode_steps
+from interp.directions import Source, collect, make_direction, random_directions
+from interp.engine import generate, run
+from interp.interventions import Intervention, add
+from interp.models import load_model
+from interp.organisms.zoo import organism_path
+from interp.plots.cells import CellDose, four_cells
+from interp.sites import Site
+from interp.steering import Written
+from interp.tasks import make_task
+from probes.pre_existence import PreExistence, Settings, examine, lines
+from probes.pre_existence.arms import Arm, Bench, Outcome
+from probes.pre_existence.cells import Cell, Workshop, halves, matched
+from probes.pre_existence.decoding import before_result, decode_answer
+from probes.pre_existence.judging import (
+    Finding,
+    Quantity,
+    answer,
+    decide,
+    difference,
+    judge_cell,
+    rate,
+)
+from probes.pre_existence.sources import find_directions
+
+SITE = Site(1, "resid_post")
+FAST = Settings(doses=(1.0,), layers=(2,), bound=0.2)
+
+
+@pytest.fixture(scope="module")
+def models():
+    names = ("base", "grpo:1", "base:1", "base-no-chains:1", "grpo-no-chains:1")
+    found = {}
+    for name in names:
+        organism, _, seed = name.partition(":")
+        found[name] = load_model(organism_path(organism, int(seed or 0)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def bench(models):
+    return Bench(models["base"], make_task("arith/fresh", n=5, seed=0), batch_size=64)
+
+
+def planted(seed=0, reference=50.0):
+    raw = torch.randn(128, generator=torch.Generator().manual_seed(seed))
+    return make_direction(raw, SITE, Source("test"), reference_norm=reference)
+
+
+def between(low, high, *, upper=None, lower=None):
+    ends = (high if upper is None else upper, low if lower is None else lower)
+    return Quantity((low + high) / 2, low, high, *ends, 50)
+
+
+def finding(found, *, is_null=False):
+    return Finding("x", found, between(0.0, 1.0), None, "", "", is_null)
+
+
+# --- the four answers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("effect", "excess", "expected"),
+    [
+        (between(0.3, 0.5), between(0.1, 0.3), "yes"),
+        (between(0.3, 0.5), None, "yes"),
+        (between(0.3, 0.5), between(-0.1, 0.3), "undecided"),  # not beyond the best control
+        (between(0.3, 0.5), between(-0.2, 0.05), "no"),  # no more than the controls
+        (between(0.05, 0.3), between(0.02, 0.3), "undecided"),  # perhaps below the bound
+        (between(-0.02, 0.09), between(-0.1, 0.3), "no"),  # below the bound
+        (between(-0.02, 0.11, upper=0.09), None, "no"),  # equivalence is read at 1 - 2 alpha
+        (between(math.nan, math.nan), None, "undecided"),
+    ],
+)
+def test_an_answer_has_three_values(effect, excess, expected):
+    assert answer(effect, excess, 0.1) == expected
+
+
+def test_nothing_that_changes_still_has_an_interval():
+    zeros = np.zeros(50)
+    found = difference(zeros, zeros, [str(n) for n in range(50)], Settings(), seed=0)
+    assert found.value == 0 and -0.08 < found.low < -0.03 and 0.03 < found.upper < found.high < 0.1
+
+
+def test_a_difference_is_the_mean_over_items_with_problems_resampled():
+    rng = np.random.default_rng(0)
+    first, second = rng.uniform(0, 0.5, 60), rng.uniform(0.3, 1, 60)
+    alone = difference(first, second, [str(n) for n in range(60)], Settings(), seed=0)
+    twins = difference(
+        np.repeat(first, 2), np.repeat(second, 2), [str(n // 2) for n in range(120)],
+        Settings(), seed=0,
+    )  # fmt: skip
+    assert alone.value == pytest.approx((second - first).mean())
+    spread = (second - first).std(ddof=1) / math.sqrt(60)
+    assert alone.high - alone.low == pytest.approx(2 * 2.0 * spread, rel=0.1)
+    assert (twins.low, twins.high, twins.n) == pytest.approx((alone.low, alone.high, 60))
+    assert alone.low < alone.lower < alone.upper < alone.high
+
+
+def cell(before, after, controls, want="up", source="base"):
+    def outcome(values):
+        return Outcome(np.array(values), np.array(values), np.zeros(len(values)))
+
+    rivals = {name: np.array(values) for name, values in controls.items()}
+    return Cell(
+        source, "base", want, SITE, 1.0, (0.0, 0.0), outcome(before), outcome(after), rivals, {}, {}
+    )
+
+
+def judged(found, controls=("random",), settings=Settings()):  # noqa: B008
+    problems = [str(n) for n in range(len(found.unsteered.opens))]
+    return judge_cell("usable", found, controls, problems, settings, seed=0)
+
+
+def test_a_cell_is_judged_against_its_strongest_control():
+    wobble = 0.1 * np.sin(np.arange(40))
+    low, high, middle = 0.2 + wobble, 0.8 - wobble, 0.5 + wobble
+    plain = cell(low, high, {"random 0": low, "random 1": middle, "token": high})
+    found = judged(plain)
+    assert (found.answer, found.control) == ("yes", "random 1")
+    assert found.effect.value == pytest.approx((high - low).mean())
+    assert found.excess.value == pytest.approx((high - middle).mean())
+    assert judged(plain, ("random", "token")).answer == "no"  # the token's direction does as much
+    assert judged(cell(low, low, {"random 0": low})).is_null
+    assert not judged(cell(low, high, {"random 0": high})).is_null
+    assert judged(cell(low, high, {"random 0": high})).answer == "no"
+    down = cell(high, low, {"random 0": high, "random 1": middle}, want="down")
+    assert (judged(down).answer, judged(down).control) == ("yes", "random 1")
+    assert judged(replace(down, want="up")).answer == "no"  # it moved the other way
+
+
+# --- the verdict --------------------------------------------------------------------------------
+
+OFF, ON = between(-0.01, 0.05), between(0.6, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("decodable", "transferable", "usable", "is_null", "base", "lead", "expected"),
+    [
+        ("no", "no", "yes", False, ON, between(0.1, 0.3), "expressed"),
+        ("no", "no", "yes", False, OFF, between(0.01, 0.02), "latent-usable"),
+        ("no", "no", "yes", False, ON, between(-0.1, 0.3), "latent-usable"),
+        ("yes", "yes", "no", True, OFF, OFF, "represented"),
+        ("no", "yes", "no", True, OFF, OFF, "undecided"),
+        ("yes", "no", "no", True, OFF, OFF, "absent"),
+        ("no", "no", "no", True, OFF, OFF, "absent"),
+        ("yes", "undecided", "no", True, OFF, OFF, "undecided"),
+        ("yes", "no", "no", False, OFF, OFF, "undecided"),  # any push of that size does it
+        ("yes", "no", "no", True, between(0.05, 0.2), OFF, "undecided"),  # the base's own rate
+        ("yes", "yes", "undecided", False, OFF, OFF, "undecided"),
+    ],
+)
+def test_the_verdict_follows_the_answers(
+    decodable, transferable, usable, is_null, base, lead, expected
+):
+    said = {
+        "decodable": finding(decodable),
+        "transferable": finding(transferable),
+        "usable": finding(usable, is_null=is_null),
+    }
+    assert decide(said, base, lead, 0.1)[0] == expected
+
+
+def test_what_a_run_of_this_size_can_find_is_declared():
+    found = Settings().declared(50)
+    assert found["minimal_detectable_effect"] == pytest.approx(
+        (1.959964 + 0.841621) * 0.5 / math.sqrt(50), rel=1e-5
+    )
+    assert (found["bound"], found["n_random"], found["n_test"]) == (0.1, 19, 50)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n_random": 18}, {"doses": (-1.0,)}, {"bound": 0.0}, {"contrast": "pca"}]
+)
+def test_settings_that_cannot_be_judged_by_are_refused(wrong, monkeypatch):
+    import jaxtyping
+
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="received"):
+        Settings(**wrong)
+
+
+def test_halves_share_no_problem():
+    task = make_task("arith/twins", n=10, seed=0)
+    first, second = halves(task)
+    assert len(first.examples) + len(second.examples) == len(task.examples)
+    assert not {e.problem for e in first.examples} & {e.problem for e in second.examples}
+    with pytest.raises(ValueError, match="at least 4"):
+        halves(replace(task, examples=task.examples[:1]))
+
+
+# --- what an arm measures -----------------------------------------------------------------------
+
+
+def test_an_arm_of_dose_0_is_the_unedited_model_exactly(bench):
+    still, also = bench.measure([Arm(planted(), 0.0), Arm(planted(1), 0.0, "ablate")])
+    moved = bench.measure([Arm(planted(), 2.0)])[0]
+    assert set(still.kl) == {0.0} and moved.kl.min() > 1e-6
+    assert np.array_equal(still.opens, also.opens) and np.array_equal(still.reasons, also.reasons)
+
+
+def test_what_an_arm_reads_is_what_single_passes_read(bench):
+    direction, dose = planted(), 0.7
+    found = bench.measure([Arm(direction, 0.2), Arm(direction, dose)])[1]
+    for at, question in enumerate(bench.questions):
+        edit = Intervention(
+            SITE, add, direction.vector * 50.0, dose, positions=(len(question) - 1,)
+        )
+        opened = question + bench.layout.think_open
+        plain = run(bench.model, [question]).logits[0][-1].log_softmax(-1)
+        logp = run(bench.model, [question], interventions=[edit]).logits[0][-1].log_softmax(-1)
+        p = float(logp[bench.layout.think_open[0]].exp())
+        assert found.opens[at] == pytest.approx(p, abs=1e-5)
+        (text,) = generate(
+            bench.model, [opened], max_new_tokens=60, stop=((2,),), interventions=[edit]
+        )
+        example = bench.task.examples[at]
+        expected = f"{' '.join(example.steps)} </think> A {example.answer} <eos>"
+        is_gold = text.ids == encode(bench.model.tokenizer, expected)
+        assert found.reasons[at] == pytest.approx(p * is_gold, abs=1e-5)
+        (own,) = generate(bench.model, [opened], max_new_tokens=60, stop=((2,),))
+        row = [*opened, *own.ids][:-1]
+        ends = [
+            run(bench.model, [row], interventions=edits).logits[0][len(opened) - 1 :]
+            for edits in ([], [edit])
+        ]
+        p, q = (logits.double().log_softmax(-1) for logits in ends)
+        assert found.kl[at] == pytest.approx(float((p.exp() * (p - q)).sum(-1).mean()), abs=1e-5)
+        assert plain.shape == logp.shape
+
+
+def test_many_arms_at_once_are_arms_one_by_one(bench):
+    arms = [Arm(planted(n), 0.5, op) for n in (0, 1) for op in ("add", "ablate")]
+    small = Bench(bench.model, bench.task, batch_size=3)
+    for one, together in zip(arms, bench.measure(arms), strict=True):
+        (alone,) = small.measure([one])
+        for field in ("opens", "reasons", "kl"):
+            assert np.allclose(getattr(alone, field), getattr(together, field), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{steps} </think> A {answer} <eos>", True),
+        ("{steps} A {answer} <eos>", False),  # never closed
+        ("</think> A {answer} <eos>", False),  # no chain
+        ("{steps} </think> A {other} <eos>", False),  # another answer
+        ("{wrong} </think> A {answer} <eos>", False),  # right by luck
+        ("3 + 4 = 7 ; </think> A {answer} <eos>", False),  # true, and leads elsewhere
+    ],
+)
+def test_right_reasoning_is_a_right_chain_and_its_answer(bench, text, expected):
+    example = next(e for e in bench.task.examples if len(e.steps) > 2 and e.answer != "7")
+    other = str((int(example.answer) + 1) % 11)
+    wrong = bench.task.rewriter.mistake(example, example.steps, 0, propagate=False, rng=Random(0))
+    said = text.format(
+        steps=" ".join(example.steps), wrong=" ".join(wrong), answer=example.answer, other=other
+    )
+    ids = encode(bench.model.tokenizer, said)
+    receipt = generate(
+        bench.model, [[1]], max_new_tokens=1, interventions=[Arm(planted(), 0.0).edit((0,), (0,))]
+    )[0].receipts[0]
+    assert bench.is_right(example, Written((1,), ids, said, True, receipt)) is expected
+
+
+def test_random_axes_are_projected_out_to_the_same_mean_edit(bench):
+    direction = planted()
+    arms = [Arm(direction, 1.0, "ablate")]
+    arms += matched(bench, direction, random_directions(direction, 3, seed=0))
+    norms = []
+    for arm in arms:
+        edit = arm.edit((-1,), tuple(range(len(bench.questions))))
+        receipts = run(bench.model, bench.questions, interventions=[edit]).receipts
+        norms.append(np.mean([receipt.edit_norm for receipt in receipts]))
+    assert norms == pytest.approx([norms[0]] * 4, rel=1e-4)
+
+
+# --- directions ---------------------------------------------------------------------------------
+
+
+def test_the_gradient_is_the_slope_of_the_log_odds(bench):
+    pair = {"base": bench, "post": bench}
+    found = find_directions(pair, (SITE,), "gradient")["base"][SITE]
+    direction, token = found["base"], bench.layout.think_open[0]
+
+    def odds(step):
+        edit = Intervention(SITE, add, direction.vector, step, positions=(-1,))
+        logits = run(bench.model, bench.questions, interventions=[edit]).last.double()
+        p = logits.softmax(-1)[:, token]
+        return float((p.log() - (1 - p).log()).mean())
+
+    assert (odds(0.5) - odds(-0.5)) == pytest.approx(direction.length, rel=0.02)
+    assert "pair" not in found  # a model does not differ from itself
+    assert torch.equal(found["base"].vector, found["post"].vector)
+
+
+def test_leaning_is_what_sampling_would_give(bench):
+    found = find_directions({"base": bench, "post": bench}, (SITE,), "leaning")["base"][SITE]
+    where = [(-1,)] * len(bench.questions)
+    x = collect(bench.model, bench.questions, where, SITE).values.double()
+    p = run(bench.model, bench.questions).logits
+    p = torch.stack([row[-1].double().softmax(-1)[bench.layout.think_open[0]] for row in p])
+    n = 40_000
+    counts = torch.round(n * p)  # so many openings among n samples of each question
+    opened = (counts[:, None] * x).sum(0) / counts.sum()
+    closed = ((n - counts)[:, None] * x).sum(0) / (n - counts).sum()
+    by_counts = (opened - closed) / (opened - closed).norm()
+    assert float(by_counts @ found["base"].vector.double()) > 0.999
+
+
+# --- decoding -----------------------------------------------------------------------------------
+
+
+def test_the_place_before_a_result_is_found(bench):
+    (step,) = encode_steps(bench.model.tokenizer, ["3 + 4 = 7 ;"])
+    at = before_result(bench.model.tokenizer, step, "7")
+    assert bench.model.tokenizer.decode([step.ids[at]]) == "="
+    assert before_result(bench.model.tokenizer, step, "9") is None
+    assert before_result(bench.model.tokenizer, step, "3") is None  # nothing stands before it
+
+
+def test_an_auroc_is_answered_against_the_shuffled_band():
+    assert decode_answer(between(0.8, 0.9), 0.7, 0.1) == "yes"
+    assert decode_answer(between(0.65, 0.9), 0.7, 0.1) == "undecided"
+    assert decode_answer(between(0.4, 0.58), 0.7, 0.1) == "no"
+
+
+# --- organisms ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def found(models):
+    task = make_task("arith/fresh", n=40, seed=1)
+    return {
+        post: examine(models[base], models[post], task, FAST, seed=0)
+        for base, post in (("base:1", "grpo:1"), ("base-no-chains:1", "grpo-no-chains:1"))
+    }
+
+
+def test_grpo_brought_out_what_its_base_could_do(found):
+    one = found["grpo:1"]
+    assert one.verdict in ("latent-usable", "expressed") and one.is_explained
+    assert one.findings["usable"].answer == "yes"
+    assert all(item.value == item.value for item in one.items)
+
+
+def test_in_a_base_without_chains_reasoning_is_absent(found):
+    one = found["grpo-no-chains:1"]
+    assert one.verdict == "absent" and not one.is_explained
+    assert "nothing to explain" in "\n".join(lines(one))
+    raised = next(c for c in one.cells if (c.source, c.steered) == ("base", "base"))
+    assert raised.outcome.opens.mean() > 1e3 * raised.unsteered.opens.mean()
+    assert set(raised.outcome.reasons) == {0.0}  # it opens more, and reasons no more
+
+
+def test_a_record_holds_what_was_declared_and_found(found, tmp_path):
+    one = found["grpo:1"]
+    saved = json.loads(one.write(tmp_path).read_text())
+    assert saved["declared"]["bound"] == 0.2 and saved["declared"]["n_test"] == 20
+    assert saved["verdict"] == one.verdict and len(saved["findings"]) == 4
+    assert {row["steered"] for row in saved["curves"]} == {"base", "post"}
+
+
+def test_items_are_rates_on_the_second_half_only(found, models):
+    one = found["grpo:1"]
+    task = make_task("arith/fresh", n=40, seed=1)
+    assert {item.example for item in one.items} == {e.id for e in halves(task)[1].examples}
+    mine = [i.value for i in one.items if (i.writer, i.reader, i.condition, i.metric)
+            == ("base", "base", "up", "reasons")]  # fmt: skip
+    assert np.mean(mine) - one.unsteered["base"][0].value == pytest.approx(
+        next(c for c in one.curves if (c.source, c.steered) == ("base", "base")).value
+    )
+    for item in (
+        PreExistence().run({"base": models["base"]}, task, {}, seed=0)
+        + PreExistence().run({"base": models["base"], "post": models["base"]},
+                             make_task("sums", n=4, seed=0), {}, seed=0)
+    ):  # fmt: skip
+        assert math.isnan(item.value) and item.note
+
+
+def test_without_a_helpful_dose_the_model_is_left_as_it_is(bench):
+    directions = {SITE: {"base": planted(), "token": planted(1)}}
+    shop = Workshop("base", bench, bench, directions, replace(FAST, kl_budget=1e-12), seed=0)
+    one = shop.steered("base", "up")
+    assert one.dose == 0 and np.array_equal(one.outcome.opens, shop.unsteered.opens)
+    assert rate(one.outcome.opens, ["p"] * 3 + ["q"] * 2, FAST, seed=0).n == 2
+
+
+def test_the_figure_draws_each_cell_once():
+    row = CellDose("base", "post", "opens", -1.0, -0.5, -0.6, -0.4, -0.1, 0.0, True, 50)
+    figure = four_cells([row, replace(row, steered="base", dose=1.0), replace(row, dose=-0.5)])
+    assert len(figure.axes) == 2
+    with pytest.raises(ValueError, match="one row for each dose"):
+        four_cells([row, row])
+    with pytest.raises(ValueError, match="got none"):
+        four_cells([])
