@@ -25,7 +25,15 @@ PROBES = {
     "generalisation": "Generalisation",
 }
 """Name, which is also the module's, and class; in the order in which a report shows them."""
-PAIR_PROBES: dict[str, str] = {}
+PAIR_PROBES = {
+    "pre_existence": "PreExistence",
+    "first_token": "FirstToken",
+    "cross_patching": "CrossPatching",
+    "hybrid": "HybridDecoding",
+    "mechanism": "Mechanism",
+    "sae_features": "SaeFeatures",
+    "sae_transfer": "SaeTransfer",
+}
 """Questions about a pair that take longer than an audit should: asked for by name."""
 
 

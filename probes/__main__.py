@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from probes import pair_commands
 from probes.console import Data, Device, Dtype, N, Out, Seed, Tasks, explained
 
 app = typer.Typer(
@@ -128,15 +129,27 @@ def steer(
                 typer.echo(line)
 
 
+for pair_command in (
+    pair_commands.preexist,
+    pair_commands.hybrid,
+    pair_commands.routes,
+    pair_commands.crosscode,
+    pair_commands.features,
+    pair_commands.interact,
+    pair_commands.sae,
+):
+    app.command()(pair_command)
+
+
 @app.command("list")
 def list_names() -> None:
     """List probes, tasks and bundled organisms."""
     from interp.organisms.zoo import bundled
     from interp.tasks import TASK_NAMES
-    from probes import PROBES, find_probe
+    from probes import PAIR_PROBES, PROBES, find_probe
 
     typer.echo("Probes")
-    for name in PROBES:
+    for name in (*PROBES, *PAIR_PROBES):
         typer.echo(f"  {name:18} {find_probe(name).question}")
     typer.echo("Tasks\n  " + "  ".join(TASK_NAMES))
     typer.echo("Bundled organisms (name:seed)")

@@ -31,7 +31,7 @@ Readers = Mapping[str, Model]
 PERCENTS = (0, 25, 50, 75, 100)
 """Shares of the chain at which curves of chains of different lengths are averaged."""
 
-DIFFERENCES = ("chain_gain", "recall_change", "drop", "direct_drop")
+DIFFERENCES = ("chain_gain", "recall_change", "drop", "direct_drop", "gain", "transplant_gain")
 """Metrics whose items are differences of two 0/1 numbers: they may be negative."""
 
 
