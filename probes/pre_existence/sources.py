@@ -11,8 +11,8 @@ not, and there a direction is found and added. Three sources, per site:
     by a coin is before both in every state, so states count by the probability p of either:
     sum p x / sum p - sum (1-p) x / sum (1-p), what sampling would give in expectation.
 
-  The gradient is the default. It was chosen on seed 0 of four pairs, where *leaning*, regressions of
-  the log-odds on the state and the gradient were tried. In base -> grpo the prompt hardly says
+  The gradient is the default. It was chosen on seed 0 of four pairs, where *leaning*, regressions
+  of the log-odds on the state and the gradient were tried. In base -> grpo the prompt hardly says
   whether that base will think (p from 0.067 to 0.085), so *leaning* is mostly how prompts differ:
   with pushes up to the stream's own length it moved the base to 0.21 at most, the best of 8 random
   directions to 0.31, the gradient to 0.98.
