@@ -32,7 +32,7 @@ def preexist(
     base: Base,
     post: Post,
     task: OneTask = "arith/fresh",
-    n: N = 200,
+    n: N = 100,
     seed: Seed = 0,
     out: Folder = Path("runs/preexist"),
     data: Data = None,
