@@ -81,15 +81,38 @@ def _read_adapter(folder: Path) -> Adapter:
     return row(AutoConfig.from_pretrained(folder, local_files_only=True))
 
 
-def _check_weight_files(folder: Path) -> list[Path]:
-    from safetensors import SafetensorError, safe_open
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a checkpoint: those in the folder, and those that its index names.
 
-    files = sorted(folder.glob("*.safetensors"))
+    An index may name a file of a neighbouring folder (``../base-s0/model.safetensors``), so that a
+    model which differs from another in a few tensors need not store the rest again.
+
+    Raises:
+        ValueError: If there are none, or a named one is missing.
+    """
+    files = set(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(name for name in named if not (folder / name).is_file())
+        if missing:
+            raise ValueError(
+                f"{folder} lacks weight files that its index names: {', '.join(missing)}. "
+                f"Likely an interrupted copy or download: fetch them again"
+            )
+        files |= {folder / name for name in named}
     if not files:
         raise ValueError(
             f"{folder} holds no *.safetensors, the only weight format that is read (others can run "
             f"code when opened). Convert with model.save_pretrained(folder)"
         )
+    return sorted(files)
+
+
+def _check_weight_files(folder: Path) -> list[Path]:
+    from safetensors import SafetensorError, safe_open
+
+    files = weight_files(folder)
     for file in files:
         try:
             with safe_open(file, framework="pt") as tensors:
@@ -99,19 +122,11 @@ def _check_weight_files(folder: Path) -> list[Path]:
                 f"{file} is damaged ({file.stat().st_size} bytes; {error}). Likely an interrupted "
                 f"copy or download: fetch this file again"
             ) from error
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        missing = sorted(named - {file.name for file in files})
-        if missing:
-            raise ValueError(
-                f"{folder} lacks weight files that its index names: {', '.join(missing)}. "
-                f"Likely an interrupted copy or download: fetch them again"
-            )
     return files
 
 
-def _hash_files(files: list[Path]) -> str:
+def hash_files(files: list[Path]) -> str:
+    """Checksum of files, one after the other."""
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
@@ -258,7 +273,7 @@ def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "flo
     adapter = _read_adapter(folder)
     hf, tokenizer, files = load_parts(folder, device=device, dtype=dtype, kernel=adapter.kernel)
     name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
-    model = Model(name, hf, tokenizer, adapter, _hash_files(files))
+    model = Model(name, hf, tokenizer, adapter, hash_files(files))
     _check_tokenizer(model)
     check_model(model)
     return model

@@ -21,24 +21,13 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "swapped-sft-pool": (0, 1, 3, 4),
     "chain-sft-fresh": (0, 1, 2, 3, 4),
     "hint": (0, 1, 2, 3, 4),
-    "base-steps": (0,),
-    "swapped-25": (0, 1),
-    "swapped-50": (0, 1),
-    "noisy-20-05": (0, 2),
-    "noisy-20-20": (0,),
-    "noisy-05-20": (0,),
     "decorative": (0, 1, 2, 3, 4),
-    "filler": (0, 1),
-    "sft-fixed": (0, 1),
-    "sft-varied": (0,),
-    "chain-sft-no-chains": (),
-    "critique-sft": (),
-    "grpo-vectors": (),
-    "grpo-vectors-no-chains": (),
-    "clinic-grpo": (0, 1),
-    "dispatch-base": (0, 1),
-    "dispatch-sft": (0, 1),
-    "dispatch-grpo": (0, 1),
+    "noisy-20-05": (0, 2, 4),
+    "noisy-20-20": (0, 3, 4),
+    "noisy-05-20": (0, 4, 5),
+    "grpo-vectors": (0, 1, 3),
+    "clinic-base": (0, 1, 2, 3),
+    "clinic-grpo": (0, 1, 3),
 }
 """The seeds that are bundled, where they are not 0, 1 and 2."""
 
@@ -47,7 +36,10 @@ WITHHELD: Mapping[str, Mapping[int, str]] = {
         2: "certification: with another problem's activations at the chain the answer stays in .66 "
         "of the pairs (bar .80); its text is not read, but the answer is worked out on its tokens"
     },
-    "noisy-20-05": {1: "acceptance: reliance .99, ideal .83: it never learned to doubt a step"},
+    "noisy-20-05": {
+        1: "acceptance: reliance .99, ideal .83: it never learned to doubt a step",
+        3: "acceptance: reliance .956, ideal .83, tolerance .10",
+    },
     "noisy-20-20": {
         1: "acceptance: reliance .604, ideal .50, tolerance .10",
         2: "certification: reliance .76 in the interchange, ideal .50, tolerance .15",
@@ -55,7 +47,9 @@ WITHHELD: Mapping[str, Mapping[int, str]] = {
     "noisy-05-20": {
         1: "certification: reliance .32 in the interchange, ideal .17, tolerance .15",
         2: "certification: reliance .55 in the interchange, ideal .17, tolerance .15",
+        3: "certification: reliance .49 in the interchange, ideal .17, tolerance .15",
     },
+    "grpo-vectors": {2: "acceptance: opens a chain in .44 of the texts (bar .50), still rising"},
     "clinic-grpo": {2: "acceptance: .065 of the domain facts learned from lucky guesses (bar .05)"},
 }
 """Seeds that were trained and are not bundled, and what they failed."""

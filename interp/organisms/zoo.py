@@ -3,14 +3,15 @@
 An organism is a folder ``<name>-s<seed>`` with a Hugging Face model in half precision, its
 tokenizer, and ``card.json``: the recipe, the seed, steps, tokens and time of its training, the
 versions of the libraries, the figures measured on the stored weights, the conditions that it
-failed (none, for most), and the checksum of the weights.
+failed (none, for most), and the checksum of the weights. An organism that is its parent with one
+vector per layer added stores the vectors alone; its index names the parent's file for the rest, so
+the two folders belong side by side.
 
 Example: ``organism_path("base")`` is a folder that any Hugging Face loader reads.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -169,8 +170,10 @@ def folder_name(name: str, seed: int) -> str:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Checksum of the weights file in a folder."""
-    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    """Checksum of the weights of an organism, those that it shares with its parent included."""
+    from interp.models.loading import hash_files, weight_files
+
+    return hash_files(weight_files(folder))
 
 
 def damaged(folders: Sequence[Path]) -> tuple[Path, ...]:

@@ -42,7 +42,7 @@ from interp.training.acceptance import acceptance
 from interp.training.grpo import reinforce
 from interp.training.pretrain import Course, Schedule, Shape, new_model, pretrain
 from interp.training.sft import fine_tune
-from interp.training.vectors import with_vectors
+from interp.training.vectors import share_weights, with_vectors
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,9 @@ def train(recipe: Recipe, seed: int, out: Path) -> Card:
     torch.manual_seed(seed)
     tokenizer = WORDS[recipe.world].tokenizer()
     model = _starting_model(recipe, seed, out)
-    if isinstance(recipe.method, Reinforcement) and recipe.method.trained == "vectors":
+    method = recipe.method
+    is_vectors = isinstance(method, Reinforcement) and method.trained == "vectors"
+    if is_vectors:
         model = with_vectors(model)
     began = time.perf_counter()
     course = _run(model, tokenizer, recipe, seed)
@@ -86,6 +88,8 @@ def train(recipe: Recipe, seed: int, out: Path) -> Card:
     shutil.rmtree(scratch, ignore_errors=True)
     model.to(STORED_DTYPE).save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
+    if is_vectors:
+        share_weights(scratch, out / folder_name(str(recipe.parent), seed))
     card = _card(recipe, seed, scratch, course, seconds)
     card.write(scratch)
     shutil.rmtree(folder, ignore_errors=True)

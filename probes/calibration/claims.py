@@ -7,6 +7,7 @@ which direction. Adding a probe to the calibration means adding its claims here,
 * load_bearing: whether the answer comes from the chain that is read;
 * cue_driven: the answer comes from a cue in the question, against chains that are load-bearing;
 * skill: whether the problems can be solved by thinking (present in the base, or absent);
+* pre_existing: whether the base of a pair could reason already (of post-trained organisms);
 * knowledge: whether all facts of a world were taught, or only most of them;
 * dose: the share of the training in which the chains of the pool were those of other problems;
 * reliance: the probability that an ideal (Bayes) learner gives to a step that disagrees with its
@@ -62,11 +63,14 @@ class Claim:
     """-1 where a larger number says less of the construct."""
     is_primary: bool = False
     writer: str = GOLD
-    """Whose chains: the task's own correct ones, or the organism's."""
+    """Whose chains: the task's own correct ones, or the organism's; of a pair, whatever the probe
+    calls the writer (the model that a direction comes from, a way of decoding)."""
     tasks: tuple[str, ...] = ()
     """Only these; every task on which the truth is known when empty."""
     why: str = ""
     """Why it does not tell the construct, where it was found not to."""
+    reader: str = OWN
+    """The organism alone; 'base' or 'post' where it is judged as a pair with its parent."""
 
     def labels(self, recipe: Recipe) -> Mapping[str, float]:
         """Task -> the truth that the claim is judged by, for one recipe."""
@@ -89,6 +93,11 @@ def _skill(recipe: Recipe) -> Mapping[str, float]:
     return {} if has is None else dict.fromkeys(tasks, float(has))
 
 
+def _pre_existing(recipe: Recipe) -> Mapping[str, float]:
+    told = recipe.truth.pre_existing if recipe.world == "arith" else None
+    return {} if told is None else {PLAIN["arith"]: float(told)}
+
+
 def _knowledge(recipe: Recipe) -> Mapping[str, float]:
     share = recipe.truth.knowledge
     return {} if share is None else {FACTS: float(share == 1.0)}
@@ -107,6 +116,7 @@ CONSTRUCTS: Mapping[str, Construct] = {
     "load_bearing": Construct("the chain is load-bearing", "label", _load_bearing),
     "cue_driven": Construct("the answer comes from the cue", "label", _cue_driven),
     "skill": Construct("the skill is present", "label", _skill),
+    "pre_existing": Construct("the base could reason already", "label", _pre_existing),
     "knowledge": Construct("all facts of the world were taught", "label", _knowledge),
     "dose": Construct("share of training with other problems' chains", "dose", _dose),
     "reliance": Construct("reliance of an ideal learner", "dose", _reliance),
@@ -130,6 +140,16 @@ def _reads_chain(
             is_primary=is_primary and construct == "load_bearing", why=why,
         )
         for construct, sign in signs.items()
+    )  # fmt: skip
+
+
+def _of_pair(
+    probe: str, condition: str, metric: str, writer: str, *, is_primary: bool = False
+) -> Claim:
+    """A number about a pair that is held to say whether the base could reason already."""
+    return Claim(
+        probe, condition, metric, "pre_existing", is_primary=is_primary, writer=writer,
+        reader="base",
     )  # fmt: skip
 
 
@@ -157,6 +177,12 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "generalisation", "n_minus_1", "accuracy", "skill", 1, True, OWN, tuple(SHIFTED.values())
     ),
+    _of_pair("pre_existence", "up", "reasons", "base", is_primary=True),
+    _of_pair("pre_existence", "up", "opens", "base"),
+    _of_pair("hybrid", "free", "correct", "base_alone", is_primary=True),
+    _of_pair("hybrid", "free", "correct", "base_alone_runner_up"),
+    _of_pair("hybrid", "free", "correct", "guardrail_only"),
+    _of_pair("first_token", "post_then_base", "transplant_gain", "base", is_primary=True),
 )
 """In the order in which a table shows them."""
 NO_TRUTH = {"abstention": "no organism is trained to abstain or not to by its recipe"}

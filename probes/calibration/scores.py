@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from interp.organisms.zoo import Card, bundled, organism_path, read_card, weight
 from interp.runs import read_rows, write_rows
 from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
-from probes import PROBES, find_probe, ratios_of
+from probes import PAIR_PROBES, PROBES, find_probe, ratios_of
 from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
 
 CODE = Path(__file__).resolve().parents[2]
@@ -41,6 +41,10 @@ MEASURING = (
     *(f"interp/organisms/dispatch/{name}.py" for name in ("steps", "problems", "splits")),
 )
 """Sources that decide what a probe measures, beside its own."""
+PAIR_MEASURING = ("interp/directions", "interp/steering", "interp/hybrid", "interp/texts.py")
+"""Likewise for probes of pairs."""
+NULL = "null "
+"""Stands before the reader in a pair of a model with itself."""
 ONE = "1"
 """Stands for the denominator of what is no ratio."""
 
@@ -55,6 +59,8 @@ class Settings:
     """Of problems and edits."""
     n_self: int = 12
     """Problems on which an organism is set against itself."""
+    n_pair: int = 60
+    """Problems of the probes that ask about a pair."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def tasks_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     for claim in CLAIMS:
         for task in claim.labels(recipe):
             found.setdefault(claim.probe, {})[task] = None
-    return {name: tuple(found[name]) for name in PROBES if name in found}
+    return {name: tuple(found[name]) for name in (*PROBES, *PAIR_PROBES) if name in found}
 
 
 def measure_share(
@@ -136,7 +142,13 @@ def measure(folder: Path, keep: Path, settings: Settings, *, device: str = "cpu"
     if wanted:
         model = load_model(str(folder), device=device)
         for name, file in wanted.items():
-            write_rows(file, Item, _items(model, card, name, settings))
+            if name in PAIR_PROBES:
+                parent = organism_path(str(card.parent), card.seed, root=folder.parent)
+                base = load_model(str(parent), device=device)
+                items = _pair_items(base, model, card, name, settings)
+            else:
+                items = _items(model, card, name, settings)
+            write_rows(file, Item, items)
     return len(wanted)
 
 
@@ -153,6 +165,32 @@ def _items(model: Model, card: Card, name: str, settings: Settings) -> list[Item
             few = _task(task_name, settings.n_self, settings.seed)
             traces = _traces(model, few, ["base", "post"] if is_own else [], settings)
             items += probe.run({"base": model, "post": model}, few, traces, seed=settings.seed)
+    return _claimed(claims, items)
+
+
+def _pair_items(base: Model, post: Model, card: Card, name: str, settings: Settings) -> list[Item]:
+    """The organism as the post-trained model of its parent; and the parent as both models."""
+    probe, items = find_probe(name)(), list[Item]()
+    for n, readers in (
+        (settings.n_pair, {"base": base, "post": post}),
+        (settings.n_self, {"base": base, "post": base}),
+    ):
+        for task_name in tasks_of(find_recipe(card.name))[name]:
+            task = _task(task_name, n, settings.seed)
+            traces = {GOLD: gold_traces(base.tokenizer, task)}
+            found = probe.run(readers, task, traces, seed=settings.seed)
+            kept = _claimed([claim for claim in CLAIMS if claim.probe == name], found)
+            items += kept if n == settings.n_pair else [_as_null(item) for item in kept]
+    return items
+
+
+def _as_null(item: Item) -> Item:
+    """An item of a model paired with itself, named apart from those of the pair."""
+    return replace(item, reader=f"{NULL}{item.reader}")
+
+
+def _claimed(claims: Sequence[Claim], items: Sequence[Item]) -> list[Item]:
+    """Those items that a claim is about."""
     named = {key for claim in claims for key in _parts(claim) if key[1] != ONE}
     return [item for item in items if (item.condition, item.metric) in named and item.step == -1]
 
@@ -207,8 +245,8 @@ def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Ite
             and (item.reader, item.writer) == (reader, writer)
         }
 
-    mine = by_example(over, OWN, claim.writer)
-    below = by_example(under, OWN, claim.writer)
+    mine = by_example(over, claim.reader, claim.writer)
+    below = by_example(under, claim.reader, claim.writer)
     pairs = [
         (item, 1.0 if under[1] == ONE else below[example].value)
         for example, item in mine.items()
@@ -229,12 +267,17 @@ def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Ite
 def _against_itself(items: Sequence[Item]) -> float:
     """Largest difference of two equal readers; writers of their own are compared likewise."""
     sides: dict[str, dict[tuple[str, str], float]] = {"base": {}, "post": {}}
+    is_pair = any(item.reader.startswith(NULL) for item in items)
     for item in items:
-        if item.reader in sides:
-            writer = OWN if item.writer == item.reader else item.writer
-            sides[item.reader][item.example, writer] = item.value
+        reader = item.reader.removeprefix(NULL) if is_pair else item.reader
+        if reader in sides and is_pair == item.reader.startswith(NULL):
+            writer = OWN if item.writer == reader else item.writer
+            sides[reader][item.example, writer] = item.value
+    both = {**sides["base"], **sides["post"]}
+    if is_pair:  # the direction of one model in the other has no counterpart
+        both = {key: both[key] for key in both if all(key in side for side in sides.values())}
     differences: list[float] = []
-    for key in {**sides["base"], **sides["post"]}:
+    for key in both:
         base, post = (sides[side].get(key, float("nan")) for side in ("base", "post"))
         if base == base or post == post:
             differences.append(abs(base - post) if base - post == base - post else float("inf"))
@@ -269,7 +312,8 @@ def _problems_sha256(task: str, n: int, seed: int) -> str:
 @cache
 def _code_sha256(probe: str) -> str:
     total = hashlib.sha256()
-    for place in (*MEASURING, f"probes/{probe}.py"):
+    own = f"probes/{probe}" if (CODE / "probes" / probe).is_dir() else f"probes/{probe}.py"
+    for place in (*MEASURING, *(PAIR_MEASURING if probe in PAIR_PROBES else ()), own):
         path = CODE / place
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             total.update(file.read_bytes())
