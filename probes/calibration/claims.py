@@ -185,5 +185,13 @@ CLAIMS: tuple[Claim, ...] = (
     _of_pair("first_token", "post_then_base", "transplant_gain", "base", is_primary=True),
 )
 """In the order in which a table shows them."""
-NO_TRUTH = {"abstention": "no organism is trained to abstain or not to by its recipe"}
+NO_TRUTH = {
+    "abstention": "no organism is trained to abstain or not to by its recipe",
+    "cross_patching": "a patch at a readout transports the donor's prediction wherever it was "
+    "computed, so it claims no pre-existence",
+    "mechanism": "no organism is known in which a direction changes the reliance on the chain",
+    "sae_features": "no organism is known to have one latent that switches its mode",
+    "sae_transfer": "a large error of a base's dictionary on post was found where the reasoning did "
+    "pre-exist",
+}
 """Probes without a claim, and why: nothing in the zoo is known about what they ask."""

@@ -25,7 +25,14 @@ from interp.measurements import Item
 from interp.models import Model, load_model
 from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import find_recipe
-from interp.organisms.zoo import Card, bundled, organism_path, read_card, weights_sha256
+from interp.organisms.zoo import (
+    Card,
+    bundled,
+    folder_name,
+    organism_path,
+    read_card,
+    weights_sha256,
+)
 from interp.runs import read_rows, write_rows
 from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
@@ -143,13 +150,18 @@ def measure(folder: Path, keep: Path, settings: Settings, *, device: str = "cpu"
         model = load_model(str(folder), device=device)
         for name, file in wanted.items():
             if name in PAIR_PROBES:
-                parent = organism_path(str(card.parent), card.seed, root=folder.parent)
-                base = load_model(str(parent), device=device)
+                base = load_model(str(_parent(card, folder)), device=device)
                 items = _pair_items(base, model, card, name, settings)
             else:
                 items = _items(model, card, name, settings)
             write_rows(file, Item, items)
     return len(wanted)
+
+
+def _parent(card: Card, folder: Path) -> Path:
+    """The folder of the organism's parent: beside its own, or the bundled one."""
+    beside = folder.parent / folder_name(str(card.parent), card.seed)
+    return beside if beside.is_dir() else organism_path(str(card.parent), card.seed)
 
 
 def _items(model: Model, card: Card, name: str, settings: Settings) -> list[Item]:
