@@ -14,10 +14,11 @@ from interp.certification.certificate import certify
 from interp.organisms.recipe import Recipe, Truth
 from interp.organisms.recipes import RECIPES, find_recipe
 from interp.organisms.zoo import organism_path, read_card
-from probes import PROBES, find_probe
+from probes import PAIR_PROBES, PROBES, find_probe
 from probes.calibration import KEPT, Settings, calibrate, judged, shown
 from probes.calibration.agreement import auroc, rank_correlation, retest, spearman
 from probes.calibration.claims import CLAIMS, CONSTRUCTS, NO_TRUTH, OWN, Claim
+from probes.calibration import nulls
 from probes.calibration.nulls import coverage, null_pairs
 from probes.calibration.scores import Unit, certified, kept_file, measure, read_units, tasks_of
 from probes.calibration.table import (
@@ -36,7 +37,13 @@ from probes.pages import sections
 
 SHARE = Claim("path_masks", "masks", "cot_share", "load_bearing")
 DOSE = replace(SHARE, construct="dose", direction=-1)
-SMALL = Settings(n=12, n_self=3)
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch):
+    """Coverage by a fifth of the samples."""
+    monkeypatch.setattr(nulls, "N_SAMPLES", 200)
+
+
+SMALL = Settings(n=12, n_self=4, n_pair=6)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,7 +67,7 @@ def zoo(gap: float, *, seeds=(3, 4), n=120, seed_spread=0.0, seed=0) -> list[Uni
 
 def test_every_probe_is_judged_or_says_why_not():
     judged_probes = {claim.probe for claim in CLAIMS}
-    assert judged_probes | set(NO_TRUTH) == set(PROBES)
+    assert judged_probes | set(NO_TRUTH) == {*PROBES, *PAIR_PROBES}
     assert not judged_probes & set(NO_TRUTH)
     assert {claim.construct for claim in CLAIMS} == set(CONSTRUCTS)
     for probe in judged_probes:

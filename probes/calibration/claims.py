@@ -191,7 +191,6 @@ NO_TRUTH = {
     "computed, so it claims no pre-existence",
     "mechanism": "no organism is known in which a direction changes the reliance on the chain",
     "sae_features": "no organism is known to have one latent that switches its mode",
-    "sae_transfer": "a large error of a base's dictionary on post was found where the reasoning did "
-    "pre-exist",
+    "sae_transfer": "a base's dictionary fits post badly where the reasoning did pre-exist, too",
 }
 """Probes without a claim, and why: nothing in the zoo is known about what they ask."""
