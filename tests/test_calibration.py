@@ -37,6 +37,8 @@ from probes.pages import sections
 
 SHARE = Claim("path_masks", "masks", "cot_share", "load_bearing")
 DOSE = replace(SHARE, construct="dose", direction=-1)
+
+
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
     """Coverage by a fifth of the samples."""

@@ -5,7 +5,7 @@ import torch
 
 from interp.organisms.arith.problems import WORDS
 from interp.training.pretrain import Shape, new_model
-from interp.training.vectors import with_vectors
+from interp.training.vectors import share_weights, with_vectors
 
 SMALL = Shape(n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_mlp=32, n_ctx=96)
 IDS = torch.tensor([WORDS.encode("<bos> Q 3 + 4 * 2 ? <think>")])
@@ -36,3 +36,34 @@ def test_a_model_that_has_vectors_is_refused():
     made = with_vectors(new_model(SMALL, WORDS, seed=0))
     with pytest.raises(ValueError, match="Start from its parent"):
         with_vectors(made)
+
+
+def test_weights_shared_with_the_parent_are_read_back_and_missed_when_it_is_gone(tmp_path):
+    from transformers import LlamaForCausalLM
+
+    from interp.models.loading import weight_files
+    from interp.organisms.zoo import weights_sha256
+
+    parent, child = tmp_path / "parent", tmp_path / "child"
+    model = new_model(SMALL, WORDS, seed=0)
+    made = with_vectors(model)
+    with torch.no_grad():
+        made.model.layers[1].mlp.down_proj.bias.copy_(torch.arange(32.0))
+        wanted = made(IDS).logits
+    model.save_pretrained(parent)
+    made.save_pretrained(child)
+    share_weights(child, parent)
+    assert not (child / "model.safetensors").exists()
+    read = LlamaForCausalLM.from_pretrained(child)
+    with torch.no_grad():
+        assert torch.equal(read(IDS).logits, wanted)
+    before = weights_sha256(child)
+    model.model.norm.weight.data += 1
+    model.save_pretrained(parent)
+    assert weights_sha256(child) != before  # the parent's weights are its own, too
+    made.save_pretrained(child)
+    with pytest.raises(ValueError, match="only vectors may differ"):
+        share_weights(child, parent)
+    (parent / "model.safetensors").rename(tmp_path / "away")
+    with pytest.raises(ValueError, match="lacks weight files"):
+        weight_files(child)
