@@ -15,10 +15,9 @@ from interp.organisms.recipe import Recipe, Truth
 from interp.organisms.recipes import RECIPES, find_recipe
 from interp.organisms.zoo import organism_path, read_card
 from probes import PAIR_PROBES, PROBES, find_probe
-from probes.calibration import KEPT, Settings, calibrate, judged, shown
+from probes.calibration import KEPT, Settings, calibrate, judged, nulls, shown
 from probes.calibration.agreement import auroc, rank_correlation, retest, spearman
 from probes.calibration.claims import CLAIMS, CONSTRUCTS, NO_TRUTH, OWN, Claim
-from probes.calibration import nulls
 from probes.calibration.nulls import coverage, null_pairs
 from probes.calibration.scores import Unit, certified, kept_file, measure, read_units, tasks_of
 from probes.calibration.table import (
