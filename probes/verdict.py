@@ -48,6 +48,18 @@ ALONE = (
     ("generalisation", "n_minus_1", "drop", "the drop in accuracy with one element fewer is"),
 )
 """What the headline says of a run of one probe."""
+PAIRED = (
+    ("pre_existence", "up", "reasons", "base", "base", "pushed along its own direction, base reasons rightly in"),
+    ("first_token", "post_then_base", "transplant_recovered", "base", "base",
+     "of post's gain, base recovers after post's first token"),
+    ("cross_patching", "last_question_token", "mode_recovered", "gold", "base",
+     "patched at the last question token, base moves towards post's choice to think by"),
+    ("hybrid", "free", "correct", "base_alone", "base", "accuracy of base alone, steered, is"),
+    ("mechanism", "truncated", "interaction_logprob", "gold", "base",
+     "the direction changes what cutting the chain does to base's answer, in nats, by"),
+    ("sae_transfer", "all", "error", "gold", "post", "base's dictionary leaves of post's stream"),
+)  # fmt: skip
+"""Likewise, of probes of a pair: with the writer and reader of the row."""
 REASONS = {
     "early_answering": "a cut chain is a form that the model may never have seen",
     "path_masks": "closed attention is a form that the model never saw",
@@ -213,7 +225,20 @@ def _headline(
             if all(find(rows, probe, condition, metric, cell) for cell in where):
                 parts.append(f"{text} {_moving(rows, probe, condition, metric, where)}")
                 break
-    return f"{cells[0].task}: {', '.join(part for part in parts if part)}."
+    parts += _paired(rows, cells[0].task) if len(probes) == 1 else []
+    told = ", ".join(part for part in parts if part) or "see the rows"
+    return f"{cells[0].task}: {told}."
+
+
+def _paired(rows: Sequence[Measurement], task: str) -> list[str]:
+    """What a run of one probe of a pair says: its row with the interval."""
+    return [
+        f"{words} {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
+        for probe, condition, metric, writer, reader, words in PAIRED
+        for row in rows
+        if (row.probe, row.condition, row.metric, row.writer, row.reader, row.task, row.step)
+        == (probe, condition, metric, writer, reader, task, -1)
+    ]
 
 
 def _told(chains: Sequence[str]) -> str:
