@@ -49,7 +49,8 @@ ALONE = (
 )
 """What the headline says of a run of one probe."""
 PAIRED = (
-    ("pre_existence", "up", "reasons", "base", "base", "pushed along its own direction, base reasons rightly in"),
+    ("pre_existence", "up", "reasons", "base", "base",
+     "pushed along its own direction, base reasons rightly in"),
     ("first_token", "post_then_base", "transplant_recovered", "base", "base",
      "of post's gain, base recovers after post's first token"),
     ("cross_patching", "last_question_token", "mode_recovered", "gold", "base",
