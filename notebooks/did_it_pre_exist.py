@@ -71,8 +71,8 @@ four_cells(found["created"].curves)
 # %% [markdown]
 # Both verdicts agree with how the models were made. But look at what carries them.
 #
-# - **Random directions elicit too.** In the first base the best of 19 random pushes brings about a
-#   good part of the effect. The test is of the excess over it, and of no effect by itself.
+# - **Random directions elicit too.** In the first base the best of 19 random pushes has a good part
+#   of the effect. The test asks for the excess over it; the effect by itself says little.
 # - **The direction found is mostly the token that opens a chain.** It was chosen at the last layer,
 #   where nothing but the final norm and the unembedding follows, and in post it moves no more than
 #   that token's own direction. So *transferable* is "no" in both pairs: nothing here shows a
