@@ -6,7 +6,12 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
-FIGURES = {"quickstart": 4, "what_did_it_learn": 1}
+FIGURES = {
+    "did_it_pre_exist": 4,
+    "quickstart": 4,
+    "steer_with_a_feature": 1,
+    "what_did_it_learn": 1,
+}
 """Fewest figures that each notebook draws."""
 
 

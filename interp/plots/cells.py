@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from interp.plots.canvas import COLOURS, INK, MUTED, WIDTH, Figure, styled
+from interp.plots.canvas import COLOURS, INK, MUTED, STYLE, WIDTH, Figure, styled
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,9 @@ def four_cells(rows: Sequence[CellDose]) -> Figure:
             _panel(ax, sorted(here, key=lambda row: row.dose))
             if source == sources[0]:
                 what = NAMES.get(here[0].metric, here[0].metric) if here else ""
-                ax.set_title(f"{model} steered: {what}")
+                ax.set_title(f"{model} steered,\nchange: {what}")
         line[0].set_ylabel(f"from {source}")
-    for ax in axes[-1]:
-        ax.set_xlabel("dose (mean residual norms)")
+    figure.supxlabel("dose (mean residual norms)", fontsize=STYLE["axes.labelsize"])
     return figure
 
 
