@@ -19,7 +19,7 @@ from pathlib import Path
 
 from interp.runs import read_rows, write_rows
 from probes.calibration.agreement import NOWHERE, Agreement, auroc, measured, retest, spearman
-from probes.calibration.claims import CONSTRUCTS, NO_TRUTH, Claim
+from probes.calibration.claims import CONSTRUCTS, GOLD, NO_TRUTH, OWN, Claim
 from probes.calibration.nulls import LEAST, Coverage, Nulls, coverage, null_pairs
 from probes.calibration.scores import CODE, Unit
 
@@ -251,11 +251,16 @@ def _key(row: Row) -> tuple[str, ...]:
 def _line(row: Row, development: str) -> tuple[str, ...]:
     trainings = _interval(row.low_trainings, row.high_trainings)
     return (
-        row.probe, f"`{row.condition}/{row.metric}`", row.construct.replace("_", " "),
+        row.probe, f"`{row.condition}/{row.metric}`{_of_whom(row)}", row.construct.replace("_", " "),
         f"{_agreement(row)} {trainings}".strip(), development, f"{row.n_units} / {row.n_recipes}",
         _rate(row.null_seeds, row.n_pairs), _rate(row.null_exchanged), _rate(row.coverage),
         _number(row.icc), _verdict(row),
     )  # fmt: skip
+
+
+def _of_whom(row: Row) -> str:
+    """The writer, where it is a way of decoding or the source of a direction."""
+    return "" if row.writer in (GOLD, OWN) else f" of `{row.writer}`"
 
 
 def _agreement(row: Row) -> str:
