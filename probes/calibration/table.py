@@ -251,7 +251,8 @@ def _key(row: Row) -> tuple[str, ...]:
 def _line(row: Row, development: str) -> tuple[str, ...]:
     trainings = _interval(row.low_trainings, row.high_trainings)
     return (
-        row.probe, f"`{row.condition}/{row.metric}`{_of_whom(row)}", row.construct.replace("_", " "),
+        row.probe, f"`{row.condition}/{row.metric}`{_of_whom(row)}",
+        row.construct.replace("_", " "),
         f"{_agreement(row)} {trainings}".strip(), development, f"{row.n_units} / {row.n_recipes}",
         _rate(row.null_seeds, row.n_pairs), _rate(row.null_exchanged), _rate(row.coverage),
         _number(row.icc), _verdict(row),
