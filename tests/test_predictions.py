@@ -58,7 +58,7 @@ def test_the_table_shows_every_prediction_with_its_figures(tmp_path):
 
 
 def test_a_stopped_run_goes_on(tmp_path):
-    """The second prediction fails once; the first is not measured again, and seeds follow."""
+    """The second prediction fails once; the first is not measured again."""
     asked, is_broken = [], [True]
 
     def first(seed, n):
@@ -81,7 +81,7 @@ def test_a_stopped_run_goes_on(tmp_path):
     assert not (tmp_path / "out").exists()
     is_broken.clear()
     lines = go()
-    assert asked == [(1, 1, 4), (2, 0, 4), (1, 2, 4)]
+    assert asked == [(1, 1, 4), (1, 2, 4), (2, 0, 4)]
     found = read_rows(tmp_path / "out" / "predictions.parquet", Finding)
     assert [(one.prediction, one.seed, one.holds) for one in found] == [
         (1, 1, True), (1, 2, True), (2, 0, False)

@@ -106,12 +106,7 @@ def predict(
         ValueError: `keep` holds findings of another number of problems.
     """
     run = Run.create(keep, {"n": n})
-    units = [
-        (one.number, seed)
-        for at, wanted in enumerate(seeds)
-        for one in predictions
-        for seed in ((wanted,) if not one.seeds else one.seeds if at == 0 else ())
-    ]
+    units = [(one.number, seed) for one in predictions for seed in one.seeds or tuple(seeds)]
     work = partial(_measure_share, keep=run.folder, n=n)
     if workers == 1:
         for number, seed in units:
