@@ -64,7 +64,8 @@ def finding(
 
 def unmeasured(prediction: int, what: str, seed: int) -> Finding:
     """The finding where an organism of this training seed is not bundled."""
-    return Finding(prediction, what, seed, *(float("nan"),) * 3, None)
+    nan = float("nan")
+    return Finding(prediction, what, seed, nan, nan, nan, None)
 
 
 def readers_of(names: Iterable[str], seed: int) -> dict[str, Model]:

@@ -47,7 +47,7 @@ def hybrid(seed: int, n: int) -> list[Finding]:
         if len(readers) < 2:
             found += [unmeasured(NUMBER, what, seed) for what in words]
             continue
-        pair = dict(zip(("base", "post"), readers.values(), strict=True))
+        pair = {"base": readers[base], "post": readers[post]}
         items = probe.run(pair, task, {}, seed=0)
         found += _findings(words, items, seed, has_skill=(base, post) != WITHOUT)
     return found
@@ -75,7 +75,7 @@ def _findings(
 ) -> list[Finding]:
     steered, alone = (recovery_of(items, name, seed=0) for name in ("hybrid", HEADLINE))
     beyond, beyond_alone = (_excess(items, name) for name in ("hybrid", HEADLINE))
-    is_read = not steered.flag
+    is_read = not steered.flag and alone.low == alone.low  # resamples without a gap: no interval
     holds: tuple[bool | None, ...] = (
         (steered.value >= MOST, None, None, None)
         if has_skill

@@ -57,5 +57,5 @@ def passes(seed: int, n: int) -> list[Finding]:
 
 def _lead(base: Samples, post: Samples, k: int) -> Estimate:
     """Pass@k of post less that of base."""
-    sides = (np.array(one.values(k, chain_valid=True)) for one in (base, post))
-    return estimate_all([collect_pairs(*sides, base.problems)], seed=0)[0]
+    before, after = (np.array(one.values(k, chain_valid=True)) for one in (base, post))
+    return estimate_all([collect_pairs(before, after, base.problems)], seed=0)[0]

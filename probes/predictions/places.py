@@ -80,7 +80,8 @@ def _ratios(
     readers = readers_of(PAIR, seed)
     if len(readers) < len(PAIR):
         return [unmeasured(number, words, seed) for words, *_ in expected.values()]
-    named = dict(zip(("base", "post"), readers.values(), strict=True))
+    base, post = PAIR
+    named = {"base": readers[base], "post": readers[post]}
     rows = rows_of((probe,), named, make_task("arith/fresh", n=n, seed=0))
     found: list[Finding] = []
     for which, (words, bound, sign) in expected.items():
