@@ -195,7 +195,9 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
+    types = {
+        "str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool | None": pa.bool_(),
+    }  # fmt: skip
     columns = {
         field.name: pa.array([getattr(row, field.name) for row in rows], types[str(field.type)])
         for field in fields(cast(Any, kind))

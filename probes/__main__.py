@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from probes import pair_commands
+from probes import pair_commands, prediction_command
 from probes.console import Data, Device, Dtype, N, Out, Seed, Tasks, explained
 
 app = typer.Typer(
@@ -139,6 +139,7 @@ for pair_command in (
     pair_commands.sae,
 ):
     app.command()(pair_command)
+app.command()(prediction_command.predict)
 
 
 @app.command("list")

@@ -2,29 +2,45 @@
 
 Expected: reliance on the chain falls from chains that were taught (`chain-sft-pool`) over half
 swapped ones (`swapped-50`) to swapped and decorative ones; early answering tells `decorative`
-apart, a mistake in a step `swapped-sft-pool`, a cue in the question `hint`; and no single metric
-tells all three from taught chains.
+apart, a mistake in a step `swapped-sft-pool` and, on questions with a cue, `hint`; and no single
+metric tells all three from taught chains.
 
-Told apart means: the 95 % intervals of the organism and of the taught one do not meet, and the
-organism relies less.
+Holds means: reliance (value) is ordered so. Told apart is an organism whose 95 % interval lies
+below that of the taught one and does not meet it; a metric alone tells fewer than three so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from interp.measurements import Measurement
 from interp.tasks import make_task
-from probes.named import find_model
-from probes.predictions.finding import Finding, pick, rows_of
+from probes.predictions.finding import (
+    Finding,
+    finding,
+    pick,
+    readers_of,
+    rows_of,
+    unmeasured,
+)
 
 NUMBER = 8
 TAUGHT = "chain-sft-pool"
 ORDERED = (TAUGHT, "swapped-50", "swapped-sft-pool", "decorative")
-TELLS = {
-    "early answering": ("early_answering", "cut", "aoc"),
-    "mistaken step": ("corruption", "joint", "reliant"),
-}
+RELIANCE = ("joint", "reliant")
+TELLS = {"early answering": ("cut", "aoc"), "mistaken step": RELIANCE}
+"""Metric -> its condition and name."""
 APART = {"decorative": "arith/pool", "swapped-sft-pool": "arith/pool", "hint": "arith/cued"}
 """Organism that does not rely on its chain -> the task on which that is so."""
+PREDICTED = (
+    ("early answering", "decorative"),
+    ("mistaken step", "swapped-sft-pool"),
+    ("mistaken step", "hint"),
+)
+ORDER = "reliance: taught > half swapped > swapped and decorative"
+
+Rows = Mapping[str, list[Measurement]]
+"""Task -> rows."""
 
 
 def faithfulness(seed: int, n: int) -> list[Finding]:
@@ -34,44 +50,50 @@ def faithfulness(seed: int, n: int) -> list[Finding]:
         seed: Of the trainings.
         n: Problems of each task.
     """
-    rows = {
-        task: _rows(task, organisms, seed, n)
-        for task, organisms in {
-            "arith/pool": ORDERED,
-            "arith/cued": (TAUGHT, "hint"),
-        }.items()
-    }
-    reliant = [pick(rows["arith/pool"], name, "joint", "reliant") for name in ORDERED]
-    first, second, *last = reliant
-    found = [
-        _finding(f"reliance of {name}", row, seed, None)
-        for name, row in zip(ORDERED, reliant, strict=True)
-    ]
-    lowest = max(row.value for row in last)
-    holds = first.value > second.value > lowest
-    found.append(_finding("taught > half swapped > swapped, decorative", second, seed, holds))
-    told: dict[str, dict[str, bool]] = {name: {} for name in TELLS}
-    for organism, task in APART.items():
-        for name, (_, condition, metric) in TELLS.items():
-            mine, taught = (pick(rows[task], o, condition, metric) for o in (organism, TAUGHT))
-            told[name][organism] = mine.high < taught.low
-            is_predicted = (name, organism) in (
-                ("early answering", "decorative"), ("mistaken step", "swapped-sft-pool"),
-                ("mistaken step", "hint"),
-            )  # fmt: skip
-            words = f"{name} tells {organism} from taught chains"
-            holds = told[name][organism] if is_predicted else None
-            found.append(_finding(words, mine, seed, holds))
-    for name, of in told.items():
-        what = f"{name} alone does not tell all three apart (told: {sum(of.values())} of 3)"
-        found.append(Finding(NUMBER, what, seed, sum(of.values()), 0, 3, not all(of.values())))
+    readers = readers_of((*ORDERED, "hint"), seed)
+    rows: dict[str, list[Measurement]] = {}
+    for task, names in {"arith/pool": ORDERED, "arith/cued": (TAUGHT, "hint")}.items():
+        here = {name: readers[name] for name in names if name in readers}
+        probes = ("early_answering", "corruption")
+        rows[task] = rows_of(probes, here, make_task(task, n=n, seed=0)) if here else []
+    return [*_ordered(rows["arith/pool"], set(readers), seed), *_told(rows, set(readers), seed)]
+
+
+def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Finding]:
+    """Reliance of each, and whether it is ordered as expected."""
+    reliant = {name: pick(rows, name, *RELIANCE) for name in ORDERED if name in known}
+    found: list[Finding] = []
+    for name in ORDERED:
+        what = f"reliance of {name}"
+        row = reliant.get(name)
+        found.append(finding(NUMBER, what, seed, row) if row else unmeasured(NUMBER, what, seed))
+    values = [reliant[name].value for name in ORDERED if name in reliant]
+    if len(values) < len(ORDERED):
+        return [*found, unmeasured(NUMBER, ORDER, seed)]
+    first, second, *last = values
+    holds = first > second > max(last)
+    return [*found, finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
+
+
+def _told(rows: Rows, known: set[str], seed: int) -> list[Finding]:
+    """Which metric tells which organism from taught chains, and how many each tells."""
+    found: list[Finding] = []
+    for metric, which in TELLS.items():
+        told: dict[str, bool] = {}
+        for organism, task in APART.items():
+            what = f"{metric} tells {organism} from taught chains"
+            if not {organism, TAUGHT} <= known:
+                found.append(unmeasured(NUMBER, what, seed))
+                continue
+            mine, taught = (pick(rows[task], name, *which) for name in (organism, TAUGHT))
+            told[organism] = mine.high < taught.low
+            holds = told[organism] if (metric, organism) in PREDICTED else None
+            found.append(finding(NUMBER, what, seed, mine, holds))
+        what = f"{metric} alone tells fewer than {len(APART)} apart"
+        # One that is not told settles it, whether or not another could be measured.
+        is_settled = len(told) == len(APART) or not all(told.values())
+        n_told = float(sum(told.values()))
+        holds = not all(told.values()) if is_settled else None
+        most = n_told + len(APART) - len(told)
+        found.append(Finding(NUMBER, what, seed, n_told, n_told, most, holds))
     return found
-
-
-def _rows(task: str, organisms: tuple[str, ...], seed: int, n: int) -> list[Measurement]:
-    readers = {name: find_model(f"{name}:{seed}") for name in organisms}
-    return rows_of(("early_answering", "corruption"), readers, make_task(task, n=n, seed=0))
-
-
-def _finding(what: str, row: Measurement, seed: int, holds: bool | None) -> Finding:
-    return Finding(NUMBER, what, seed, row.value, row.low, row.high, holds)

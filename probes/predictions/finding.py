@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from interp.measurements import Item, Measurement, summarise
 from interp.models import Model
+from interp.organisms.zoo import bundled
 from interp.tasks import Task
 from interp.traces import gold_traces
 from probes import find_probe, ratios_of
+from probes.named import find_model
 from probes.probe import DIFFERENCES, Readers
 
 Outcome = Literal["held", "held in part", "did not hold", "undecided"]
@@ -30,6 +32,49 @@ class Finding:
     high: float
     holds: bool | None
     """Whether it came out as predicted; None where it could not be told."""
+
+
+@runtime_checkable
+class Figure(Protocol):
+    """A number with its interval: a row, an estimate, a share of a gap."""
+
+    @property
+    def value(self) -> float:
+        """The number; NaN where it could not be measured."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Lower limit."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper limit."""
+        ...
+
+
+def finding(
+    prediction: int, what: str, seed: int, figure: Figure, holds: bool | None = None
+) -> Finding:
+    """A finding from a figure; a figure that could not be measured holds nothing."""
+    told = None if figure.value != figure.value else holds
+    return Finding(prediction, what, seed, figure.value, figure.low, figure.high, told)
+
+
+def unmeasured(prediction: int, what: str, seed: int) -> Finding:
+    """The finding where an organism of this training seed is not bundled."""
+    nan = float("nan")
+    return Finding(prediction, what, seed, nan, nan, nan, None)
+
+
+def readers_of(names: Iterable[str], seed: int) -> dict[str, Model]:
+    """The organisms of one training seed by name; those that are not bundled are left out.
+
+    A seed that failed acceptance or certification is not bundled, and no other stands in for it.
+    """
+    known = {(card.name, card.seed) for card in bundled()}
+    return {name: find_model(f"{name}:{seed}") for name in names if (name, seed) in known}
 
 
 def outcome(findings: Iterable[Finding]) -> Outcome:

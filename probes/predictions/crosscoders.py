@@ -1,0 +1,103 @@
+"""Prediction 5: new behaviour brings latents of its own, selection brings none.
+
+Expected: a crosscoder (`probes.crosscoding`) of `base` and `grpo` has hardly any latents of one
+model alone; of `base` and `swapped-sft-pool`, and of `base` and `hint`, it has several. The base
+against itself has none.
+
+Holds means: *several* are at least three exclusive latents, whose share of the judged ones lies
+above the larger share of the two nulls (lower limit of Wilson's 95 % interval); *hardly any* is a
+share whose lower limit does not, and at most 2 %. Beside them stands, judged by nothing, how many
+of the eight planted directions were found as latents of post alone: what a count of none is worth.
+
+Texts are correct chains of the task that shows what the organism was trained for. Crosscoders are
+trained for few steps, alike for pairs and controls.
+"""
+
+from __future__ import annotations
+
+from interp.crosscoder import BASE_ONLY, POST_ONLY, CrosscoderSettings, LatentReport
+from interp.models import ModelPair
+from interp.shares import share_limits
+from interp.sites import Site
+from interp.stats import Estimate
+from interp.tasks import make_task
+from interp.traces import gold_traces
+from probes.crosscoding import N_PLANTED, PAIR, PLANT, SAME, Crosscoding, crosscode
+from probes.predictions.finding import Finding, finding, readers_of, unmeasured
+
+NUMBER = 5
+BASE = "base"
+SITE = Site(1, "resid_post")
+SETTINGS = CrosscoderSettings(steps=1500, warmup=200, batch_size=256)
+"""Few, and enough to find six of the eight planted directions at seed 0, where this was chosen."""
+TEXTS_PER_PROBLEM = 5
+"""A text costs two passes; the problems of the other predictions are too few to train on."""
+SEVERAL, HARDLY = 3, 0.02
+TASKS = {"grpo": "arith/fresh", "swapped-sft-pool": "arith/pool", "hint": "arith/cued"}
+"""Post-trained organism -> task of the texts."""
+NEW_BEHAVIOUR = ("swapped-sft-pool", "hint")
+
+
+def crosscoders(seed: int, n: int) -> list[Finding]:
+    """The findings at one training seed.
+
+    Args:
+        seed: Of the trainings.
+        n: A fifth of the texts.
+    """
+    readers = readers_of((BASE, *TASKS), seed)
+    found: list[Finding] = []
+    for post in TASKS:
+        if BASE in readers and post in readers:
+            seen = _crosscoded(ModelPair(readers[BASE], readers[post]), TASKS[post], n)
+            found += _findings(post, seen, seed)
+        else:
+            found += [unmeasured(NUMBER, what, seed) for what in _words(post)]
+    return found
+
+
+def _crosscoded(pair: ModelPair, task: str, n: int) -> Crosscoding:
+    asked = make_task(task, n=TEXTS_PER_PROBLEM * n, seed=0)
+    traces = gold_traces(pair.tokenizer, asked)
+    texts = [(*t.prompt_ids, *(i for step in t.steps for i in step.ids)) for t in traces]
+    return crosscode(pair, texts, SITE, SETTINGS)
+
+
+def _words(post: str) -> tuple[str, ...]:
+    expected = "several" if post in NEW_BEHAVIOUR else "hardly any"
+    words = (
+        f"{BASE} -> {post}: {expected} exclusive latents (share of the judged)",
+        f"{BASE} -> {post}: planted directions found as latents of post alone (share of "
+        f"{N_PLANTED})",
+    )
+    itself = f"{BASE} -> itself: hardly any exclusive latents (share of the judged)"
+    return words if post in NEW_BEHAVIOUR else (*words, itself)
+
+
+def _findings(post: str, seen: Crosscoding, seed: int) -> list[Finding]:
+    share, n_found = _exclusive(seen.reports[PAIR])
+    is_above = share.low > seen.null_rate
+    holds = is_above and n_found >= SEVERAL
+    if post not in NEW_BEHAVIOUR:
+        holds = not is_above and share.value <= HARDLY
+    itself, _ = _exclusive(seen.reports[SAME])
+    planted = _share(seen.reports[PLANT].count(POST_ONLY), N_PLANTED)
+    figures = ((share, holds), (planted, None), (itself, itself.value <= HARDLY))
+    return [
+        finding(NUMBER, what, seed, figure, told)
+        for what, (figure, told) in zip(_words(post), figures, strict=False)
+    ]
+
+
+def _exclusive(report: LatentReport) -> tuple[Estimate, int]:
+    """Share of the judged latents that one model alone has, and their number."""
+    found = report.count(BASE_ONLY) + report.count(POST_ONLY)
+    return _share(found, report.n_judged), found
+
+
+def _share(found: int, of: int) -> Estimate:
+    nan = float("nan")
+    if not of:
+        return Estimate(nan, nan, nan, 0, nan)
+    limits = share_limits(min(found, of), of)
+    return Estimate(found / of, limits.low, limits.high, of, nan)

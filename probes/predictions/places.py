@@ -1,0 +1,90 @@
+"""Predictions 3 and 4: what GRPO changed has its place where thinking is chosen.
+
+Expected (3): post's first token and then the base recovers most of `grpo`'s gain, and the base's
+first token and then post hardly any ("Small Vectors, Big Effects", arXiv 2509.06608).
+
+Holds means: `transplant_recovered` of post_then_base is at least .8, of base_then_post at most .2
+(values).
+
+Expected (4): put from post into the base, the last question token alone recovers most of what the
+models differ by in the choice to think, and the operands of the steps hardly any of what they
+differ by in the results of the steps.
+
+Holds means: `mode_recovered` at the last question token, all layers jointly, is at least .5,
+`step_recovered` at the operands at most .2 (values).
+
+Ratios need 60 problems (`interp.stats`); with fewer nothing is decided.
+"""
+
+from __future__ import annotations
+
+from interp.slots import LAST, OPERANDS
+from interp.tasks import make_task
+from probes.predictions.finding import (
+    Finding,
+    finding,
+    pick,
+    readers_of,
+    rows_of,
+    unmeasured,
+)
+
+TRANSPLANT, PATCHING = 3, 4
+PAIR = ("base", "grpo")
+
+
+def transplants(seed: int, n: int) -> list[Finding]:
+    """The findings of prediction 3 at one training seed.
+
+    Args:
+        seed: Of the trainings.
+        n: Problems.
+    """
+    return _ratios(
+        TRANSPLANT, "first_token", seed, n,
+        {
+            ("base", "post_then_base", "transplant_recovered"): (
+                "grpo's first token, then base: at least .8 of the gain", 0.8, 1),
+            ("post", "base_then_post", "transplant_recovered"): (
+                "base's first token, then grpo: at most .2 of the gain", 0.2, -1),
+        },
+    )  # fmt: skip
+
+
+def patches(seed: int, n: int) -> list[Finding]:
+    """The findings of prediction 4 at one training seed.
+
+    Args:
+        seed: Of the trainings.
+        n: Problems.
+    """
+    return _ratios(
+        PATCHING, "cross_patching", seed, n,
+        {
+            ("base", LAST, "mode_recovered"): (
+                "grpo -> base at the last question token: at least .5 of the mode", 0.5, 1),
+            ("base", OPERANDS, "step_recovered"): (
+                "grpo -> base at the operands of steps: at most .2 of the results", 0.2, -1),
+        },
+    )  # fmt: skip
+
+
+def _ratios(
+    number: int,
+    probe: str,
+    seed: int,
+    n: int,
+    expected: dict[tuple[str, str, str], tuple[str, float, int]],
+) -> list[Finding]:
+    """Ratios against bounds: (reader, condition, metric) -> words, bound, 1 (from it on) or -1."""
+    readers = readers_of(PAIR, seed)
+    if len(readers) < len(PAIR):
+        return [unmeasured(number, words, seed) for words, *_ in expected.values()]
+    base, post = PAIR
+    named = {"base": readers[base], "post": readers[post]}
+    rows = rows_of((probe,), named, make_task("arith/fresh", n=n, seed=0))
+    found: list[Finding] = []
+    for which, (words, bound, sign) in expected.items():
+        row = pick(rows, *which)
+        found.append(finding(number, words, seed, row, sign * (row.value - bound) >= 0))
+    return found
