@@ -127,3 +127,20 @@ def test_the_command_prints_a_kept_table(tmp_path):
     assert done.exit_code == 0 and done.output.strip() == shown(file)
     missing = CliRunner().invoke(app, ["predict", "--show", str(tmp_path / "none.parquet")])
     assert missing.exit_code == 2
+
+
+def test_the_readme_says_the_kept_outcomes():
+    from pathlib import Path
+
+    from interp.runs import read_rows
+    from probes.predictions import PREDICTIONS
+    from probes.predictions.finding import Finding, outcome
+
+    root = Path(__file__).parent.parent
+    rows = read_rows(root / "artifacts" / "predictions" / "predictions.parquet", Finding)
+    readme = (root / "README.md").read_text(encoding="utf-8").splitlines()
+    for number in {one.prediction for one in rows}:
+        told = outcome([one for one in rows if one.prediction == number])
+        (line,) = [line for line in readme if line.startswith(f"| {number} | ")]
+        assert line.split(" | ")[2] == told
+    assert len(PREDICTIONS) == 8
