@@ -64,7 +64,7 @@ def hybrid(
         from probes.hybrid import HybridDecoding, hybrid_lines
 
         models, asked = _loaded([base, post], task, n, seed, data, device, dtype)
-        readers = dict(zip(("base", "post"), models, strict=True))
+        readers = _named(models)
         items = HybridDecoding().run(readers, asked, {}, seed=seed)
         _kept(out, items)
         _say([*hybrid_lines(items, seed=seed), f"Written: {out}"])
@@ -147,7 +147,7 @@ def features(
 
         names = [name for name in (base, post) if name]
         models, asked = _loaded(names, task, n, seed, data, device, dtype)
-        readers = dict(zip(("base", "post"), models, strict=False))
+        readers = _named(models)
         probe = SaeFeatures(sae=str(sae or ""))
         _say(features_report(readers, asked, probe, seed=seed))
 
@@ -170,7 +170,7 @@ def interact(
         from probes.mechanism import Mechanism, interactions, lines
 
         models, asked = _loaded([base, post], task, n, seed, data, device, dtype)
-        readers = dict(zip(("base", "post"), models, strict=True))
+        readers = _named(models)
         traces = {"gold": gold_traces(models[0].tokenizer, asked)}
         probe = Mechanism(operator="ablate" if ablate else "add", dose=dose)
         items = probe.run(readers, asked, traces, seed=seed)
@@ -197,6 +197,11 @@ def _loaded(
 
     asked = make_task(task, n=n, seed=seed, data=data)
     return [find_model(name, device=device, dtype=dtype) for name in names], asked
+
+
+def _named(models: Sequence[Model]) -> dict[str, Model]:
+    names: tuple[str, ...] = ("base", "post")
+    return dict(zip(names, models, strict=False))
 
 
 def _bundled_sae(model: Model) -> Path | None:
