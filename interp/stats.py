@@ -25,7 +25,7 @@ problems leave the commonest difference. Problems, not items, count as n.
 sixth of the problems, a contrast of real numbers hangs on a handful of them, and the bootstrap's p
 is too small: for chains read alike but for one problem in a hundred it fell below .05 in 13 % of
 exchanged pairs. There p is that of the sign-flip permutation test (Fisher 1935), which is exact
-whatever the tails.
+whatever the tails, and the interval holds 0 where that p says so.
 
 **How it stays fast.** Cells with the same number of problems share their resamples, so a whole
 table is one matrix product per size. The generator for n problems depends on the seed and n only:
@@ -233,6 +233,8 @@ def _estimate(
             limits, p = few_differences(sample.plus, sample.minus, n, level=level)
         if cell in flipped:
             p = flipped[cell]
+            if p >= 1 - level and sample.sums.min() < 0:  # its limits are too narrow here, too
+                limits = Interval(min(limits.low, 0.0), max(limits.high, 0.0))
         found.append(Estimate(value, *limits, n, p))
     return found
 

@@ -51,12 +51,12 @@ class Retest(NamedTuple):
 
 def recipe_of(unit: Unit) -> Hashable:
     """The independent unit."""
-    return unit.recipe
+    return unit.line
 
 
 def training_of(unit: Unit) -> Hashable:
     """The independent unit if the recipes are taken as given."""
-    return unit.recipe, unit.seed
+    return unit.line, unit.seed
 
 
 def measured(units: Sequence[Unit]) -> list[Unit]:

@@ -76,8 +76,11 @@ class Unit:
 
     recipe: str
     seed: int
+    line: str
+    """The independent unit: the recipe; of a pair that of the base, which its number is about, for
+    the models made from one base are one case of it."""
     is_tuned_on: bool
-    """Whether settings were chosen on this seed (`Recipe.tuned_on`)."""
+    """Whether settings were chosen on this seed (`Recipe.tuned_on`), of a pair on either model."""
     task: str
     label: float
     """The truth: 0 or 1, or a dose."""
@@ -257,6 +260,11 @@ def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Ite
             and (item.reader, item.writer) == (reader, writer)
         }
 
+    recipe = find_recipe(card.name)
+    line, tuned_on = card.name, {*recipe.tuned_on}
+    if claim.reader != OWN:
+        line = str(recipe.parent)
+        tuned_on |= {*find_recipe(line).tuned_on}
     mine = by_example(over, claim.reader, claim.writer)
     below = by_example(under, claim.reader, claim.writer)
     pairs = [
@@ -266,7 +274,7 @@ def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Ite
     ]
     known = [(item, weight) for item, weight in pairs if item.value + weight == item.value + weight]
     return Unit(
-        card.name, card.seed, card.seed in find_recipe(card.name).tuned_on, task, label,
+        card.name, card.seed, line, card.seed in tuned_on, task, label,
         tuple(item.example for item, _ in known),
         tuple(item.problem for item, _ in known),
         np.array([item.value for item, _ in known], dtype=np.float64),

@@ -117,11 +117,11 @@ def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> 
         default=float("nan"),
     )
     reasons = _reasons(claim, units, known, agreement, nulls, covered, itself)
-    true = {u.recipe for u in known if u.label == 1} if is_label else {u.label for u in known}
+    true = {u.line for u in known if u.label == 1} if is_label else {u.label for u in known}
     return Row(
         claim.probe, claim.condition, claim.metric, claim.writer, claim.construct,
         claim.direction, "primary" if claim.is_primary else "secondary", seeds,
-        len(known), len(units) - len(known), len({unit.recipe for unit in known}), len(true),
+        len(known), len(units) - len(known), len({unit.line for unit in known}), len(true),
         _statistic(claim), agreement.value, *agreement.recipes, *agreement.trainings,
         itself, nulls.seeds, nulls.exchanged, nulls.n_pairs,
         covered.share, covered.worst, covered.attainable, covered.n_units,
@@ -172,9 +172,11 @@ def _reasons(
     elif not low <= covered.share <= high:
         said = f"95 % intervals cover in {covered.share:.2%}"
         if covered.share > high:
+            said += ": too wide, not too narrow"
+        if covered.share > high and covered.attainable > low:
             said += (
-                f": too wide, not too narrow (near 0 and 1 counts are few: intervals with at least "
-                f"{low:.0%} in every unit cover in {covered.attainable:.2%} or more)"
+                f" (near 0 and 1 counts are few: intervals with at least {low:.0%} in every unit "
+                f"cover in {covered.attainable:.2%} or more)"
             )
         found.append(said)
     return found
