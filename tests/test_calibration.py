@@ -52,7 +52,10 @@ def unit(values, *, recipe="a", seed=3, task="t", label=1.0, itself=0.0, under=N
     values = np.asarray(values, dtype=np.float64)
     names = tuple(f"e{i}" for i in range(len(values)))
     under = np.ones(len(values)) if under is None else np.asarray(under, dtype=np.float64)
-    return Unit(recipe, seed, recipe, seed < 3, task, float(label), names, names, values, under, 0, itself)
+    names_twice = (names, names)
+    return Unit(
+        recipe, seed, recipe, seed < 3, task, float(label), *names_twice, values, under, 0, itself
+    )
 
 
 def zoo(gap: float, *, seeds=(3, 4), n=120, seed_spread=0.0, seed=0) -> list[Unit]:
