@@ -12,7 +12,10 @@ and post (Venhoff et al., arXiv 2510.07364). It is a ratio, and three habits mak
   that the choice is part of the interval.
 
 All is paired: each resample draws problems, and takes base, method, controls and post on the same
-problems.
+problems. Limits are those of `interp.stats`: expanded percentiles; and where fewer than `FEW`
+problems tell the method from a side that it is set against, a bootstrap is blind (a method that
+answers as post does on 60 of 60 problems has 100 % in every resample), and the limits reach at
+least as far as Newcombe's of that difference, in per cent of the gap.
 """
 
 from __future__ import annotations
@@ -23,7 +26,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from interp.stats import Estimate, collect, collect_pairs, draw_weights, estimate_all
+from interp.stats import (
+    Estimate,
+    Sample,
+    collect,
+    collect_pairs,
+    draw_weights,
+    estimate_all,
+    hardly_differ,
+    read_resamples,
+)
 
 SMALL_GAP = 0.05
 """A smaller difference of accuracies is flagged."""
@@ -92,8 +104,13 @@ def gap_recovered(
     paired = collect_pairs(columns[0], columns[2], problems)
     a_b, a_h, a_t, gap = estimate_all([*samples, paired], seed=seed, n_boot=n_boot, level=level)
     means = _resampled(columns, problems, seed=seed, n_boot=n_boot)
-    low, high = _limits(_ratios(means[:, 0], means[:, 1], means[:, 2]), means, level)
     value = recovered(a_b.value, a_h.value, a_t.value)
+    ratios = _ratios(means[:, 0], means[:, 1], means[:, 2])
+    blind = [
+        (at, collect_pairs(columns[side], columns[1], problems))
+        for at, side in ((0.0, 0), (100.0, 2))
+    ]
+    low, high = _limits(ratios, value, means, paired, blind, level)
     return Recovery(a_b, a_h, a_t, gap, value, low, high, _flag(gap))
 
 
@@ -133,11 +150,16 @@ def excess_recovery(
         collect(side, problems)
     means = _resampled(columns, problems, seed=seed, n_boot=n_boot)
     b, t, best = means[:, 0], means[:, 2], means[:, 3:].max(axis=1)
-    low, high = _limits(_ratios(b, means[:, 1], t) - _ratios(b, best, t), means, level)
     found = {name: float(np.mean(of)) for name, of in zip(controls, columns[3:], strict=True)}
     control = max(found, key=found.__getitem__)
     a_b, a_h, a_t = (float(side.mean()) for side in columns[:3])
     value = recovered(a_b, a_h, a_t) - recovered(a_b, found[control], a_t)
+    beyond = _ratios(b, means[:, 1], t) - _ratios(b, best, t)
+    blind = [
+        (0.0, collect_pairs(np.asarray(controls[control], dtype=np.float64), columns[1], problems))
+    ]
+    paired = collect_pairs(columns[0], columns[2], problems)
+    low, high = _limits(beyond, value, means, paired, blind, level)
     return Excess(value, low, high, control)
 
 
@@ -168,14 +190,38 @@ def _ratios(
 
 
 def _limits(
-    values: Float[np.ndarray, " resample"], means: Float[np.ndarray, "resample side"], level: float
+    values: Float[np.ndarray, " resample"],
+    value: float,
+    means: Float[np.ndarray, "resample side"],
+    gap: Sample,
+    blind: Sequence[tuple[float, Sample]],
+    level: float,
 ) -> tuple[float, float]:
-    """Percentiles; NaN where more than the tail of the resampled gaps is not above 0."""
-    tail = (1 - level) / 2
-    if float((means[:, 2] <= means[:, 0]).mean()) > tail:
+    """Limits of a share of the gap, in per cent.
+
+    Args:
+        values: The share in each resample.
+        value: The share itself.
+        means: Of base, method and post, in this order.
+        gap: post - base.
+        blind: What the share is where the method equals a side, and its differences from that side.
+        level: Coverage.
+
+    Returns:
+        NaN where more than the tail of the resampled gaps is not above 0.
+    """
+    if gap.n < 2 or float((means[:, 2] <= means[:, 0]).mean()) > (1 - level) / 2:
         return float("nan"), float("nan")
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    known = values[np.isfinite(values)][:, None]
+    lows, highs, _ = read_resamples(known, np.array([value]), gap.n, level=level)
+    low, high = float(lows[0]), float(highs[0])
+    width = float(gap.sums.sum() / gap.counts.sum())
+    for at, side in blind:
+        found = hardly_differ(side, level=level)
+        if found:
+            low = min(low, at + 100 * found.low / width)
+            high = max(high, at + 100 * found.high / width)
+    return low, high
 
 
 def _flag(gap: Estimate) -> str:

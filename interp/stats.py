@@ -220,7 +220,8 @@ def _estimate(
     means = _resampled_means(sums, counts, rng=rng, n_boot=n_boot)
     lows, highs, ps = read_resamples(means, values, n, level=level)
     few = [c for c, one in enumerate(samples) if one.kind == "real" and _is_carried(one.sums)]
-    flipped = dict(zip(few, _sign_flip_p(sums[:, few], n_flips=n_boot).tolist(), strict=True))
+    flips = _sign_flip_p(sums[:, few], rng=rng, n_flips=n_boot)
+    flipped = dict(zip(few, flips.tolist(), strict=True))
     found: list[Estimate] = []
     for cell, sample in enumerate(samples):
         value = float(values[cell])
@@ -325,14 +326,21 @@ def _is_carried(sums: Float[np.ndarray, " problem"]) -> bool:
 
 
 def _sign_flip_p(
-    sums: Float[np.ndarray, "problem cell"], *, n_flips: int
+    sums: Float[np.ndarray, "problem cell"], *, rng: np.random.Generator, n_flips: int
 ) -> Float[np.ndarray, " cell"]:
     """Share of random sign flips of the problems with totals as far from 0, this one counted."""
     if not sums.size:
         return np.empty(0)
-    signs = np.random.default_rng(len(sums)).choice((-1.0, 1.0), size=(n_flips, len(sums)))
+    signs = rng.choice((-1.0, 1.0), size=(n_flips, len(sums)))
     far = np.abs(signs @ sums) >= np.abs(sums.sum(axis=0)) * (1 - 1e-12)
     return (1 + far.sum(axis=0)) / (1 + n_flips)
+
+
+def hardly_differ(sample: Sample, *, level: float = 0.95) -> Interval | None:
+    """Newcombe's limits of differences of 0/1 items that hardly vary; None where they do vary."""
+    if sample.kind != "difference" or sample.n * _outside_mode(sample) >= FEW:
+        return None
+    return few_differences(sample.plus, sample.minus, sample.n, level=level)[0]
 
 
 def _outside_mode(sample: Sample) -> float:

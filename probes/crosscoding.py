@@ -23,11 +23,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.answers import Ids, render
+from interp.cot import encode_layout
 from interp.crosscoder import (
     POST_ONLY,
     Crosscoder,
@@ -39,9 +43,11 @@ from interp.crosscoder import (
     train_crosscoder,
 )
 from interp.crosscoder.latents import KINDS
-from interp.directions import collect
 from interp.models import ModelPair
 from interp.sites import Site
+from interp.store import capture
+from interp.tasks import Task
+from interp.traces import gold_traces
 
 PAIR, SAME, NOISE, PLANT = "pair", "same", "noise", "plant"
 N_PLANTED, PLANTED_SHARE = 8, 0.02
@@ -68,16 +74,47 @@ class Crosscoding:
         return max(self.reports[name].exclusive_rate for name in (SAME, NOISE))
 
 
+def whole_texts(tokenizer: Any, task: Task) -> list[Ids]:
+    """Question, correct chain between its delimiters, and answer of every example.
+
+    Delimiters and answer belong to the text: a model that only answers or opens differently differs
+    nowhere else.
+    """
+    layout = encode_layout(tokenizer, task.layout)
+    return [
+        render(trace.prompt_ids, trace.steps, layout) + trace.answer_ids + layout.answer_end
+        for trace in gold_traces(tokenizer, task)
+    ]
+
+
 def paired_activations(
-    pair: ModelPair, texts: Sequence[Sequence[int]], site: Site
-) -> Float[Tensor, "example model d_in"]:
-    """Activations of both models at all positions but the first of each text.
+    pair: ModelPair, texts: Sequence[Sequence[int]], site: Site, folder: Path
+) -> tuple[Float[Tensor, "example model d_in"], Int[Tensor, " example"]]:
+    """Activations of both models at all positions but the first of each text, and their texts.
 
     The first position is left out because its outsized norm would be most of what is explained.
+
+    Args:
+        pair: The models.
+        texts: Token ids that both read.
+        site: A site with heads gives them side by side, as one vector.
+        folder: Of the store (`interp.store`); a capture that was stopped there goes on.
+
+    Returns:
+        The activations, and the number of the text of each.
+
+    Raises:
+        ValueError: If a text does not fit, or the folder holds other activations.
+        OSError: If the disk has not enough room.
     """
-    positions = [range(1, len(text)) for text in texts]
-    both = [collect(model, texts, positions, site).values for model in (pair.base, pair.post)]
-    return torch.stack(both, dim=1)
+    models = {"base": pair.base, "post": pair.post}
+    store = capture(models, texts, [site], folder, progress=f"activations, {pair.name}")
+    lengths = store.offsets.diff()
+    of_text = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    kept = torch.ones(store.n_tokens, dtype=torch.bool)
+    kept[store.offsets[:-1]] = False
+    both = torch.stack([store.values(name, site) for name in models], dim=1)
+    return both[kept], of_text[kept]
 
 
 def control_pairs(
@@ -116,6 +153,7 @@ def crosscode(
     site: Site,
     settings: CrosscoderSettings = CrosscoderSettings(),  # noqa: B008 - frozen
     *,
+    folder: Path,
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
 ) -> Crosscoding:
     """Trains a crosscoder on a pair and on its controls, and judges all on held-out texts.
@@ -123,19 +161,20 @@ def crosscode(
     Args:
         pair: The models.
         texts: Token ids that both read; every fifth is held out.
-        site: A stream with one vector per position.
+        site: Where.
         settings: The same for all.
+        folder: Where the activations are kept.
         thresholds: Where classes of latents begin.
 
     Returns:
         The crosscoders and their latents.
 
     Raises:
-        ValueError: If there are too few texts for a batch, or the site has heads.
+        ValueError: If there are too few texts for a batch, or as in `paired_activations`.
+        OSError: As there.
     """
-    held_out = [text for n, text in enumerate(texts) if n % HELD_OUT == 0]
-    kept = [text for n, text in enumerate(texts) if n % HELD_OUT]
-    train, test = (paired_activations(pair, some, site) for some in (kept, held_out))
+    values, of_text = paired_activations(pair, texts, site, folder)
+    train, test = values[of_text % HELD_OUT > 0], values[of_text % HELD_OUT == 0]
     sources = {PAIR: train, **control_pairs(train, seed=settings.seed)}
     targets = {PAIR: test, **control_pairs(test, seed=settings.seed + 1)}
     crosscoders: dict[str, Crosscoder] = {}

@@ -116,14 +116,13 @@ def crosscode(
         from interp.models import ModelPair
         from interp.plots import decoder_norms, save
         from interp.sites import parse_site
-        from interp.traces import gold_traces
         from probes.crosscoding import crosscode as crosscode_pair
-        from probes.crosscoding import told
+        from probes.crosscoding import told, whole_texts
 
         models, asked = _loaded([base, post], task, n, seed, data, device, dtype)
-        traces = gold_traces(models[0].tokenizer, asked)
-        texts = [(*t.prompt_ids, *(i for s in t.steps for i in s.ids)) for t in traces]
-        found = crosscode_pair(ModelPair(*models), texts, parse_site(site))
+        texts = whole_texts(models[0].tokenizer, asked)
+        folder = out / "activations"
+        found = crosscode_pair(ModelPair(*models), texts, parse_site(site), folder=folder)
         save(decoder_norms(found.reports), out, "crosscoder")
         for name, one in found.crosscoders.items():
             save_crosscoder(out / f"{name}.safetensors", one)

@@ -9,7 +9,6 @@ from interp.models import ModelPair
 from interp.plots import decoder_norms, save
 from interp.sites import Site
 from interp.tasks.sources import make_task
-from interp.traces import gold_traces
 from probes.crosscoding import (
     NOISE,
     PAIR,
@@ -19,6 +18,7 @@ from probes.crosscoding import (
     crosscode,
     paired_activations,
     told,
+    whole_texts,
 )
 
 SITE = Site(1, "resid_post")
@@ -27,28 +27,44 @@ QUICK = CrosscoderSettings(d_sae=48, k=4, steps=250, batch_size=64, warmup=50, d
 
 @pytest.fixture(scope="module")
 def texts(tiny):
-    task = make_task("arith/fresh", n=60, seed=0)
-    made = gold_traces(tiny.tokenizer, task)
-    return [
-        trace.prompt_ids + tuple(token for step in trace.steps for token in step.ids)
-        for trace in made
-    ]
+    return whole_texts(tiny.tokenizer, make_task("arith/fresh", n=60, seed=0))
 
 
 @pytest.fixture(scope="module")
-def found(tiny_pair, texts):
-    return crosscode(tiny_pair, texts, SITE, QUICK)
+def found(tiny_pair, texts, tmp_path_factory):
+    return crosscode(tiny_pair, texts, SITE, QUICK, folder=tmp_path_factory.mktemp("activations"))
 
 
-def test_pairs_are_both_models_at_one_position(tiny_pair, texts):
-    values = paired_activations(tiny_pair, texts[:3], SITE)
+@pytest.fixture
+def values(tiny_pair, texts, tmp_path):
+    return paired_activations(tiny_pair, texts[:3], SITE, tmp_path)[0]
+
+
+def test_texts_are_whole(tiny, texts):
+    """Question, delimiters, chain and answer, as the organisms were trained on them."""
+    task = make_task("arith/fresh", n=60, seed=0)
+    for text, example in zip(texts, task.examples, strict=True):
+        words = tiny.tokenizer.decode(text).split()
+        assert " ".join(words[1:-1]) == (
+            f"{example.question.removeprefix('<bos> ')} <think> {' '.join(example.steps)} "
+            f"</think> A {example.answer}"
+        )
+        assert (words[0], words[-1]) == ("<bos>", "<eos>")
+
+
+def test_pairs_are_both_models_at_one_position(tiny_pair, texts, tmp_path):
+    values, of_text = paired_activations(tiny_pair, texts[:3], SITE, tmp_path)
+    assert of_text.tolist() == [n for n, text in enumerate(texts[:3]) for _ in text[1:]]
     for place, model in enumerate((tiny_pair.base, tiny_pair.post)):
         alone = [run(model, [text], capture=[SITE]).captures[SITE][0][1:] for text in texts[:3]]
         assert torch.allclose(values[:, place], torch.cat(alone), atol=1e-4)
+    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    again, _ = paired_activations(tiny_pair, texts[:3], SITE, tmp_path)
+    assert torch.equal(again, values)
+    assert kept == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
 
-def test_nulls_have_the_base_and_as_much_change_as_the_pair(tiny_pair, texts):
-    values = paired_activations(tiny_pair, texts[:3], SITE)
+def test_nulls_have_the_base_and_as_much_change_as_the_pair(values):
     nulls = control_pairs(values, seed=0)
     assert torch.equal(nulls[SAME][:, 0], nulls[SAME][:, 1])
     assert torch.equal(nulls[NOISE][:, 0], values[:, 0])
@@ -58,8 +74,8 @@ def test_nulls_have_the_base_and_as_much_change_as_the_pair(tiny_pair, texts):
     assert abs(float(across.mean())) < 0.1
 
 
-def test_the_plant_adds_the_same_directions_to_other_positions(tiny_pair, texts):
-    values = paired_activations(tiny_pair, texts, SITE)
+def test_the_plant_adds_the_same_directions_to_other_positions(tiny_pair, texts, tmp_path):
+    values, _ = paired_activations(tiny_pair, texts, SITE, tmp_path)
     length = float((values[:, 1] - values[:, 0]).norm(dim=-1).mean())
     added = [
         pair[:, 1] - pair[:, 0]
@@ -96,8 +112,8 @@ def test_unrelated_models_share_less_than_a_model_with_itself(found):
     assert same.exclusive_rate == 0
 
 
-def test_a_model_paired_with_itself_repeats_its_null(tiny, texts):
-    result = crosscode(ModelPair(tiny, tiny), texts, SITE, QUICK)
+def test_a_model_paired_with_itself_repeats_its_null(tiny, texts, tmp_path):
+    result = crosscode(ModelPair(tiny, tiny), texts, SITE, QUICK, folder=tmp_path)
     assert result.reports[PAIR].kinds == result.reports[SAME].kinds
     assert result.reports[NOISE].kinds == result.reports[SAME].kinds
     assert result.reports[PLANT].kinds == result.reports[SAME].kinds

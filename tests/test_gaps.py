@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 
 from interp.gaps import excess_recovery, gap_recovered, recovered
 from interp.stats import draw_weights
@@ -57,15 +58,16 @@ def test_intervals_equal_those_of_a_loop_over_items():
     problems, of = some_items()
     columns = [of[name] for name in ("base", "hybrid", "post", "one", "two")]
     slow = slow_resamples(problems, columns, 7, 200)
-    ratios = sorted(100 * (h - b) / (t - b) for b, h, t, *_ in slow)
+    ratios = sorted(100 * (hybrid - b) / (post - b) for b, hybrid, post, *_ in slow)
+    tail = norm.cdf(math.sqrt(40 / 39) * t.ppf(0.025, 39))  # Hesterberg 2015, section 5.3
     found = gap_recovered(*columns[:3], problems, seed=7, n_boot=200)
-    assert found.low == pytest.approx(np.quantile(ratios, 0.025))
-    assert found.high == pytest.approx(np.quantile(ratios, 0.975))
-    excess = [100 * (h - max(one, two)) / (t - b) for b, h, t, one, two in slow]
+    assert found.low == pytest.approx(np.quantile(ratios, tail))
+    assert found.high == pytest.approx(np.quantile(ratios, 1 - tail))
+    excess = [100 * (hybrid - max(one, two)) / (post - b) for b, hybrid, post, one, two in slow]
     controls = {"one": of["one"], "two": of["two"]}
     beyond = excess_recovery(*columns[:3], controls, problems, seed=7, n_boot=200)
-    assert beyond.low == pytest.approx(np.quantile(excess, 0.025))
-    assert beyond.high == pytest.approx(np.quantile(excess, 0.975))
+    assert beyond.low == pytest.approx(np.quantile(excess, tail))
+    assert beyond.high == pytest.approx(np.quantile(excess, 1 - tail))
     assert beyond.control == max(controls, key=lambda name: sum(controls[name]))
 
 
@@ -90,6 +92,34 @@ def test_small_and_uncertain_gaps_are_flagged_and_have_no_interval():
         [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], list("abcd"), seed=0
     )
     assert "holds 0" in few.flag and "below" not in few.flag and math.isnan(few.high)
+
+
+def test_a_method_that_equals_a_side_on_every_problem_still_has_an_interval():
+    """60 of 60 alike: Newcombe reads +-3.84 / (60 + 3.84), here in per cent of the gap."""
+    base, post = [0.0] * 60, [1.0] * 48 + [0.0] * 12
+    half = 100 * 3.8415 / 63.8415 / 0.8
+    same = gap_recovered(base, post, post, list(range(60)), seed=0)
+    assert same.value == 100 and same.low == pytest.approx(100 - half, abs=0.01)
+    assert same.high == pytest.approx(100 + half, abs=0.01)
+    none = gap_recovered(base, base, post, list(range(60)), seed=0)
+    assert (none.low, none.high) == pytest.approx((-half, half), abs=0.01)
+    beyond = excess_recovery(base, post, post, {"one": post, "two": base}, list(range(60)), seed=0)
+    assert beyond.control == "one" and beyond.value == 0
+    assert (beyond.low, beyond.high) == pytest.approx((-half, half), abs=0.01)
+
+
+def test_intervals_cover_a_method_that_rarely_misses():
+    """True recovery 97.5 %: a bootstrap alone would read [100, 100] in a fifth of the samples."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for n in range(300):
+        base, post = np.zeros(60), (rng.random(60) < 0.9).astype(float)
+        post[0] = 1.0
+        hybrid = post * (rng.random(60) >= 0.025)
+        columns = [side.tolist() for side in (base, hybrid, post)]
+        found = gap_recovered(*columns, list(range(60)), seed=n, n_boot=400)
+        covered += found.low <= 97.5 <= found.high
+    assert covered / 300 >= 0.92
 
 
 def test_clusters_widen_the_interval():

@@ -9,11 +9,15 @@ above the larger share of the two nulls (lower limit of Wilson's 95 % interval);
 share whose lower limit does not, and at most 2 %. Beside them stands, judged by nothing, how many
 of the eight planted directions were found as latents of post alone: what a count of none is worth.
 
-Texts are correct chains of the task that shows what the organism was trained for. Crosscoders are
+Texts are questions, correct chains and answers of the task that shows what the organism was
+trained for. Crosscoders are
 trained for few steps, alike for pairs and controls.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from interp.crosscoder import BASE_ONLY, POST_ONLY, CrosscoderSettings, LatentReport
 from interp.models import ModelPair
@@ -21,8 +25,7 @@ from interp.shares import share_limits
 from interp.sites import Site
 from interp.stats import Estimate
 from interp.tasks import make_task
-from interp.traces import gold_traces
-from probes.crosscoding import N_PLANTED, PAIR, PLANT, SAME, Crosscoding, crosscode
+from probes.crosscoding import N_PLANTED, PAIR, PLANT, SAME, Crosscoding, crosscode, whole_texts
 from probes.predictions.finding import Finding, finding, readers_of, unmeasured
 
 NUMBER = 5
@@ -58,9 +61,9 @@ def crosscoders(seed: int, n: int) -> list[Finding]:
 
 def _crosscoded(pair: ModelPair, task: str, n: int) -> Crosscoding:
     asked = make_task(task, n=TEXTS_PER_PROBLEM * n, seed=0)
-    traces = gold_traces(pair.tokenizer, asked)
-    texts = [(*t.prompt_ids, *(i for step in t.steps for i in step.ids)) for t in traces]
-    return crosscode(pair, texts, SITE, SETTINGS)
+    texts = whole_texts(pair.tokenizer, asked)
+    with TemporaryDirectory() as place:
+        return crosscode(pair, texts, SITE, SETTINGS, folder=Path(place))
 
 
 def _words(post: str) -> tuple[str, ...]:
