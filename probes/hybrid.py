@@ -277,8 +277,6 @@ def _percent(one: Recovery | Excess) -> str:
     """A share of the gap; where resamples hold no gap, a number would only mislead."""
     if isnan(one.low):
         return "no gap to share"
-    if one.low == one.high:  # resamples are blind where no problem tells the two apart
-        return f"{one.value:.1f} % (see the accuracies)"
     return f"{one.value:.1f} % [{one.low:.1f}, {one.high:.1f}]"
 
 

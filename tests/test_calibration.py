@@ -266,9 +266,9 @@ def test_probes_measure_what_is_claimed_once_and_again_for_other_settings(root, 
         folder = organism_path(card.name, card.seed, root=root)
         assert measure(folder, tmp_path, SMALL) == len(tasks_of(find_recipe(card.name)))
         assert measure(folder, tmp_path, SMALL) == 0
-        other = kept_file(card, "accuracy", tmp_path, replace(SMALL, seed=8))
+        other = kept_file(card, "accuracy", tmp_path, replace(SMALL, seed=8), root)
         assert not other.exists()
-    units = read_units(cards, tmp_path, SMALL)
+    units = read_units(cards, tmp_path, SMALL, root)
     for claim, found in units.items():
         labels = [u.label for u in found]
         wanted = [v for card in cards for v in claim.labels(find_recipe(card.name)).values()]
@@ -324,3 +324,39 @@ def test_a_number_against_none_is_no_equality():
     assert _against_itself(items(0.5, 0.5)) == 0
     assert _against_itself(items(0.5, nan)) == _against_itself(items(nan, 0.5)) == float("inf")
     assert _against_itself(items(nan, nan)) != 0
+
+
+def test_a_pair_is_set_against_its_base_with_itself():
+    """By counterpart where there is one; differences against 0; a refusal finds no difference."""
+    from interp.measurements import Item
+    from probes.calibration.scores import NULL, _against_itself
+
+    def item(reader, writer, value, metric="m"):
+        return Item("p", writer, reader, "t", "e", "e", "c", metric, value)
+
+    pair = [item("base", "base", 0.9), item("post", "base", 0.1)]
+    null = [item(f"{NULL}base", "base", 0.5), item(f"{NULL}post", "post", 0.25)]
+    lone = item(f"{NULL}base", "post", 0.7)
+    assert _against_itself([*pair, *null, lone]) == 0.25
+    gain = [item("base", "base", 1.0, "gain"), item(f"{NULL}base", "base", -0.5, "gain")]
+    assert _against_itself(gain) == 0.5
+    nan = float("nan")
+    assert _against_itself([*pair, item(f"{NULL}base", "base", nan)]) == 0
+    assert math.isnan(_against_itself([*pair, lone]))
+
+
+def test_what_a_pair_was_measured_on_includes_its_base(root, tmp_path):
+    import json
+    import shutil
+
+    card = next(c for c in certified(root)[0] if c.name == "chain-sft-pool")
+    here = tmp_path / "zoo"
+    before = kept_file(card, "first_token", tmp_path, SMALL, here)
+    shutil.copytree(organism_path("base", 0), here / "base-s0")
+    assert kept_file(card, "first_token", tmp_path, SMALL, here) == before
+    file = here / "base-s0" / "card.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"weights_sha256": "other"}))
+    assert kept_file(card, "first_token", tmp_path, SMALL, here) != before
+    assert kept_file(card, "accuracy", tmp_path, SMALL, here) == kept_file(
+        card, "accuracy", tmp_path, SMALL
+    )

@@ -76,7 +76,7 @@ def calibrate(
     work = partial(measure_share, keep=keep, settings=settings)
     n_run = on_devices(work, [folder_of(card, root) for card in cards], ["cpu"] * workers)
     measured = time.perf_counter() - began
-    rows = judge_all(read_units(cards, keep, settings))
+    rows = judge_all(read_units(cards, keep, settings, root))
     file = out / KEPT.name
     write_table(file, rows)
     save(calibration(judged(rows)), out, "calibration")

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from interp.organisms.zoo import (
     bundled,
     folder_name,
     organism_path,
+    organisms_folder,
     read_card,
     weights_sha256,
 )
@@ -38,6 +40,7 @@ from interp.tasks import Task, make_task
 from interp.traces import Trace, gold_traces, write_traces
 from probes import PAIR_PROBES, PROBES, find_probe, ratios_of
 from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
+from probes.probe import DIFFERENCES
 
 CODE = Path(__file__).resolve().parents[2]
 MEASURING = (
@@ -48,7 +51,10 @@ MEASURING = (
     *(f"interp/organisms/dispatch/{name}.py" for name in ("steps", "problems", "splits")),
 )
 """Sources that decide what a probe measures, beside its own."""
-PAIR_MEASURING = ("interp/directions", "interp/steering", "interp/hybrid", "interp/texts.py")
+PAIR_MEASURING = (
+    *("interp/directions", "interp/steering", "interp/hybrid", "interp/patching"),
+    *("interp/texts.py", "probes/cross_patching.py", "probes/path_masks.py"),
+)
 """Likewise for probes of pairs."""
 NULL = "null "
 """Stands before the reader in a pair of a model with itself."""
@@ -92,7 +98,8 @@ class Unit:
     """Denominators of a ratio, ones for a mean, [example]."""
     n_missing: int
     self_difference: float
-    """Largest difference, over examples, of the organism from itself; NaN if not measured here."""
+    """Largest difference, over examples, of the organism from itself; NaN if not measured here. Of
+    a pair: of the base from itself, 0 where the probe says that there is nothing to measure."""
 
     @property
     def score(self) -> float:
@@ -144,16 +151,17 @@ def measure_share(
 def measure(folder: Path, keep: Path, settings: Settings, *, device: str = "cpu") -> int:
     """Runs the probes on one organism that are not yet in `keep`; returns how many those were."""
     card = read_card(folder)
-    wanted = {
-        name: kept_file(card, name, keep, settings)
+    root = folder.parent
+    files = {
+        name: kept_file(card, name, keep, settings, root)
         for name in tasks_of(find_recipe(card.name))
-        if not kept_file(card, name, keep, settings).exists()
     }
+    wanted = {name: file for name, file in files.items() if not file.exists()}
     if wanted:
         model = load_model(str(folder), device=device)
         for name, file in wanted.items():
             if name in PAIR_PROBES:
-                base = load_model(str(_parent(card, folder)), device=device)
+                base = load_model(str(_parent(card, root)), device=device)
                 items = _pair_items(base, model, card, name, settings)
             else:
                 items = _items(model, card, name, settings)
@@ -161,10 +169,11 @@ def measure(folder: Path, keep: Path, settings: Settings, *, device: str = "cpu"
     return len(wanted)
 
 
-def _parent(card: Card, folder: Path) -> Path:
-    """The folder of the organism's parent: beside its own, or the bundled one."""
-    beside = folder.parent / folder_name(str(card.parent), card.seed)
-    return beside if beside.is_dir() else organism_path(str(card.parent), card.seed)
+def _parent(card: Card, root: Path | None) -> Path:
+    """The folder of the organism's parent: in the same root, or the bundled one."""
+    name = str(card.parent)
+    beside = (root or organisms_folder()) / folder_name(name, card.seed)
+    return beside if beside.is_dir() else organism_path(name, card.seed)
 
 
 def _items(model: Model, card: Card, name: str, settings: Settings) -> list[Item]:
@@ -233,14 +242,14 @@ def _parts(claim: Claim) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def read_units(
-    cards: Sequence[Card], keep: Path, settings: Settings
+    cards: Sequence[Card], keep: Path, settings: Settings, root: Path | None = None
 ) -> Mapping[Claim, tuple[Unit, ...]]:
     """The units of every claim, from the kept items of all organisms."""
     units: dict[Claim, list[Unit]] = {claim: [] for claim in CLAIMS}
     for card in cards:
         recipe = find_recipe(card.name)
         for name in tasks_of(recipe):
-            items = read_rows(kept_file(card, name, keep, settings), Item)
+            items = read_rows(kept_file(card, name, keep, settings, root), Item)
             for claim in CLAIMS:
                 if claim.probe == name:
                     for task, label in claim.labels(recipe).items():
@@ -285,16 +294,24 @@ def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Ite
 
 
 def _against_itself(items: Sequence[Item]) -> float:
-    """Largest difference of two equal readers; writers of their own are compared likewise."""
+    """Largest difference of two equal readers; writers of their own are compared likewise.
+
+    What is itself a difference from the base is set against 0. A probe that refuses to set a base
+    against itself has found no difference.
+    """
+    null = [item for item in items if item.reader.startswith(NULL)]
     sides: dict[str, dict[tuple[str, str], float]] = {"base": {}, "post": {}}
-    is_pair = any(item.reader.startswith(NULL) for item in items)
-    for item in items:
-        reader = item.reader.removeprefix(NULL) if is_pair else item.reader
-        if reader in sides and is_pair == item.reader.startswith(NULL):
+    for item in null or items:
+        reader = item.reader.removeprefix(NULL)
+        if reader in sides:
             writer = OWN if item.writer == reader else item.writer
             sides[reader][item.example, writer] = item.value
     both = {**sides["base"], **sides["post"]}
-    if is_pair:  # the direction of one model in the other has no counterpart
+    if null:  # the direction of one model in the other has no counterpart
+        if all(item.value != item.value for item in null):
+            return 0.0
+        if null[0].metric in DIFFERENCES:
+            return max(abs(item.value) for item in null if item.value == item.value)
         both = {key: both[key] for key in both if all(key in side for side in sides.values())}
     differences: list[float] = []
     for key in both:
@@ -304,17 +321,21 @@ def _against_itself(items: Sequence[Item]) -> float:
     return max(differences, default=float("nan"))
 
 
-def kept_file(card: Card, probe: str, keep: Path, settings: Settings) -> Path:
+def kept_file(
+    card: Card, probe: str, keep: Path, settings: Settings, root: Path | None = None
+) -> Path:
     """Where the items of one organism and probe are kept; named after what they are made of."""
     tasks = tasks_of(find_recipe(card.name))[probe]
     claimed = sorted(str(_parts(claim)) for claim in CLAIMS if claim.probe == probe)
-    made_of = {
+    made_of: dict[str, Any] = {
         "weights": card.weights_sha256,
         "settings": asdict(settings),
         "problems": [_problems_sha256(task, settings.n, settings.seed) for task in tasks],
         "claimed": claimed,
         "code": _code_sha256(probe),
     }
+    if probe in PAIR_PROBES:
+        made_of["parent"] = read_card(_parent(card, root)).weights_sha256
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
     return keep / f"{card.name}-s{card.seed}-{probe}-{key}.parquet"
 
