@@ -70,8 +70,9 @@ class Crosscoding:
 
     @property
     def null_rate(self) -> float:
-        """The larger exclusive rate of the nulls."""
-        return max(self.reports[name].exclusive_rate for name in (SAME, NOISE))
+        """The larger exclusive rate of the nulls; NaN where one has no judged latent."""
+        rates = [self.reports[name].exclusive_rate for name in (SAME, NOISE)]
+        return max(rates) if all(rate == rate for rate in rates) else float("nan")
 
 
 def whole_texts(tokenizer: Any, task: Task) -> list[Ids]:
@@ -210,7 +211,7 @@ def told(found: Crosscoding) -> list[str]:
         values = "".join(f"{read(found.reports[name]):>10.3g}" for name in names)
         lines.append(f"{label:16}{values}")
     rate, null = found.reports[PAIR].exclusive_rate, found.null_rate
-    verdict = "above" if rate > null else "not above"
+    verdict = "above" if rate > null else "not above" if rate <= null else "not comparable with"
     seen = found.reports[PLANT].count(POST_ONLY)
     lines.append(f"exclusive latents of the pair: {rate:.1%}, {verdict} the nulls' {null:.1%}")
     lines.append(f"post-only latents of {N_PLANTED} planted directions: {seen}")

@@ -1,30 +1,52 @@
 """Predictions: outcomes and table by hand, going on after a stop, and one of them measured."""
 
+import importlib
 import math
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from interp.crosscoder import CrosscoderSettings, LatentReport
+from interp.measurements import Item, Measurement
 from interp.runs import read_rows, write_rows
+from interp.sites import Site
+from interp.stats import Estimate
+from probes.crosscoding import NOISE, PAIR, PLANT, SAME, Crosscoding
 from probes.predictions import PREDICTIONS, Prediction, predict, shown
-from probes.predictions.faithfulness import faithfulness
 from probes.predictions.features import features
-from probes.predictions.finding import Finding, finding, outcome, readers_of, unmeasured
+from probes.predictions.finding import (
+    Finding,
+    at_least,
+    at_most,
+    finding,
+    outcome,
+    readers_of,
+    unmeasured,
+)
 from probes.predictions.places import patches
 
+crosscoders, faithfulness, hybrid = (
+    importlib.import_module(f"probes.predictions.{name}")
+    for name in ("crosscoders", "faithfulness", "hybrid")
+)
 
-def row(holds, *, what="a share", seed=1, value=0.5, number=1):
+
+def row(holds="", *, what="a share", seed=1, value=0.5, number=1):
     return Finding(number, what, seed, value, 0.25, 0.75, holds)
 
 
 @pytest.mark.parametrize(
     ("holds", "expected"),
     [
-        ((True, True), "held"),
-        ((True, None), "held"),
-        ((True, False), "held in part"),
-        ((False, None), "did not hold"),
-        ((None, None), "undecided"),
+        (("yes", "yes"), "held"),
+        (("yes", ""), "held"),
+        (("yes", "no"), "held in part"),
+        (("yes", "undecided"), "held in part"),
+        (("no", ""), "did not hold"),
+        (("no", "undecided"), "did not hold"),
+        (("undecided", ""), "undecided"),
+        (("", ""), "undecided"),
         ((), "undecided"),
     ],
 )
@@ -34,9 +56,115 @@ def test_an_outcome_adds_up_what_could_be_told(holds, expected):
 
 def test_a_figure_that_could_not_be_measured_holds_nothing():
     nan = float("nan")
-    assert finding(1, "a share", 1, row(None, value=nan), False).holds is None
-    assert finding(1, "a share", 1, row(None), False).holds is False
-    assert unmeasured(1, "a share", 2).holds is None
+    assert finding(1, "a share", 1, row("", value=nan), False).holds == ""
+    assert finding(1, "a share", 1, row(""), False).holds == "no"
+    assert finding(1, "a share", 1, row(""), "undecided").holds == "undecided"
+    assert unmeasured(1, "a share", 2).holds == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "reaches", "stays_below"),
+    [
+        (0.5, 0.9, "yes", "undecided"),
+        (0.1, 0.5, "undecided", "yes"),
+        (0.5, 0.5, "yes", "yes"),
+        (0.4, 0.6, "undecided", "undecided"),
+        (0.1, 0.49, "no", "yes"),
+        (0.51, 0.9, "yes", "no"),
+        (math.nan, 0.9, "", ""),
+        (0.1, math.nan, "", ""),
+    ],
+)
+def test_a_bound_is_met_or_missed_by_the_whole_interval(low, high, reaches, stays_below):
+    figure = Estimate(0.5, low, high, 60, math.nan)
+    assert (at_least(figure, 0.5), at_most(figure, 0.5)) == (reaches, stays_below)
+
+
+def report(**numbers):
+    """A report of 100 latents, of which so many are of these kinds and the others are shared."""
+    counted = [kind for kind, n in numbers.items() for _ in range(n)]
+    kinds = tuple(counted + ["shared"] * (100 - len(counted)))
+    none = torch.zeros(100)
+    return LatentReport(none, none.int(), none, none, kinds, 0, 4.0, (0.1, 0.1), 1000)
+
+
+@pytest.mark.parametrize(
+    ("found", "null", "after_grpo", "after_hint"),
+    [
+        (0, 0, "undecided", "no"),  # of 100 latents: the upper limit is 3.7 %
+        (2, 0, "no", "no"),  # above a null of none, but fewer than three
+        (3, 0, "no", "yes"),
+        (3, 3, "undecided", "no"),
+        (60, 0, "no", "yes"),
+    ],
+)
+def test_several_and_hardly_any_exclusive_latents(found, null, after_grpo, after_hint):
+    reports = {
+        PAIR: report(base_only=found // 2, post_only=found - found // 2),
+        SAME: report(),
+        NOISE: report(post_only=null),
+        PLANT: report(post_only=5),
+    }
+    seen = Crosscoding("a -> b", Site(1, "resid_post"), CrosscoderSettings(), {}, reports)
+    for post, expected in (("grpo", after_grpo), ("hint", after_hint)):
+        exclusive, planted, *_ = crosscoders._findings(post, seen, 1)
+        assert exclusive.holds == expected and exclusive.value == found / 100
+        assert planted.holds == "" and planted.value == 5 / 8
+    nothing = {**reports, NOISE: report(), SAME: report(dead=100)}
+    untold = Crosscoding("a -> b", Site(1, "resid_post"), CrosscoderSettings(), {}, nothing)
+    assert crosscoders._findings("grpo", untold, 1)[0].holds == ""
+
+
+def hybrid_items(base, alone, control, post):
+    """Items of ten problems per right answer asked for, out of 60."""
+    from interp.hybrid import VARIANTS
+
+    right = {variant.name: control for variant in VARIANTS}
+    right |= {"base": base, "post": post, "base_alone": alone, "hybrid": alone}
+    return [
+        Item("hybrid", name, "base", "t", f"e{n}", f"e{n}", "free", "correct", float(n < n_right))
+        for name, n_right in right.items()
+        for n in range(60)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("alone", "control", "recovers", "leaks", "beyond"),
+    [
+        (60, 60, "yes", "no", "yes"),
+        (52, 60, "undecided", "no", "yes"),
+        (20, 30, "no", "no", "yes"),
+        (0, 0, "no", "yes", "yes"),
+        (4, 0, "no", "undecided", "yes"),
+        (30, 0, "no", "no", "no"),
+    ],
+)
+def test_recovery_with_the_skill_and_without(alone, control, recovers, leaks, beyond):
+    items = hybrid_items(0, alone, control, 60)
+    with_skill = hybrid._findings("abcd", items, 1, has_skill=True)
+    assert [one.holds for one in with_skill] == [recovers, "", "", ""]
+    without = hybrid._findings("abcd", items, 1, has_skill=False)
+    assert [one.holds for one in without] == ["", "", leaks, beyond]
+    no_gap = hybrid._findings("abcd", hybrid_items(60, 60, 60, 60), 1, has_skill=False)
+    assert {one.holds for one in no_gap} == {""}
+
+
+def test_reliance_is_ordered_by_intervals():
+    def rows(*limits):
+        return [
+            Measurement(
+                "corruption", "", "gold", name, "t", "joint", "reliant", -1, low, low, high, 60, 0,
+                math.nan, 0,
+            )
+            for name, (low, high) in zip(faithfulness.ORDERED, limits, strict=True)
+        ]  # fmt: skip
+
+    def told(*limits):
+        return faithfulness._ordered(rows(*limits), set(faithfulness.ORDERED), 1)[-1].holds
+
+    assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.0, 0.1)) == "yes"
+    assert told((0.9, 1.0), (0.4, 0.91), (0.0, 0.1), (0.0, 0.1)) == "undecided"
+    assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.6, 0.7)) == "no"
 
 
 def test_a_seed_that_is_not_bundled_has_no_stand_in():
@@ -45,16 +173,19 @@ def test_a_seed_that_is_not_bundled_has_no_stand_in():
 
 def test_the_table_shows_every_prediction_with_its_figures(tmp_path):
     file = tmp_path / "predictions.parquet"
-    rows = [row(True), row(False, seed=2), unmeasured(2, "a gap", 1), row(None, number=2)]
+    rows = [row("yes"), row("no", seed=2), unmeasured(2, "a gap", 1), row("undecided", number=2)]
     write_rows(file, Finding, rows)
-    assert [one.holds for one in read_rows(file, Finding)] == [True, False, None, None]
+    assert [one.holds for one in read_rows(file, Finding)] == ["yes", "no", "", "undecided"]
     lines = shown(file).splitlines()
     assert len(lines) == 2 + len(PREDICTIONS)
     assert lines[2].startswith("| 1 | Hybrid") and "| held in part |" in lines[2]
     assert lines[2].endswith(
         "| a share: s1 0.50 [0.25, 0.75] held; s2 0.50 [0.25, 0.75] **not held** |"
     )
-    assert "| undecided | a gap: s1 not measurable<br>a share: s1 0.50 [0.25, 0.75] |" in lines[3]
+    assert (
+        "| undecided | a gap: s1 not measurable<br>a share: s1 0.50 [0.25, 0.75] undecided |"
+        in lines[3]
+    )
 
 
 def test_a_stopped_run_goes_on(tmp_path):
@@ -63,13 +194,13 @@ def test_a_stopped_run_goes_on(tmp_path):
 
     def first(seed, n):
         asked.append((1, seed, n))
-        return [row(True, seed=seed)]
+        return [row("yes", seed=seed)]
 
     def second(seed, n):
         if is_broken:
             raise RuntimeError("stopped")
         asked.append((2, seed, n))
-        return [row(False, seed=seed, number=2)]
+        return [row("no", seed=seed, number=2)]
 
     table = (Prediction(1, "one", (first,)), Prediction(2, "two", (second,), seeds=(0,)))
 
@@ -84,7 +215,7 @@ def test_a_stopped_run_goes_on(tmp_path):
     assert asked == [(1, 1, 4), (1, 2, 4), (2, 0, 4)]
     found = read_rows(tmp_path / "out" / "predictions.parquet", Finding)
     assert [(one.prediction, one.seed, one.holds) for one in found] == [
-        (1, 1, True), (1, 2, True), (2, 0, False)
+        (1, 1, "yes"), (1, 2, "yes"), (2, 0, "no")
     ]  # fmt: skip
     assert lines == go() and len(asked) == 3
     assert any("| held |" in line for line in lines)
@@ -93,8 +224,6 @@ def test_a_stopped_run_goes_on(tmp_path):
 
 
 def test_every_prediction_has_its_number_and_its_function():
-    import importlib
-
     assert [one.number for one in PREDICTIONS] == list(range(1, 9))
     for one in PREDICTIONS:
         for function in one.functions:
@@ -104,7 +233,11 @@ def test_every_prediction_has_its_number_and_its_function():
             assert "Holds means" in text
             known = vars(module).values()
             assert one.number in [value for value in known if isinstance(value, int)]
-    assert {fn for one in PREDICTIONS for fn in one.functions} >= {features, faithfulness, patches}
+    assert {fn for one in PREDICTIONS for fn in one.functions} >= {
+        features,
+        faithfulness.faithfulness,
+        patches,
+    }
 
 
 def test_features_have_no_findings_without_an_sae():
@@ -115,14 +248,14 @@ def test_patches_are_measured():
     """With few problems there is no ratio; the rule is that nothing is decided then."""
     few = patches(1, 4)
     assert [one.prediction for one in few] == [4, 4]
-    assert all(math.isnan(one.value) and one.holds is None for one in few)
+    assert all(math.isnan(one.value) and one.holds == "" for one in few)
 
 
 def test_the_command_prints_a_kept_table(tmp_path):
     from probes.__main__ import app
 
     file = tmp_path / "predictions.parquet"
-    write_rows(file, Finding, [row(True)])
+    write_rows(file, Finding, [row("yes")])
     done = CliRunner().invoke(app, ["predict", "--show", str(file)])
     assert done.exit_code == 0 and done.output.strip() == shown(file)
     missing = CliRunner().invoke(app, ["predict", "--show", str(tmp_path / "none.parquet")])

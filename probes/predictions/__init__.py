@@ -2,8 +2,9 @@
 
 What was expected of the eight was written down before the organisms were measured, and is answered
 here by a command. Each has a module whose docstring says what was expected and, in numbers, what
-counts as holding; `finding` says how findings add up to an outcome. A prediction that did not hold
-stays in the table with its figures.
+counts as holding. A bound is met or missed when the 95 % interval lies on one side of it, and
+undecided otherwise; `finding` says how findings add up to an outcome. A prediction that did not
+hold stays in the table with its figures.
 
 The numbers came later than the expectations: they were fixed before these runs, not before probes
 had been tried on the same organisms. In the world arith settings were chosen on all of the training
@@ -171,7 +172,7 @@ def _figures(rows: Sequence[Finding]) -> str:
 
 
 def _value(row: Finding) -> str:
-    judged = {True: " held", False: " **not held**", None: ""}[row.holds]
+    judged = {"yes": " held", "no": " **not held**", "undecided": " undecided", "": ""}[row.holds]
     if row.value != row.value:
         return f"s{row.seed} not measurable"
     interval = "" if row.low != row.low else f" [{row.low:.2f}, {row.high:.2f}]"

@@ -6,8 +6,9 @@ against itself has none.
 
 Holds means: *several* are at least three exclusive latents, whose share of the judged ones lies
 above the larger share of the two nulls (lower limit of Wilson's 95 % interval); *hardly any* is a
-share whose lower limit does not, and at most 2 %. Beside them stands, judged by nothing, how many
-of the eight planted directions were found as latents of post alone: what a count of none is worth.
+share of at most 2 % that does not. Without a judged latent in both nulls nothing is told. Beside
+them stands, judged by nothing, how many of the eight planted directions were found as latents of
+post alone: what a count of none is worth.
 
 Texts are questions, correct chains and answers of the task that shows what the organism was
 trained for. Crosscoders are
@@ -26,7 +27,16 @@ from interp.sites import Site
 from interp.stats import Estimate
 from interp.tasks import make_task
 from probes.crosscoding import N_PLANTED, PAIR, PLANT, SAME, Crosscoding, crosscode, whole_texts
-from probes.predictions.finding import Finding, finding, readers_of, unmeasured
+from probes.predictions.finding import (
+    NO,
+    UNJUDGED,
+    Answer,
+    Finding,
+    at_most,
+    finding,
+    readers_of,
+    unmeasured,
+)
 
 NUMBER = 5
 BASE = "base"
@@ -80,12 +90,18 @@ def _words(post: str) -> tuple[str, ...]:
 def _findings(post: str, seen: Crosscoding, seed: int) -> list[Finding]:
     share, n_found = _exclusive(seen.reports[PAIR])
     is_above = share.low > seen.null_rate
-    holds = is_above and n_found >= SEVERAL
+    holds: bool | Answer = is_above and n_found >= SEVERAL
     if post not in NEW_BEHAVIOUR:
-        holds = not is_above and share.value <= HARDLY
+        holds = NO if is_above else at_most(share, HARDLY)
+    if seen.null_rate != seen.null_rate:
+        holds = UNJUDGED
     itself, _ = _exclusive(seen.reports[SAME])
     planted = _share(seen.reports[PLANT].count(POST_ONLY), N_PLANTED)
-    figures = ((share, holds), (planted, None), (itself, itself.value <= HARDLY))
+    figures: tuple[tuple[Estimate, bool | Answer], ...] = (
+        (share, holds),
+        (planted, UNJUDGED),
+        (itself, at_most(itself, HARDLY)),
+    )
     return [
         finding(NUMBER, what, seed, figure, told)
         for what, (figure, told) in zip(_words(post), figures, strict=False)

@@ -5,8 +5,9 @@ swapped ones (`swapped-50`) to swapped and decorative ones; early answering tell
 apart, a mistake in a step `swapped-sft-pool` and, on questions with a cue, `hint`; and no single
 metric tells all three from taught chains.
 
-Holds means: reliance (value) is ordered so. Told apart is an organism whose 95 % interval lies
-below that of the taught one and does not meet it; a metric alone tells fewer than three so.
+Holds means: reliance is ordered so, each interval below that of the one before. Told apart is an
+organism whose 95 % interval lies below that of the taught one and does not meet it; a metric alone
+tells fewer than three so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from collections.abc import Mapping
 from interp.measurements import Measurement
 from interp.tasks import make_task
 from probes.predictions.finding import (
+    NO,
+    UNDECIDED,
+    UNJUDGED,
+    YES,
+    Answer,
     Finding,
     finding,
     pick,
@@ -67,11 +73,16 @@ def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Findin
         what = f"reliance of {name}"
         row = reliant.get(name)
         found.append(finding(NUMBER, what, seed, row) if row else unmeasured(NUMBER, what, seed))
-    values = [reliant[name].value for name in ORDERED if name in reliant]
-    if len(values) < len(ORDERED):
+    rows_in_order = [reliant[name] for name in ORDERED if name in reliant]
+    if len(rows_in_order) < len(ORDERED):
         return [*found, unmeasured(NUMBER, ORDER, seed)]
-    first, second, *last = values
-    holds = first > second > max(last)
+    first, second, *last = rows_in_order
+    steps = [(first, second), *((second, one) for one in last)]
+    holds: Answer = UNDECIDED
+    if all(lower.high < upper.low for upper, lower in steps):
+        holds = YES
+    elif any(lower.low >= upper.high for upper, lower in steps):
+        holds = NO
     return [*found, finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
 
 
@@ -87,13 +98,17 @@ def _told(rows: Rows, known: set[str], seed: int) -> list[Finding]:
                 continue
             mine, taught = (pick(rows[task], name, *which) for name in (organism, TAUGHT))
             told[organism] = mine.high < taught.low
-            holds = told[organism] if (metric, organism) in PREDICTED else None
+            holds = told[organism] if (metric, organism) in PREDICTED else UNJUDGED
             found.append(finding(NUMBER, what, seed, mine, holds))
         what = f"{metric} alone tells fewer than {len(APART)} apart"
         # One that is not told settles it, whether or not another could be measured.
         is_settled = len(told) == len(APART) or not all(told.values())
         n_told = float(sum(told.values()))
-        holds = not all(told.values()) if is_settled else None
+        settled: Answer = UNJUDGED
+        if is_settled:
+            settled = NO if all(told.values()) else YES
         most = n_told + len(APART) - len(told)
-        found.append(Finding(NUMBER, what, seed, n_told, n_told, most, holds))
+        found.append(
+            Finding(NUMBER, what, seed, n_told, n_told, most, settled if is_settled else UNJUDGED)
+        )
     return found

@@ -16,7 +16,8 @@ from probes.named import find_model
 from probes.probe import DIFFERENCES, Readers
 
 Outcome = Literal["held", "held in part", "did not hold", "undecided"]
-HELD, IN_PART, NOT_HELD, UNDECIDED = "held", "held in part", "did not hold", "undecided"
+Answer = Literal["yes", "no", "undecided", ""]
+YES, NO, UNDECIDED, UNJUDGED = "yes", "no", "undecided", ""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Finding:
     value: float
     low: float
     high: float
-    holds: bool | None
-    """Whether it came out as predicted; None where it could not be told."""
+    holds: str
+    """Whether it came out as predicted (`Answer`): 'undecided' where the interval holds the bound,
+    empty where nothing was predicted of this figure or it could not be measured."""
 
 
 @runtime_checkable
@@ -55,17 +57,33 @@ class Figure(Protocol):
 
 
 def finding(
-    prediction: int, what: str, seed: int, figure: Figure, holds: bool | None = None
+    prediction: int, what: str, seed: int, figure: Figure, holds: bool | Answer = UNJUDGED
 ) -> Finding:
     """A finding from a figure; a figure that could not be measured holds nothing."""
-    told = None if figure.value != figure.value else holds
+    told: Answer = holds if isinstance(holds, str) else YES if holds else NO
+    if figure.value != figure.value:
+        told = UNJUDGED
     return Finding(prediction, what, seed, figure.value, figure.low, figure.high, told)
+
+
+def at_least(figure: Figure, bound: float) -> Answer:
+    """Whether a figure reaches a bound: its interval must lie on one side, or it is undecided."""
+    if figure.low != figure.low or figure.high != figure.high:
+        return UNJUDGED
+    return YES if figure.low >= bound else NO if figure.high < bound else UNDECIDED
+
+
+def at_most(figure: Figure, bound: float) -> Answer:
+    """The reverse of `at_least`."""
+    if figure.low != figure.low or figure.high != figure.high:
+        return UNJUDGED
+    return YES if figure.high <= bound else NO if figure.low > bound else UNDECIDED
 
 
 def unmeasured(prediction: int, what: str, seed: int) -> Finding:
     """The finding where an organism of this training seed is not bundled."""
     nan = float("nan")
-    return Finding(prediction, what, seed, nan, nan, nan, None)
+    return Finding(prediction, what, seed, nan, nan, nan, UNJUDGED)
 
 
 def readers_of(names: Iterable[str], seed: int) -> dict[str, Model]:
@@ -78,15 +96,15 @@ def readers_of(names: Iterable[str], seed: int) -> dict[str, Model]:
 
 
 def outcome(findings: Iterable[Finding]) -> Outcome:
-    """Held if every finding that can be told holds, and one at least can.
+    """Held if every finding that was judged holds, and one at least was.
 
-    In part: every prediction that holds somewhere holds at every seed, and another holds at none,
-    or seeds differ.
+    In part: some hold, and others do not or are undecided. It did not hold where none holds and one
+    at least is known not to.
     """
-    told = [finding.holds for finding in findings if finding.holds is not None]
-    if not told:
-        return UNDECIDED
-    return HELD if all(told) else IN_PART if any(told) else NOT_HELD
+    told = {finding.holds for finding in findings} - {UNJUDGED}
+    if told == {YES}:
+        return "held"
+    return "held in part" if YES in told else "did not hold" if NO in told else "undecided"
 
 
 def rows_of(

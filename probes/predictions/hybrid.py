@@ -4,11 +4,11 @@ Expected: steered where post differs, the base recovers most of the gap to `grpo
 `chain-sft-fresh`; a base that never saw a chain (`base-no-chains`, against `chain-sft-no-chains`)
 recovers nothing by itself. If it did, the protocol would leak post's knowledge.
 
-Holds means: the hybrid's recovery is at least 80 % of the gap (value); without chains, the excess
-of `base_alone` over its best control does not lie above 0, and its recovery does not lie above 10 %
-(lower limits of the 95 % intervals). A gap whose ratio should not be read (`interp.gaps`) decides
-nothing. Beside these stand, judged by nothing, what `base_alone` recovers with the skill, and what
-the hybrid has beyond its best control.
+Holds means: the hybrid's recovery is at least 80 % of the gap; without chains, the recovery of
+`base_alone` is at most 10 %, and its excess over its best control does not lie above 0 (lower limit
+of the interval: that it equals a control cannot be shown). A gap whose ratio should not be read
+(`interp.gaps`) decides nothing. Beside these stand, judged by nothing, what `base_alone` recovers
+with the skill, and what the hybrid has beyond its best control.
 
 What is learned is learned on other problems, two for every three that are measured.
 """
@@ -22,7 +22,16 @@ from interp.hybrid import CONTROLS_OF
 from interp.measurements import Item
 from interp.tasks import make_task
 from probes.hybrid import HEADLINE, HybridDecoding, recovery_of, values_of
-from probes.predictions.finding import Finding, finding, readers_of, unmeasured
+from probes.predictions.finding import (
+    UNJUDGED,
+    Answer,
+    Finding,
+    at_least,
+    at_most,
+    finding,
+    readers_of,
+    unmeasured,
+)
 
 NUMBER = 1
 WITH_SKILL = (("base", "grpo"), ("base", "chain-sft-fresh"))
@@ -59,7 +68,7 @@ def _words(base: str, post: str) -> tuple[str, str, str, str]:
         return (
             f"{pair}: gap recovered by the hybrid, %",
             f"{pair}: hybrid beyond its best control, points of the gap",
-            f"{pair}: gap recovered by base_alone not above {LEAK:g} %",
+            f"{pair}: gap recovered by base_alone at most {LEAK:g} %",
             f"{pair}: base_alone not beyond its best control, points of the gap",
         )
     return (
@@ -76,13 +85,13 @@ def _findings(
     steered, alone = (recovery_of(items, name, seed=0) for name in ("hybrid", HEADLINE))
     beyond, beyond_alone = (_excess(items, name) for name in ("hybrid", HEADLINE))
     is_read = not steered.flag and alone.low == alone.low  # resamples without a gap: no interval
-    holds: tuple[bool | None, ...] = (
-        (steered.value >= MOST, None, None, None)
+    holds: tuple[bool | Answer, ...] = (
+        (at_least(steered, MOST), UNJUDGED, UNJUDGED, UNJUDGED)
         if has_skill
-        else (None, None, alone.low <= LEAK, beyond_alone.low <= 0)
+        else (UNJUDGED, UNJUDGED, at_most(alone, LEAK), beyond_alone.low <= 0)
     )
     return [
-        finding(NUMBER, what, seed, figure, told if is_read else None)
+        finding(NUMBER, what, seed, figure, told if is_read else UNJUDGED)
         for what, figure, told in zip(
             words, (steered, beyond, alone, beyond_alone), holds, strict=True
         )

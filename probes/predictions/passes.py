@@ -4,8 +4,8 @@ Expected: under the criterion that the chain is a whole and correct solution, pa
 reaches that of `grpo` at k = 64 (Yue et al., arXiv 2504.13837), and `base-no-chains` stays at 0 at
 every k.
 
-Holds means: `grpo` less `base` is at most .05 at k = 64 (value, paired by problem); of
-`base-no-chains` no sample of any problem counts, which is pass@64 = 0. Beside them stands the lead
+Holds means: `grpo` less `base` is at most .05 at k = 64 (paired by problem); of `base-no-chains` no
+sample of any problem counts, which is pass@64 = 0. Beside them stands the lead
 of `grpo` at k = 1, judged by nothing.
 
 Samples are drawn at temperature 1.
@@ -18,7 +18,14 @@ import numpy as np
 from interp.pass_at_k import Samples, draw_samples
 from interp.stats import Estimate, collect_pairs, estimate_all
 from interp.tasks import make_task
-from probes.predictions.finding import Finding, finding, readers_of, unmeasured
+from probes.predictions.finding import (
+    UNJUDGED,
+    Finding,
+    at_most,
+    finding,
+    readers_of,
+    unmeasured,
+)
 
 NUMBER = 7
 BASE, POST, NEVER = "base", "grpo", "base-no-chains"
@@ -42,7 +49,7 @@ def passes(seed: int, n: int) -> list[Finding]:
         what += f" (at most {WITHIN:g})" if is_judged else ""
         if {BASE, POST} <= drawn.keys():
             lead = _lead(drawn[BASE], drawn[POST], k)
-            holds = lead.value <= WITHIN if is_judged else None
+            holds = at_most(lead, WITHIN) if is_judged else UNJUDGED
             found.append(finding(NUMBER, what, seed, lead, holds))
         else:
             found.append(unmeasured(NUMBER, what, seed))

@@ -3,25 +3,30 @@
 Expected (3): post's first token and then the base recovers most of `grpo`'s gain, and the base's
 first token and then post hardly any ("Small Vectors, Big Effects", arXiv 2509.06608).
 
-Holds means: `transplant_recovered` of post_then_base is at least .8, of base_then_post at most .2
-(values).
+Holds means: `transplant_recovered` of post_then_base is at least .8, of base_then_post at most .2.
 
 Expected (4): put from post into the base, the last question token alone recovers most of what the
 models differ by in the choice to think, and the operands of the steps hardly any of what they
 differ by in the results of the steps.
 
 Holds means: `mode_recovered` at the last question token, all layers jointly, is at least .5,
-`step_recovered` at the operands at most .2 (values).
+`step_recovered` at the operands at most .2.
 
 Ratios need 60 problems (`interp.stats`); with fewer nothing is decided.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from interp.slots import LAST, OPERANDS
 from interp.tasks import make_task
 from probes.predictions.finding import (
+    Answer,
+    Figure,
     Finding,
+    at_least,
+    at_most,
     finding,
     pick,
     readers_of,
@@ -44,9 +49,9 @@ def transplants(seed: int, n: int) -> list[Finding]:
         TRANSPLANT, "first_token", seed, n,
         {
             ("base", "post_then_base", "transplant_recovered"): (
-                "grpo's first token, then base: at least .8 of the gain", 0.8, 1),
+                "grpo's first token, then base: at least .8 of the gain", at_least, 0.8),
             ("post", "base_then_post", "transplant_recovered"): (
-                "base's first token, then grpo: at most .2 of the gain", 0.2, -1),
+                "base's first token, then grpo: at most .2 of the gain", at_most, 0.2),
         },
     )  # fmt: skip
 
@@ -62,9 +67,9 @@ def patches(seed: int, n: int) -> list[Finding]:
         PATCHING, "cross_patching", seed, n,
         {
             ("base", LAST, "mode_recovered"): (
-                "grpo -> base at the last question token: at least .5 of the mode", 0.5, 1),
+                "grpo -> base at the last question token: at least .5 of the mode", at_least, 0.5),
             ("base", OPERANDS, "step_recovered"): (
-                "grpo -> base at the operands of steps: at most .2 of the results", 0.2, -1),
+                "grpo -> base at the operands of steps: at most .2 of the results", at_most, 0.2),
         },
     )  # fmt: skip
 
@@ -74,9 +79,9 @@ def _ratios(
     probe: str,
     seed: int,
     n: int,
-    expected: dict[tuple[str, str, str], tuple[str, float, int]],
+    expected: dict[tuple[str, str, str], tuple[str, Callable[[Figure, float], Answer], float]],
 ) -> list[Finding]:
-    """Ratios against bounds: (reader, condition, metric) -> words, bound, 1 (from it on) or -1."""
+    """Ratios against bounds: (reader, condition, metric) -> words, rule, bound."""
     readers = readers_of(PAIR, seed)
     if len(readers) < len(PAIR):
         return [unmeasured(number, words, seed) for words, *_ in expected.values()]
@@ -84,7 +89,7 @@ def _ratios(
     named = {"base": readers[base], "post": readers[post]}
     rows = rows_of((probe,), named, make_task("arith/fresh", n=n, seed=0))
     found: list[Finding] = []
-    for which, (words, bound, sign) in expected.items():
+    for which, (words, rule, bound) in expected.items():
         row = pick(rows, *which)
-        found.append(finding(number, words, seed, row, sign * (row.value - bound) >= 0))
+        found.append(finding(number, words, seed, row, rule(row, bound)))
     return found

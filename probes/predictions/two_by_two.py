@@ -6,7 +6,8 @@ thinking (`answers-sft-pool`, against the `grpo` of the same seed) their pattern
 represented, not usable.
 
 Holds means: the test's own three-valued answers, at its declared bound of .1 and its intervals,
-are those predicted; *undecided* decides nothing.
+are those predicted. The figure kept is the one that decides: the excess over the strongest control
+where there is one, else the effect.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from interp.tasks import make_task
 from probes.pre_existence import Settings, examine
-from probes.predictions.finding import Finding, finding, readers_of, unmeasured
+from probes.predictions.finding import UNDECIDED, Finding, finding, readers_of, unmeasured
 
 NUMBER = 2
 
@@ -58,6 +59,6 @@ def two_by_two(seed: int, n: int) -> list[Finding]:
                 found.append(unmeasured(NUMBER, what, seed))
                 continue
             said = answers[one.question]
-            holds = None if said.answer == "undecided" else said.answer == one.answer
-            found.append(finding(NUMBER, what, seed, said.effect, holds))
+            holds = UNDECIDED if said.answer == UNDECIDED else said.answer == one.answer
+            found.append(finding(NUMBER, what, seed, said.excess or said.effect, holds))
     return found
