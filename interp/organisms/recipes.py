@@ -25,11 +25,17 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "noisy-20-05": (0, 2, 4),
     "noisy-20-20": (0, 3, 4),
     "noisy-05-20": (0, 4, 5),
-    "grpo-vectors": (0, 1, 3),
+    "grpo-vectors": (0, 1, 3, 4),
+    "grpo-vectors-no-chains": (0, 1, 2, 3, 4),
+    "chain-sft-no-chains": (1, 2, 3, 4),
     "clinic-base": (0, 1, 2, 3),
     "clinic-grpo": (0, 1, 3),
 }
-"""The seeds that are bundled, where they are not 0, 1 and 2."""
+"""The seeds that are bundled, where they are not 0, 1 and 2.
+
+Seed 0 of `chain-sft-no-chains` passed, too, and is left out for room: settings were chosen on the
+seeds 0 to 2 of its base, so that 3 and 4 tell more.
+"""
 
 WITHHELD: Mapping[str, Mapping[int, str]] = {
     "swapped-sft-pool": {
