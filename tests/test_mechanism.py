@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from interp.answers import render
 from interp.cot import encode
+from interp.directions import Direction, Source, random_directions
 from interp.engine import run
 from interp.interventions import Intervention, add
 from interp.measurements import Item
@@ -141,3 +143,51 @@ def test_twins_of_one_problem_count_once():
                   "interaction_logprob", v) for k, v in enumerate(twins)]  # fmt: skip
     (other,) = interactions(alone, seed=0)
     assert row.high - row.low > other.high - other.low
+
+
+SLOW = (13, 14, 15, 29, 30, 31)
+"""Of the 32 dimensions of a head those that rotate least with the position."""
+
+
+def plant_a_switch(model, rows):
+    """A direction under which heads after the first layer read the first token and no chain.
+
+    It is the one that activations after the first layer have least of. The part of each query that
+    it is made to write is what sets the key of the first token apart from all others.
+    """
+    site = Site(0, "resid_post")
+    seen = torch.cat([one[1:] for one in run(model, rows, capture=[site]).captures[site]])
+    switch = torch.linalg.svd(seen, full_matrices=False).Vh[-1]
+    for layer in range(1, model.n_layers):
+        at = Site(layer, "k")
+        keys = run(model, rows, capture=[at]).captures[at]
+        apart = torch.stack([k[0] for k in keys]).mean(0) - torch.cat([k[1:] for k in keys]).mean(0)
+        block = model.hf.model.layers[layer]
+        for head in range(4):
+            query = torch.zeros(32)
+            query[list(SLOW)] = apart[head // 2][list(SLOW)]
+            row = torch.outer(query / query.norm(), switch / block.input_layernorm.weight)
+            block.self_attn.q_proj.weight[32 * head : 32 * (head + 1)] += 10 * row
+    return switch
+
+
+def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none():
+    model = load_model(organism_path("base", 1))
+    task = make_task("arith/fresh", n=30, seed=0)
+    traces = {"gold": gold_traces(model.tokenizer, task)}
+    ((*_, found),) = cases({"base": model}, task, traces, seed=0)
+    rows = [render(c.trace.prompt_ids, c.chain, c.layout) for c in found]
+    with torch.no_grad():
+        switch = plant_a_switch(model, rows)
+    probe = Mechanism(dose=0.5, positions="all", layer=0)
+    direction = Direction(switch, Site(0, "resid_post"), Source("planted"))
+
+    def same(direction):
+        rows = interactions(probe.crossed(model, task, found, direction, seed=0), seed=0)
+        return {row.edit: row for row in rows if row.metric == "same"}
+
+    planted = same(direction)  # a filled chain holds no other value to read: its change is small
+    assert planted["truncated"].is_specific and planted["mistake_propagated"].is_specific
+    assert planted["truncated"].value > 0.5 and planted["mistake_propagated"].value > 0.7
+    (other,) = random_directions(direction, 1, seed=9)
+    assert all(abs(row.value) < 0.25 for row in same(other).values())
