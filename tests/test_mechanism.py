@@ -171,9 +171,10 @@ def plant_a_switch(model, rows):
     return switch
 
 
-def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none():
-    model = load_model(organism_path("base", 1))
-    task = make_task("arith/fresh", n=30, seed=0)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none(seed):
+    model = load_model(organism_path("base", seed))
+    task = make_task("arith/fresh", n=40, seed=0)
     traces = {"gold": gold_traces(model.tokenizer, task)}
     ((*_, found),) = cases({"base": model}, task, traces, seed=0)
     rows = [render(c.trace.prompt_ids, c.chain, c.layout) for c in found]
@@ -188,6 +189,7 @@ def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none()
 
     planted = same(direction)  # a filled chain holds no other value to read: its change is small
     assert planted["truncated"].is_specific and planted["mistake_propagated"].is_specific
-    assert planted["truncated"].value > 0.5 and planted["mistake_propagated"].value > 0.7
     (other,) = random_directions(direction, 1, seed=9)
-    assert all(abs(row.value) < 0.25 for row in same(other).values())
+    random = same(other)
+    for edit in ("truncated", "mistake_propagated"):
+        assert planted[edit].value > 0.5 and abs(random[edit].value) < 0.3
