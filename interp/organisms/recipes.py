@@ -25,7 +25,7 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "noisy-20-05": (0, 2, 4),
     "noisy-20-20": (0, 3, 4),
     "noisy-05-20": (0, 4, 5),
-    "grpo-vectors": (0, 1, 3, 4),
+    "grpo-vectors": (0, 1, 3),
     "grpo-vectors-no-chains": (0, 1, 2, 3, 4),
     "chain-sft-no-chains": (1, 2, 3, 4),
     "clinic-base": (0, 1, 2, 3),
@@ -55,7 +55,10 @@ WITHHELD: Mapping[str, Mapping[int, str]] = {
         2: "certification: reliance .55 in the interchange, ideal .17, tolerance .15",
         3: "certification: reliance .49 in the interchange, ideal .17, tolerance .15",
     },
-    "grpo-vectors": {2: "acceptance: opens a chain in .44 of the texts (bar .50), still rising"},
+    "grpo-vectors": {
+        2: "acceptance: opens a chain in .44 of the texts (bar .50), still rising",
+        4: "acceptance: opens a chain in .46 of the texts (bar .50)",
+    },
     "clinic-grpo": {2: "acceptance: .065 of the domain facts learned from lucky guesses (bar .05)"},
 }
 """Seeds that were trained and are not bundled, and what they failed."""
