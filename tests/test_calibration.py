@@ -193,6 +193,17 @@ def test_each_criterion_fails_alone():
         assert reason in row.reason and ";" not in row.reason, (reason, row.reason)
 
 
+def test_seeds_that_differ_are_set_beside_what_lies_between_the_kinds():
+    by_seed = {3: 0.0, 4: 0.5}
+    units = [
+        replace(u, values=9.0 * u.label + by_seed[u.seed] + 0.01 * (np.arange(200) % 2))
+        for u in zoo(9.0, n=200, seed=1)
+    ]
+    reason = rows_of(units)[EVALUATION].reason
+    assert "differ in 100% of 6 pairs" in reason
+    assert reason.endswith("by 0.5 on average, where true and untrue ones lie 9 apart")
+
+
 def test_seeds_that_settings_were_chosen_on_are_never_counted():
     rows = rows_of(zoo(9.0, seeds=(0, 1)))
     assert rows[EVALUATION].reason == "no organism of known truth"

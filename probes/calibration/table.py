@@ -16,9 +16,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from interp.runs import read_rows, write_rows
-from probes.calibration.agreement import NOWHERE, Agreement, auroc, measured, retest, spearman
+from probes.calibration.agreement import (
+    NOWHERE,
+    Agreement,
+    Retest,
+    auroc,
+    measured,
+    retest,
+    spearman,
+)
 from probes.calibration.claims import CONSTRUCTS, GOLD, NO_TRUTH, OWN, Claim
 from probes.calibration.nulls import LEAST, Coverage, Nulls, coverage, null_pairs
 from probes.calibration.scores import CODE, Unit
@@ -116,7 +125,7 @@ def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> 
         (u.self_difference for u in known if u.self_difference == u.self_difference),
         default=float("nan"),
     )
-    reasons = _reasons(claim, units, known, agreement, nulls, covered, itself)
+    reasons = _reasons(claim, units, known, agreement, nulls, again, covered, itself)
     true = {u.line for u in known if u.label == 1} if is_label else {u.label for u in known}
     return Row(
         claim.probe, claim.condition, claim.metric, claim.writer, claim.construct,
@@ -140,6 +149,7 @@ def _reasons(
     known: Sequence[Unit],
     agreement: Agreement,
     nulls: Nulls,
+    again: Retest,
     covered: Coverage,
     itself: float,
 ) -> list[str]:
@@ -164,7 +174,8 @@ def _reasons(
     elif nulls.seeds > NULL_BAR:
         found.append(
             f"two seeds of one recipe differ in {nulls.seeds:.0%} of {nulls.n_pairs} pairs "
-            f"({nulls.exchanged:.0%} once exchanged)"
+            f"({nulls.exchanged:.0%} once exchanged), by {again.difference:.2g} on average"
+            f"{_apart(claim, known)}"
         )
     low, high = COVERED
     if not covered.n_units:
@@ -180,6 +191,14 @@ def _reasons(
             )
         found.append(said)
     return found
+
+
+def _apart(claim: Claim, known: Sequence[Unit]) -> str:
+    """How far the means of true and untrue organisms lie apart, in words."""
+    kinds = [[unit.score for unit in known if unit.label == label] for label in (0.0, 1.0)]
+    if CONSTRUCTS[claim.construct].kind != "label" or not all(kinds):
+        return ""
+    return f", where true and untrue ones lie {abs(fmean(kinds[0]) - fmean(kinds[1])):.2g} apart"
 
 
 def write_table(file: Path, rows: Sequence[Row]) -> None:
