@@ -234,12 +234,14 @@ def train(
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Seeds; 0, 1, 2.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of organisms.")] = Path("artifacts/organisms"),
     workers: Annotated[int, typer.Option(help="Trainings at a time, one thread each.")] = 2,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what is there, go on.")] = False,
 ) -> None:
     """Train organisms from their recipes, parents first."""
     with explained():
         from interp.training.making import train_all
 
-        for card in train_all(out, recipes=recipe or None, seeds=seeds or None, workers=workers):
+        names, which = recipe or None, seeds or None
+        for card in train_all(out, recipes=names, seeds=which, workers=workers, keep=keep):
             typer.echo(card)
 
 

@@ -82,3 +82,14 @@ def test_a_probe_on_one_model_writes_a_report_and_a_second_start_takes_it_up(tmp
     assert "Report:" in first[1]
     assert call(*words) == first
     assert (tmp_path / "run" / "report.html").read_bytes() == page
+
+
+def test_training_leaves_what_is_there():
+    from interp.organisms.zoo import organism_path
+    from probes.__main__ import app
+
+    folder = organism_path("base").parent
+    before = {f: f.stat().st_mtime_ns for f in (folder / "base-s0").iterdir()}
+    done = CliRunner().invoke(app, ["train", "base", "--seed", "0", "--keep", "--out", str(folder)])
+    assert done.exit_code == 0 and not done.output
+    assert before == {f: f.stat().st_mtime_ns for f in (folder / "base-s0").iterdir()}
