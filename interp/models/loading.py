@@ -144,7 +144,7 @@ def _hash_tensors(hf: Any) -> str:
 
 
 @contextmanager
-def _without_bars() -> Generator[None]:
+def without_bars() -> Generator[None]:
     """Silences the loading bars of transformers, and leaves the setting as it was."""
     from transformers.utils import logging
 
@@ -160,7 +160,7 @@ def _without_bars() -> Generator[None]:
 def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    with _without_bars():
+    with without_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,

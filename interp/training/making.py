@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from interp.models.loading import without_bars
 from interp.organisms.recipe import (
     Pretraining,
     Recipe,
@@ -102,7 +103,8 @@ def load_organism(folder: Path) -> Any:
     """The stored weights of a folder as a float32 ``LlamaForCausalLM``."""
     from transformers import LlamaForCausalLM
 
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with without_bars():
+        return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def _starting_model(recipe: Recipe, seed: int, out: Path) -> Any:
