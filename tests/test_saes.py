@@ -285,6 +285,25 @@ def test_the_best_latent_is_scored_where_it_was_not_chosen():
         match_latents(acts, [Variable("v", domain, domain)], chooses)
 
 
+def test_a_variable_that_is_split_among_latents_is_found_by_their_group():
+    """One latent has two thirds of the truth, one the rest, and noise is often wrong."""
+    generator = torch.Generator().manual_seed(3)
+    holds = torch.arange(400) % 2 == 0
+    acts = (torch.rand(400, 20, generator=generator) < 0.5).float()
+    acts[:, 4], acts[:, 9] = (
+        (holds & (torch.arange(400) % 6 != 0)).float(),
+        (holds & (torch.arange(400) % 6 == 0)).float(),
+    )
+    domain = torch.ones(400, dtype=torch.bool)
+    (found,) = match_latents(acts, [Variable("v", holds, domain)], torch.arange(400) < 200)
+    assert (found.latent, found.group) == (4, (4, 9))
+    assert found.precision == 1 and found.recall == pytest.approx(2 / 3, abs=0.01)
+    assert (found.group_precision, found.group_recall) == (1, 1)
+    acts[:, 4] = holds.float()
+    (whole,) = match_latents(acts, [Variable("v", holds, domain)], torch.arange(400) < 200)
+    assert whole.group == (4,) and whole.group_recall == whole.recall == 1
+
+
 def test_variables_of_a_chain_by_hand():
     text = "<bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 times 2 is 3 ; </think> A 3 <eos>"
     rows = [WORDS.encode(text), WORDS.encode("<bos> Q 3 + 4 ? A 7 <eos>")]
@@ -483,11 +502,13 @@ def bundled():
     return sorted(path.parent for path in saes_folder().glob("*/card.json"))
 
 
-def test_every_base_organism_has_an_sae():
+def test_every_base_organism_has_an_sae_and_base_one_behind_its_last_layer():
     assert [path.name for path in bundled()] == [
         "base-no-chains-s0",
         "base-s0",
         "base-s0-blocks.2.hook_resid_post",
+        "base-s1-blocks.2.hook_resid_post",
+        "base-s2-blocks.2.hook_resid_post",
         "clinic-base-s0",
         "dispatch-base-s0",
     ]
@@ -512,19 +533,28 @@ def test_a_bundled_sae_is_the_one_of_its_card(folder):
     assert {match["kind"] for match in card["matches"]} <= set(get_args(Class))
 
 
-def test_the_running_value_is_found_behind_the_last_layer_and_not_in_the_middle():
-    """On new texts; both sites of the same model, whose results a linear readout has."""
-    model = load_model(organism_path("base", 0))
+def matched(seed, site):
+    """Matches of running value and result, on texts that neither training nor card has seen."""
+    model = load_model(organism_path("base", seed))
     rows = [document.ids for document in draw_documents("base", 1500, seed=8)]
-    variables = [v for v in arith_variables(rows, WORDS.ids) if not v.name.startswith("operator")]
     half = torch.cat([torch.full((len(row),), n % 2 == 0) for n, row in enumerate(rows)])
-    least = {}
-    for site in (MIDDLE, LAST):
-        acts = encode_rows(sae_reader(load_sae(find_sae(model, site=site)), model), rows).acts
-        found = match_latents(acts, variables, half)
-        least[site] = [min(match.precision, match.recall) for match in found]
-    assert min(least[LAST]) > 0.75 and sum(least[LAST]) / len(variables) > 0.85, least
-    assert sum(least[MIDDLE]) / len(variables) < 0.5, least
+    variables = [v for v in arith_variables(rows, WORDS.ids) if not v.name.startswith("operator")]
+    acts = encode_rows(sae_reader(load_sae(find_sae(model, site=site)), model), rows).acts
+    return match_latents(acts, variables, half)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_running_value_is_found_behind_the_last_layer(seed):
+    """The settings were chosen on seed 0, where one of the eleven values is split."""
+    found = matched(seed, LAST)
+    groups = [min(match.group_precision, match.group_recall) for match in found]
+    alone = [min(match.precision, match.recall) for match in found]
+    assert len(found) == 22 and min(groups) > 0.75 and sum(groups) / 22 > 0.85, groups
+    assert sum(least > 0.75 for least in alone) >= (20 if seed == 0 else 22), alone
+
+
+def test_the_running_value_is_not_found_in_the_middle():
+    assert max(min(match.precision, match.recall) for match in matched(0, MIDDLE)) < 0.8
 
 
 def test_a_model_without_an_sae_is_told_which_there_are(tiny):

@@ -7,16 +7,17 @@ injection gave it. Two sites have settings of their own:
 
 - `MIDDLE`, the middle of three layers, of every base organism: a layer is left to act on a latent,
   so latents can be tried as switches.
-- `LAST`, of `base`: what its last layer leaves. Here, and only here, latents stand for the result
-  of a step. At the equals sign the result is decodable from both, but it makes up .13 of the
-  variance in the middle (the step as a whole, its value, sign and operand, .94), where a dictionary
-  spends its latents on steps; behind the last layer it is .53, one direction per value. No size
-  (64 to 512), k (2 to 12) or length of training brought it out in the middle. The settings were
-  chosen on `base`, seed 0: a position says two things, which word was read and which comes next,
-  and with more latents per position (k 3 and up) weak ones of other values are active as well.
+- `LAST`, of `base`: what its last layer leaves. Here latents stand for the running value, and in
+  the middle they do not. At the equals sign a linear readout has the result at both, but it makes
+  up .13 of the variance in the middle (the step as a whole, its value, sign and operand, .94),
+  where a dictionary spends its latents on steps; behind the last layer it is .53, a direction per
+  value. No size (128, 512), k (2 to 12) or length of training (1500, 5000 steps) brought it out in
+  the middle. The settings of this site were chosen on `base`, seed 0; seeds 1 and 2 confirm them.
+  A position says two things there, which word was read and which comes next; with more latents per
+  position (k 3 and up) weak ones of other values are active as well.
 
-What is found behind the last layer is the word about to be written: the latents of the results are
-active before the same number outside of chains, too.
+What is found behind the last layer is the number about to be written. At the equals sign it has
+been worked out; the same latents are active before the same number elsewhere.
 
 Texts are drawn from the recipe of the organism's pretraining, at all stages of it, since chains are
 rare at its end.
@@ -78,11 +79,17 @@ class Made:
         figures = ", ".join(f"{name} {value:.3g}" for name, value in self.card["figures"].items())
         found = [f"{self.folder.name}: {figures}"]
         for match in self.card["matches"]:
+            group = ""
+            if len(match["group"]) > 1:
+                group = (
+                    f"; any of {' '.join(map(str, match['group']))}: precision "
+                    f"{match['group_precision']:.2f}, recall {match['group_recall']:.2f}"
+                )
             found.append(
                 f"{match['variable']:<20} latent {match['latent']:>4}  precision "
                 f"{match['precision']:.2f}  recall {match['recall']:.2f}  AUROC "
                 f"{match['auroc']:.2f}  (base rate {match['base_rate']:.2f})  {match['kind']}, "
-                f"d {match['d']:.2f}: {' '.join(match['tokens'])}"
+                f"d {match['d']:.2f}: {' '.join(match['tokens'])}{group}"
             )
         return found
 
