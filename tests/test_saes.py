@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from random import Random
 from typing import get_args
 
@@ -523,7 +524,7 @@ def test_a_bundled_sae_is_the_one_of_its_card(folder):
     model = load_model(organism_path(card["name"], card["seed"]))
     site = parse_site(card["site"])
     assert find_sae(model, site=site) == folder and sae_site(load_sae(folder)) == site
-    assert Training(**card["training"]) == SETTINGS[site]
+    assert card["training"] == asdict(SETTINGS[site])
     held_out = draw_documents(card["name"], 150, seed=7)
     rows, learned = [d.ids for d in held_out], [d.learned for d in held_out]
     found = measure_fidelity(load_sae(folder), model, rows, learned)

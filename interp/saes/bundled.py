@@ -131,10 +131,9 @@ def make_sae(
 
     Args:
         name: Of a recipe with pretraining, such as ``base``.
-        folder: The SAE goes into ``folder/<name>-s<seed>``, with the site behind it unless it is
-            `MIDDLE`.
+        folder: The SAE goes into ``folder/<name>-s<seed>``, or ``-<site>`` behind that.
         seed: Of the organism; texts and training have seeds of their own.
-        site: Where; a stream with one vector per position.
+        site: A stream as wide as the residual stream; `MIDDLE` is not named in the folder.
         training: Settings; by default those of the bundled SAEs of the site.
         n_documents: Texts that are read for the training.
         root: Folder of organisms; the bundled ones unless given.
