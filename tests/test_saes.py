@@ -334,13 +334,10 @@ def chains(n):
     for _ in range(n):
         problem = sample_problem(rng, rng.choice((2, 3, 4)))
         rows.append(chain_document(problem, rng, spoken=0.0).ids)
-        said = [None] * len(rows[-1])
         start = rows[-1].index(WORDS.ids["<think>"]) + 1
-        for at, step in enumerate(problem.steps):
-            said[start + 6 * at + 3] = step.split()
-            if at + 1 < problem.depth:
-                said[start + 6 * at + 5] = step.split()
-        steps += said
+        held = {start + 6 * at + 3: step.split() for at, step in enumerate(problem.steps)}
+        held |= {start + 6 * at + 5: step.split() for at, step in enumerate(problem.steps[:-1])}
+        steps += [held.get(at) for at in range(len(rows[-1]))]
     return rows, steps
 
 
