@@ -179,13 +179,17 @@ def interact(
 def sae(
     name: Annotated[str, typer.Argument(help="A base organism.")],
     seed: Annotated[int, typer.Option(help="Which of its trained copies.")] = 0,
+    site: Annotated[
+        str, typer.Option(help="blocks.1.hook_resid_post; results are found at blocks.2.")
+    ] = "blocks.1.hook_resid_post",
     out: Folder = Path("runs/saes"),
 ) -> None:
     """Train an SAE on a base organism and set its latents against the known variables."""
     with explained():
         from interp.saes import make_sae
+        from interp.sites import parse_site
 
-        _say(make_sae(name, out, seed=seed).lines())
+        _say(make_sae(name, out, seed=seed, site=parse_site(site)).lines())
 
 
 def _loaded(

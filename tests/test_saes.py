@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from random import Random
 from typing import get_args
 
@@ -13,9 +14,15 @@ import torch
 from interp.directions import auroc
 from interp.engine import generate, run
 from interp.interventions import ClampLatent, Intervention
+from interp.models import load_model
+from interp.organisms.arith.documents import chain_document
+from interp.organisms.arith.problems import WORDS
+from interp.organisms.arith.splits import sample_problem
+from interp.organisms.zoo import organism_path
 from interp.saes import (
     Injection,
     Latents,
+    TopToken,
     Training,
     Variable,
     calibrate,
@@ -27,6 +34,7 @@ from interp.saes import (
     measure_fidelity,
     reason_score,
     sae_reader,
+    sae_site,
     saes_folder,
     save_sae,
     score_latents,
@@ -34,11 +42,11 @@ from interp.saes import (
     top_tokens,
     train_sae,
 )
-from interp.saes.bundled import draw_documents
+from interp.saes.bundled import LAST, MIDDLE, SETTINGS, draw_documents
 from interp.saes.fidelity import unexplained
 from interp.saes.injection import Class, classify, cohens_d, inject
 from interp.saes.variables import arith_variables, chain_variable
-from interp.sites import Site
+from interp.sites import Site, parse_site
 from interp.vectors import load_latent
 
 SITE = Site(1, "resid_post")
@@ -212,8 +220,6 @@ def test_rows_are_encoded_as_alone(trained, tiny):
 
 
 def test_an_sae_of_another_width_is_refused(trained, tiny_copy):
-    from interp.models import load_model
-
     wide = load_model(tiny_copy(hidden_size=64))
     with pytest.raises(ValueError, match="width 32, and .* has 64"):
         sae_reader(trained[2], wide)
@@ -280,9 +286,26 @@ def test_the_best_latent_is_scored_where_it_was_not_chosen():
         match_latents(acts, [Variable("v", domain, domain)], chooses)
 
 
-def test_variables_of_a_chain_by_hand():
-    from interp.organisms.arith.problems import WORDS
+def test_a_variable_that_is_split_among_latents_is_found_by_their_group():
+    """One latent has two thirds of the truth, one the rest, and noise is often wrong."""
+    generator = torch.Generator().manual_seed(3)
+    holds = torch.arange(400) % 2 == 0
+    acts = (torch.rand(400, 20, generator=generator) < 0.5).float()
+    acts[:, 4], acts[:, 9] = (
+        (holds & (torch.arange(400) % 6 != 0)).float(),
+        (holds & (torch.arange(400) % 6 == 0)).float(),
+    )
+    domain = torch.ones(400, dtype=torch.bool)
+    (found,) = match_latents(acts, [Variable("v", holds, domain)], torch.arange(400) < 200)
+    assert (found.latent, found.group) == (4, (4, 9))
+    assert found.precision == 1 and found.recall == pytest.approx(2 / 3, abs=0.01)
+    assert (found.group_precision, found.group_recall) == (1, 1)
+    acts[:, 4] = holds.float()
+    (whole,) = match_latents(acts, [Variable("v", holds, domain)], torch.arange(400) < 200)
+    assert whole.group == (4,) and whole.group_recall == whole.recall == 1
 
+
+def test_variables_of_a_chain_by_hand():
     text = "<bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 times 2 is 3 ; </think> A 3 <eos>"
     rows = [WORDS.encode(text), WORDS.encode("<bos> Q 3 + 4 ? A 7 <eos>")]
     inside = chain_variable(rows, WORDS.ids)
@@ -297,25 +320,90 @@ def test_variables_of_a_chain_by_hand():
     def where(name):
         return [at - start - 1 for at in found[name].holds.nonzero()[:, 0].tolist()]
 
-    assert where("running value 7") == [3, 4, 5, 6, 7, 8]
-    assert where("running value 3") == [0, 1, 2, 9, 10, 11]
+    assert where("running value 7") == [3, 5] and where("running value 3") == [9]
+    assert int(found["running value 7"].domain.sum()) == 3
     assert where("result 7 at =") == [3] and where("result 3 at =") == [9]
     assert where("operator +") == [1, 2, 3] and where("operator *") == [7, 8, 9]
     assert int(found["operator -"].domain.sum()) == 6 and where("operator -") == []
 
 
-# A reader without a model: latent 0 is active on the token "=", latent 1 where the sum of the
-# numbers so far is 7 modulo 11, whatever the token, latent 2 never.
-EQUALS, ASK = 90, 91
+def chains(n):
+    """Texts with chains, and for each position the step it is in if its value is held there."""
+    rng = Random("chains of a toy")
+    rows, steps = [], []
+    for _ in range(n):
+        problem = sample_problem(rng, rng.choice((2, 3, 4)))
+        rows.append(chain_document(problem, rng, spoken=0.0).ids)
+        start = rows[-1].index(WORDS.ids["<think>"]) + 1
+        held = {start + 6 * at + 3: step.split() for at, step in enumerate(problem.steps)}
+        held |= {start + 6 * at + 5: step.split() for at, step in enumerate(problem.steps[:-1])}
+        steps += [held.get(at) for at in range(len(rows[-1]))]
+    return rows, steps
+
+
+@pytest.mark.parametrize(("share", "is_found"), [(1.0, True), (0.35, False)])
+def test_a_planted_running_value_is_found_where_it_is_a_direction_of_weight(share, is_found):
+    """Positions say their token and, where it is held, the running value and the whole step.
+
+    With the value alone there is a latent for each; with a little of it under a direction of each
+    step it is still readable, and the latents are spent on steps.
+    """
+    rows, steps = chains(500)
+    generator = torch.Generator().manual_seed(0)
+
+    def directions(names):
+        return {name: unit(torch.randn(64, generator=generator)) for name in sorted(set(names))}
+
+    def unit(vector):
+        return 4 * vector / vector.norm()
+
+    token = directions(t for row in rows for t in row)
+    value = directions(step[4] for step in steps if step)
+    whole = directions(" ".join(step) for step in steps if step)
+    x = torch.stack([token[t] for row in rows for t in row])
+    for at, step in enumerate(steps):
+        if step:
+            x[at] += share * value[step[4]] + (1 - share**2) ** 0.5 * whole[" ".join(step)]
+
+    def endless():
+        while True:
+            yield x[torch.randint(len(x), (512,), generator=generator)]
+
+    sae = train_sae(
+        endless(), 64, SITE, Training(d_sae=128, k=2.0, steps=700, batch=512, lr=3e-3), {}
+    )
+    acts = calibrate(sae, x, 2.0, dtype="float32").encode(x)
+    variables = [v for v in arith_variables(rows, WORDS.ids) if v.name.startswith("running")]
+    half = torch.cat([torch.full((len(row),), n % 2 == 0) for n, row in enumerate(rows)])
+    found = match_latents(acts, variables, half)
+    assert all(min(m.precision, m.recall) > 0.9 for m in found) is is_found, found
+    readable = [readout(x, v, half) for v in variables]
+    assert min(readable) > 0.95, readable
+    if not is_found:
+        assert max(m.precision * m.recall for m in found) < 0.5, found
+
+
+def readout(x, variable, half):
+    """AUROC of a least-squares readout on the problems that did not fit it."""
+    one = torch.cat([x, torch.ones(len(x), 1)], 1)
+    fit, test = variable.domain & half, variable.domain & ~half
+    weights = torch.linalg.lstsq(one[fit], variable.holds[fit].float()[:, None]).solution
+    return auroc((one[test] @ weights)[:, 0].numpy(), variable.holds[test].numpy().astype(int))
+
+
+# A reader without a model: latent 0 is active on the token "=", latent 1 where the sum so far is 7
+# modulo 11, whatever the token, latent 2 never. The first token says where the sum starts.
+N_NUMBERS, EQUALS, ASK = 44, 90, 91
+STARTS = range(100, 111)
 
 
 def symbolic(rows):
     found = []
     for row in rows:
         acts = torch.zeros(len(row), 3)
-        total = 0
+        total = row[0]
         for at, token in enumerate(row):
-            total += token if token < 11 else 0
+            total += token if token < N_NUMBERS else 0
             acts[at, 0] = float(token == EQUALS)
             acts[at, 1] = float(total % 11 == 7 and at > 0)
         found.append(acts)
@@ -326,22 +414,48 @@ def make_texts(n, *, chains):
     rng = Random(f"texts {chains}")
     rows = []
     for _ in range(n):
-        numbers = [rng.randrange(11) for _ in range(4)]
-        rows.append([99, *numbers, ASK] + ([EQUALS, rng.randrange(11)] * 3 if chains else []))
+        numbers = [rng.randrange(N_NUMBERS) for _ in range(4)]
+        rows.append(
+            [rng.choice(STARTS), *numbers, ASK] + ([EQUALS, rng.randrange(N_NUMBERS)] * 3) * chains
+        )
     return rows
 
 
 def test_injection_flags_the_cue_and_not_what_is_computed():
     settings = Injection()
-    at_home = encode_rows(symbolic, make_texts(300, chains=True))
-    tokens = {latent: top_tokens(at_home, latent, settings, {99}) for latent in range(3)}
-    assert tokens[0] == (EQUALS,) and len(tokens[1]) == 10 and tokens[2] == ()
-    cue, computed, dead = falsify(symbolic, tokens, make_texts(300, chains=False), settings)
+    at_home = encode_rows(symbolic, make_texts(600, chains=True))
+    tokens = {latent: top_tokens(at_home, latent, settings, STARTS) for latent in range(3)}
+    assert [one.token for one in tokens[0]] == [EQUALS] and tokens[2] == ()
+    cue, computed, dead = falsify(symbolic, tokens, make_texts(600, chains=False), settings)
     assert cue.kind == "token-driven" and cue.d == math.inf and cue.p < 1e-6
-    assert computed.kind == "context-dependent" or computed.d < 0.5, computed
+    assert cue.d_alike == 0, "other words do not wake it"
+    assert computed.d_alike > 0.2, "any number changes the sum: without a control it is flagged"
+    assert computed.kind == "context-dependent" and computed.d < 0.2, computed
     assert dead.kind == "context-dependent" and math.isnan(dead.d)
-    again = falsify(symbolic, tokens, make_texts(300, chains=False), settings)
+    again = falsify(symbolic, tokens, make_texts(600, chains=False), settings)
     assert again[1] == computed
+
+
+def test_what_words_wake_by_absence_is_not_driven_by_them():
+    """Latent 0 is active unless a foreign word follows: others silence it, its own leave it be."""
+
+    def silenced(rows):
+        quiet = [any(token > 50 for token in row) for row in rows]
+        return [torch.full((len(row), 1), float(not q)) for row, q in zip(rows, quiet, strict=True)]
+
+    own = TopToken(3, (60, 61))
+    (found,) = falsify(silenced, {0: (own,)}, [[1, 2, 4]] * 20, Injection())
+    assert found.d == 0 and found.d_alike == -math.inf and found.kind == "context-dependent"
+
+
+def test_controls_have_nearly_the_frequency_of_their_token():
+    tokens = torch.tensor([1] * 400 + [2] * 200 + [3] * 190 + [4] * 8 + [5] * 7 + [6] * 2)
+    acts = torch.isin(tokens, torch.tensor([2, 4])).float()[:, None]
+    latents = Latents(acts, tokens, torch.zeros_like(tokens))
+    found = {one.token: one.alike for one in top_tokens(latents, 0, Injection(), {1})}
+    assert found == {2: (3, 5), 4: (5, 3)}, "6 is too rare, 1 is special, top tokens are none"
+    with pytest.raises(ValueError, match="none to compare with"):
+        top_tokens(latents, 0, Injection(), {1, 3, 5})
 
 
 def test_ways_of_injection():
@@ -366,7 +480,8 @@ def test_effect_sizes_and_classes():
     assert classify(0.3, 0.02) == "weakly token-driven"
     assert classify(0.3, 0.2) == classify(-2.0, 0.001) == "context-dependent"
     with pytest.raises(ValueError, match="at least 10 texts"):
-        falsify(symbolic, {0: (EQUALS,)}, make_texts(3, chains=False), Injection())
+        tokens = {0: (TopToken(EQUALS, (1,)),)}
+        falsify(symbolic, tokens, make_texts(3, chains=False), Injection())
 
 
 def test_clamping_a_saved_latent_moves_the_stream_by_its_row(trained, tiny, tmp_path):
@@ -385,10 +500,13 @@ def bundled():
     return sorted(path.parent for path in saes_folder().glob("*/card.json"))
 
 
-def test_every_base_organism_has_an_sae():
+def test_every_base_organism_has_an_sae_and_base_one_behind_its_last_layer():
     assert [path.name for path in bundled()] == [
         "base-no-chains-s0",
         "base-s0",
+        "base-s0-blocks.2.hook_resid_post",
+        "base-s1-blocks.2.hook_resid_post",
+        "base-s2-blocks.2.hook_resid_post",
         "clinic-base-s0",
         "dispatch-base-s0",
     ]
@@ -396,15 +514,14 @@ def test_every_base_organism_has_an_sae():
 
 @pytest.mark.parametrize("folder", bundled(), ids=lambda path: path.name)
 def test_a_bundled_sae_is_the_one_of_its_card(folder):
-    from interp.models import load_model
-    from interp.organisms.zoo import organism_path
-
     card = json.loads((folder / "card.json").read_text())
     weights = folder / "sae_weights.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == card["sae_sha256"]
     assert sum(path.stat().st_size for path in folder.iterdir()) < 600_000
     model = load_model(organism_path(card["name"], card["seed"]))
-    assert find_sae(model) == folder
+    site = parse_site(card["site"])
+    assert find_sae(model, site=site) == folder and sae_site(load_sae(folder)) == site
+    assert card["training"] == asdict(SETTINGS[site])
     held_out = draw_documents(card["name"], 150, seed=7)
     rows, learned = [d.ids for d in held_out], [d.learned for d in held_out]
     found = measure_fidelity(load_sae(folder), model, rows, learned)
@@ -412,6 +529,30 @@ def test_a_bundled_sae_is_the_one_of_its_card(folder):
     assert found.fvu == pytest.approx(card["figures"]["fvu"], rel=0.25)
     assert found.loss_recovered > 0.98 and found.loss_with_error < found.loss_spliced
     assert {match["kind"] for match in card["matches"]} <= set(get_args(Class))
+
+
+def matched(seed, site):
+    """Matches of running value and result, on texts that neither training nor card has seen."""
+    model = load_model(organism_path("base", seed))
+    rows = [document.ids for document in draw_documents("base", 1500, seed=8)]
+    half = torch.cat([torch.full((len(row),), n % 2 == 0) for n, row in enumerate(rows)])
+    variables = [v for v in arith_variables(rows, WORDS.ids) if not v.name.startswith("operator")]
+    acts = encode_rows(sae_reader(load_sae(find_sae(model, site=site)), model), rows).acts
+    return match_latents(acts, variables, half)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_running_value_is_found_behind_the_last_layer(seed):
+    """The settings were chosen on seed 0, where one of the eleven values is split."""
+    found = matched(seed, LAST)
+    groups = [min(match.group_precision, match.group_recall) for match in found]
+    alone = [min(match.precision, match.recall) for match in found]
+    assert len(found) == 22 and min(groups) > 0.75 and sum(groups) / 22 > 0.85, groups
+    assert sum(least > 0.75 for least in alone) >= (20 if seed == 0 else 22), alone
+
+
+def test_the_running_value_is_not_found_in_the_middle():
+    assert max(min(match.precision, match.recall) for match in matched(0, MIDDLE)) < 0.8
 
 
 def test_a_model_without_an_sae_is_told_which_there_are(tiny):

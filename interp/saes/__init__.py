@@ -3,7 +3,7 @@
 from interp.saes.bundled import Made, find_sae, make_sae, saes_folder
 from interp.saes.features import ChainText, Feature, Features, find_features
 from interp.saes.fidelity import Fidelity, measure_fidelity, splice
-from interp.saes.injection import Falsification, Injection, falsify, top_tokens
+from interp.saes.injection import Falsification, Injection, TopToken, falsify, top_tokens
 from interp.saes.known import Match, Variable, match_latents, score_latents
 from interp.saes.latents import Latents, Reader, encode_rows, sae_reader
 from interp.saes.reason_score import reason_score
@@ -20,6 +20,7 @@ __all__ = [
     "Made",
     "Match",
     "Reader",
+    "TopToken",
     "Training",
     "Variable",
     "calibrate",

@@ -1,20 +1,27 @@
 """Token injection: does a latent follow the behaviour, or the words that come with it?
 
 After Ma et al. 2026 (arXiv 2601.05679). The tokens on which a latent is most active are put into
-texts that do not show the behaviour, and the maximum of its activation over each text is compared
-with that of the text as it was (Cohen's d, pooled standard deviation). If the tokens alone wake the
-latent, it is a latent of tokens, whatever its activations on real texts look like:
+texts that do not show the behaviour, and the maximum of its activation over each text is measured
+(effects in Cohen's d, pooled standard deviation). If the tokens alone wake the latent, it is a
+latent of tokens, whatever its activations on real texts look like:
 
     d >= 0.8 and p < .01    token-driven
     d >= 0.5 and p < .05    partially token-driven
     d >= 0.2 and p < .05    weakly token-driven
     else                    context-dependent
 
+Bounds and tokens are theirs. They compare with the text as it was; but any words break a text, and
+a latent that something computed wakes is woken by a broken text too. Here d and p compare with the
+same text into which other words were put at the same places, each drawn from the ten whose
+frequency is nearest to that of the token it stands for: the class is that of the excess. What these
+words do by themselves is kept beside it.
+
 Tokens are put in four ways (first, last, spread, in the place of others) and the strongest counts;
 p is that of a one-sided Mann-Whitney test, times the number of ways. "Context-dependent" is the
 failure to explain a latent by its tokens, not a proof that it stands for anything.
 
-Example: a latent that is active on ``=`` in chains is active on ``=`` in ``Q 3 = + 4 ? A 7`` too.
+Example: a latent that is active on ``=`` in chains is active on ``=`` in ``Q 3 = + 4 ? A 7`` too,
+and not on ``;`` in ``Q 3 ; + 4 ? A 7``.
 """
 
 from __future__ import annotations
@@ -23,7 +30,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -36,6 +43,18 @@ Class = Literal[
     "token-driven", "partially token-driven", "weakly token-driven", "context-dependent"
 ]
 WAYS: tuple[Way, ...] = get_args(Way)
+
+
+N_ALIKE = 10
+"""Words of nearest frequency among which the control of a token is drawn."""
+
+
+class TopToken(NamedTuple):
+    """A token on which a latent is most active, and its control."""
+
+    token: int
+    alike: tuple[int, ...]
+    """Words of nearest frequency, none of them a top token of the latent."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +80,18 @@ class Falsification:
     way: Way
     """The way with the largest effect."""
     d: float
-    """Its Cohen's d; infinite if there is no spread but a difference, NaN without tokens."""
+    """Cohen's d, the smaller of those against the text as it was and against other words in the
+    same places; infinite if there is no spread but a difference, NaN without tokens."""
     p: float
+    """The larger of the two."""
+    d_alike: float
+    """What the other words do by themselves, against the text as it was."""
     kind: Class
 
 
 def top_tokens(
     latents: Latents, latent: int, injection: Injection, excluded: Collection[int] = ()
-) -> tuple[int, ...]:
+) -> tuple[TopToken, ...]:
     """The tokens on which a latent is most active on average, the strongest first.
 
     Args:
@@ -79,15 +102,32 @@ def top_tokens(
 
     Returns:
         Tokens with a positive mean; perhaps none.
+
+    Raises:
+        ValueError: If no other word occurs often enough to be a control.
     """
     acts = latents.acts[:, latent].double()
     n = int(latents.tokens.max()) + 1
     counts = torch.bincount(latents.tokens, minlength=n)
     means = torch.bincount(latents.tokens, weights=acts, minlength=n) / counts.clamp_min(1)
-    means[counts < injection.min_count] = 0
-    means[[token for token in excluded if token < n]] = 0
+    usable = counts >= injection.min_count
+    usable[[token for token in excluded if token < n]] = False
+    means[~usable] = 0
     order = means.argsort(descending=True, stable=True)[: injection.n_top]
-    return tuple(int(token) for token in order if means[token] > 0)
+    top = order[means[order] > 0]
+    usable[top] = False
+    others = usable.nonzero()[:, 0]
+    if len(top) and not len(others):
+        raise ValueError(
+            f"all words that occur {injection.min_count} times are top tokens of latent {latent}, "
+            f"so there are none to compare with. Ask for fewer than {injection.n_top} top tokens"
+        )
+    distance = (counts[top].log()[:, None] - counts[others].log()).abs()
+    nearest = others[distance.argsort(dim=1, stable=True)[:, :N_ALIKE]]
+    return tuple(
+        TopToken(token, tuple(alike))
+        for token, alike in zip(top.tolist(), nearest.tolist(), strict=True)
+    )
 
 
 def inject(row: Sequence[int], tokens: Sequence[int], way: Way, rng: Random) -> list[int]:
@@ -120,7 +160,7 @@ def inject(row: Sequence[int], tokens: Sequence[int], way: Way, rng: Random) -> 
 
 def falsify(
     read: Reader,
-    latents: Mapping[int, Sequence[int]],
+    latents: Mapping[int, Sequence[TopToken]],
     clean: Sequence[Sequence[int]],
     injection: Injection,
 ) -> tuple[Falsification, ...]:
@@ -142,7 +182,7 @@ def falsify(
         raise ValueError(
             f"injection needs at least 10 texts of 2 tokens or more, received {len(clean)} texts"
         )
-    before = torch.stack([acts[1:].amax(0) for acts in read(clean)])
+    before = _largest(read, clean)
     return tuple(
         _falsify_one(read, latent, tuple(tokens), clean, before[:, latent], injection)
         for latent, tokens in latents.items()
@@ -152,25 +192,46 @@ def falsify(
 def _falsify_one(
     read: Reader,
     latent: int,
-    tokens: tuple[int, ...],
+    top: tuple[TopToken, ...],
     clean: Sequence[Sequence[int]],
     before: Float[Tensor, " example"],
     injection: Injection,
 ) -> Falsification:
-    from scipy.stats import mannwhitneyu
-
-    if not tokens:
-        return Falsification(latent, (), "first", float("nan"), float("nan"), "context-dependent")
-    effects: list[tuple[float, float, Way]] = []
+    if not top:
+        nan = float("nan")
+        return Falsification(latent, (), "first", nan, nan, nan, "context-dependent")
+    effects: list[tuple[float, float, float, Way]] = []
     for way in WAYS:
         rng = Random(f"injection {injection.seed} {latent} {way}")
-        n = min(injection.n_inserted, len(tokens))
-        rows = [inject(row, rng.sample(tokens, n), way, rng) for row in clean]
-        after = torch.stack([acts[1:, latent].amax() for acts in read(rows)])
-        p = float(mannwhitneyu(after.numpy(), before.numpy(), alternative="greater").pvalue)
-        effects.append((cohens_d(after, before), min(1.0, p * len(WAYS)), way))
-    d, p, way = max(effects, key=lambda effect: effect[0])
-    return Falsification(latent, tokens, way, d, p, classify(d, p))
+        own: list[list[int]] = []
+        others: list[list[int]] = []
+        for row in clean:
+            drawn, places = rng.sample(top, min(injection.n_inserted, len(top))), rng.random()
+            controls = [rng.choice(one.alike) for one in drawn]
+            own.append(inject(row, [one.token for one in drawn], way, Random(places)))
+            others.append(inject(row, controls, way, Random(places)))
+        woken, control = (_largest(read, rows)[:, latent] for rows in (own, others))
+        seen = [_effect(woken, rest) for rest in (before, control)]
+        d, p = min(d for d, _ in seen), max(p for _, p in seen)
+        effects.append((d, min(1.0, p * len(WAYS)), cohens_d(control, before), way))
+    d, p, d_alike, way = max(effects, key=lambda effect: effect[0])
+    tokens = tuple(one.token for one in top)
+    return Falsification(latent, tokens, way, d, p, d_alike, classify(d, p))
+
+
+def _largest(read: Reader, rows: Sequence[Sequence[int]]) -> Float[Tensor, "example d_sae"]:
+    """Maximum over each text but for its first token."""
+    return torch.stack([acts[1:].amax(0) for acts in read(rows)])
+
+
+def _effect(
+    after: Float[Tensor, " example"], before: Float[Tensor, " example"]
+) -> tuple[float, float]:
+    """Cohen's d and p."""
+    from scipy.stats import mannwhitneyu
+
+    p = mannwhitneyu(after.numpy(), before.numpy(), alternative="greater").pvalue
+    return cohens_d(after, before), float(p)
 
 
 def cohens_d(after: Float[Tensor, " n"], before: Float[Tensor, " m"]) -> float:

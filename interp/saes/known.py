@@ -6,6 +6,11 @@ well its activation orders true before false. The best latent of a variable has 
 one half of the problems, and its figures are from the other half; a latent that was best by luck
 falls back there. The base rate stands beside them: a latent that is always active has it as
 precision, with recall 1.
+
+A dictionary may split a variable among several latents (Chanin et al. 2024, arXiv 2409.14507): each
+is then precise, and each finds its part only. Beside the best latent stands a group of at most
+three that says the variable is true where any of them is active. The first is the best latent, and
+the next are added while they raise F1 on the half that chooses.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+MAX_GROUP = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,10 @@ class Match:
     base_rate: float
     n: int
     """Positions behind the figures."""
+    group: tuple[int, ...]
+    """Latents that together say it; the best one first, perhaps alone."""
+    group_precision: float
+    group_recall: float
 
 
 def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"]) -> Scores:
@@ -112,18 +123,41 @@ def match_latents(
                     f"{variable.name!r} is not both true and false among {int(side.sum())} "
                     f"positions. Read more problems"
                 )
-        latent = int(score_latents(acts[sides[0]], variable.holds[sides[0]]).f1.argmax())
+        group = _group(acts[sides[0]], variable.holds[sides[0]])
         truth = variable.holds[sides[1]]
-        scores = score_latents(acts[sides[1]][:, [latent]], truth)
+        one = acts[sides[1]][:, [group[0]]]
+        scores = score_latents(torch.cat([one, _any(acts[sides[1]], group)], 1), truth)
         found.append(
             Match(
                 variable.name,
-                latent,
+                group[0],
                 float(scores.precision[0]),
                 float(scores.recall[0]),
                 float(scores.auroc[0]),
                 float(truth.double().mean()),
                 len(truth),
+                group,
+                float(scores.precision[1]),
+                float(scores.recall[1]),
             )
         )
     return tuple(found)
+
+
+def _group(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"]) -> tuple[int, ...]:
+    """The best latent, and those that raise F1 when they are added."""
+    group: tuple[int, ...] = ()
+    reached = -1.0
+    for _ in range(MAX_GROUP):
+        together = (acts > 0).float().maximum(_any(acts, group))
+        f1 = score_latents(together, holds).f1
+        best = int(f1.argmax())
+        if float(f1[best]) <= reached:
+            break
+        group, reached = (*group, best), float(f1[best])
+    return group
+
+
+def _any(acts: Float[Tensor, "pos d_sae"], group: Sequence[int]) -> Float[Tensor, "pos 1"]:
+    """1 where a latent of the group is active."""
+    return (acts[:, list(group)] > 0).any(1, keepdim=True).float()

@@ -4,13 +4,19 @@ In every world: whether a position is *inside the chain*, from the token that op
 before the token that closes it. In the world arith, for each of the eleven values and three signs::
 
     Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3
-                          3 3 3 7 7 7 7 7 7 3 3 3               running value
-                              ^             ^                   result, at the equals sign
-                            + + +     * * *                     operator of the step
+                                7   7         3               running value, where it is held
+                                7             3               result, at the equals sign
+                            + + +     * * *                   operator of the step
 
-*running value* is the value that the chain has reached, and many of its positions show it as a
-token. *result* asks for it at the equals sign alone, where the token is always the same and the
-value must have been worked out. Steps about a missing premise belong to no domain.
+*running value* asks for the value that the chain has reached where the model holds it and the token
+does not show it: at the equals sign, and at a semicolon that another step follows. *result* asks at
+the equals sign alone, where the token is always the same and the value must have been worked out.
+The domains are what a linear readout leaves of the six positions of a step. In `base` (seed 0, at
+eight sites of layers 1 and 2) it finds the value at fewer than .6 of the signs and operands, which
+are read off the text, and at .4 to .7 of the last semicolons, after which no step needs it: what is
+not there cannot be found there. Where the value is itself the token, a latent for the token has it.
+Where it is held, the readout behind either layer's MLP is right at .998 or more. Steps about a
+missing premise belong to no domain.
 """
 
 from __future__ import annotations
@@ -40,6 +46,8 @@ class _Place(NamedTuple):
     value: str
     """The value reached, the result from the equals sign on."""
     sign: str
+    is_held: bool
+    """Whether the value is needed next and not shown."""
 
 
 def chain_variable(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Variable | None:
@@ -81,7 +89,8 @@ def arith_variables(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> tu
         for row, first in zip(rows, ends, strict=False)
         for place in _places([words[token] for token in row], _chain(row, ids))
     ]
-    results = [place for place in places if place.offset == _STEP - 3]
+    held = [place for place in places if place.is_held]
+    results = [place for place in held if place.offset == _STEP - 3]
     signs = [place for place in places if 1 <= place.offset <= _STEP - 3]
 
     def variable(name: str, found: Sequence[_Place], true: Sequence[_Place]) -> Variable:
@@ -91,7 +100,7 @@ def arith_variables(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> tu
         return Variable(name, *masks)
 
     return (
-        *(variable(f"running value {v}", places, [p for p in places if p.value == v])
+        *(variable(f"running value {v}", held, [p for p in held if p.value == v])
           for v in NUMBERS),
         *(variable(f"result {v} at =", results, [p for p in results if p.value == v])
           for v in NUMBERS),
@@ -116,4 +125,6 @@ def _places(words: Sequence[str], chain: tuple[int, int]) -> Iterator[_Place]:
         if sign in SIGNS and {value, operand, result} <= set(NUMBERS):
             for offset in range(_STEP):
                 reached = value if offset < _STEP - 3 else result
-                yield _Place(first + offset, offset, reached, sign)
+                last = first + _STEP >= chain[1]
+                is_held = offset == _STEP - 3 or (offset == _STEP - 1 and not last)
+                yield _Place(first + offset, offset, reached, sign, is_held)
