@@ -59,7 +59,7 @@ class SaeFeatures:
         "it then writes. The step is the number of the dose, in the order of the settings.",
         "Compare a latent with the random latents at the same dose: their rows are added at the "
         "same length. In brackets: what token injection says of the latent. Token-driven: the "
-        "words of the chain wake it in texts without a chain.",
+        "words of the chain wake it in texts without a chain, more than other words do.",
         "A latent that switches the mode shows that the mode can be reached in this model. It "
         "shows nothing about the skill, which accuracy after the switch does.",
     )
