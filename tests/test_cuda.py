@@ -22,25 +22,17 @@ from torch import Tensor
 from interp import crosscoder as cc
 from interp import directions as ds
 from interp import patching as pt
+from interp import saes as sa
 from interp import states as st
+from interp import steering
 from interp.benchmarks.sizes import random_model, shape
 from interp.engine import Branch, generate, route, run, score_branches, sweep
 from interp.hybrid import VARIANTS, HybridSettings, prepare, write_hybrid
-from interp.interventions import (
-    ClampLatent,
-    Intervention,
-    add,
-    interpolate,
-    project_out,
-    replace,
-    zero_ablate,
-)
+from interp.interventions import ClampLatent, add, interpolate, project_out, replace, zero_ablate
+from interp.interventions import Intervention as Edit
 from interp.models import Model, ModelPair
-from interp.saes import find_sae, load_sae, measure_fidelity, sae_reader, sae_site
 from interp.scale import on_devices
 from interp.sites import Site
-from interp.steering import SweepSettings
-from interp.steering import sweep as dose_sweep
 from interp.store import capture
 from interp.tasks import make_task
 from probes.hybrid import split_task
@@ -107,17 +99,17 @@ def vector(width: int, seed: int = 0) -> Tensor:
     return torch.randn(width, generator=torch.Generator().manual_seed(seed))
 
 
-def edits(model: Model) -> dict[str, list[Intervention]]:
+def edits(model: Model) -> dict[str, list[Edit]]:
     v, head = vector(model.d_model), vector(model.d_head)
     return {
-        "add": [Intervention(SITE, add, v, dose=2.0)],
-        "norms": [Intervention(SITE, add, v, dose=0.3, unit="norms", rows=(0, 2))],
-        "project_out": [Intervention(SITE, project_out, v, positions=(-1, 0))],
-        "interpolate": [Intervention(Site(0, "mlp_out"), interpolate, v, dose=0.5)],
-        "replace": [Intervention(Site(1, "attn_out"), replace, v, positions=(1,))],
-        "zero_ablate": [Intervention(Site(2, "mlp_post"), zero_ablate)],
-        "head": [Intervention(Site(1, "z"), replace, head, head=1, positions=(-1,))],
-        "several": [Intervention(SITE, add, v), Intervention(SITE, zero_ablate, positions=(0,))],
+        "add": [Edit(SITE, add, v, dose=2.0)],
+        "norms": [Edit(SITE, add, v, dose=0.3, unit="norms", rows=(0, 2))],
+        "project_out": [Edit(SITE, project_out, v, positions=(-1, 0))],
+        "interpolate": [Edit(Site(0, "mlp_out"), interpolate, v, dose=0.5)],
+        "replace": [Edit(Site(1, "attn_out"), replace, v, positions=(1,))],
+        "zero_ablate": [Edit(Site(2, "mlp_post"), zero_ablate)],
+        "head": [Edit(Site(1, "z"), replace, head, head=1, positions=(-1,))],
+        "several": [Edit(SITE, add, v), Edit(SITE, zero_ablate, positions=(0,))],
     }
 
 
@@ -129,7 +121,7 @@ def runs(base: Model, _: Model) -> Any:
 
 
 def writing(base: Model, _: Model) -> Any:
-    steer = Intervention(SITE, add, vector(base.d_model), dose=0.5, unit="norms")
+    steer = Edit(SITE, add, vector(base.d_model), dose=0.5, unit="norms")
     plain = generate(base, rows(base), max_new_tokens=24)
     drawn = generate(base, rows(base), max_new_tokens=24, temperature=1.0, seeds=(1, 2, 3))
     return plain, drawn, generate(base, rows(base), max_new_tokens=24, interventions=[steer])
@@ -147,7 +139,7 @@ def sweeps(base: Model, _: Model) -> Any:
 
 
 def routing(base: Model, post: Model) -> Any:
-    steer = {n: [Intervention(SITE, add, vector(base.d_model, n))] for n in (1, 2)}
+    steer = {n: [Edit(SITE, add, vector(base.d_model, n))] for n in (1, 2)}
     named = {f"v{n}": edit for n, edit in steer.items()}
     return [
         route(
@@ -198,23 +190,21 @@ def directions(base: Model, _: Model) -> Any:
     found = [ds.mean_difference(one, other), ds.first_component(one, other)]
     found.append(ds.opening_gradient(base, plain, ids(base, "<think>")[0], other))
     words = [ds.logit_lens(base, found[0], n=1), ds.token_alignment(base, found[0]).largest]
-    settings = SweepSettings(doses=(0.25,), n_random=1)
-    doses = dose_sweep(base, make_task("arith/fresh", n=12, seed=0), found[2], settings)
+    settings = steering.SweepSettings(doses=(0.25,), n_random=1)
+    doses = steering.sweep(base, make_task("arith/fresh", n=12, seed=0), found[2], settings)
     return one.values, found, words, doses
 
 
 def saes(base: Model, _: Model) -> Any:
     """The SAE lies on the CPU, then on the model's device."""
-    sae = load_sae(find_sae(base))
+    sae = sa.load_sae(sa.find_sae(base))
     results: list[Any] = []
     for device in ("cpu", base.device):
         sae.to(device)
-        latents = [part.gt(0.05).sum() for part in sae_reader(sae, base)(rows(base))]
-        clamps = [
-            Intervention(sae_site(sae), ClampLatent(sae, 3, k), dose=4.0) for k in (True, False)
-        ]
+        latents = [part.gt(0.05).sum() for part in sa.sae_reader(sae, base)(rows(base))]
+        clamps = [Edit(sa.sae_site(sae), ClampLatent(sae, 3, k), dose=4.0) for k in (True, False)]
         clamped = [run(base, rows(base), interventions=[clamp]).last for clamp in clamps]
-        results.append((latents, clamped, measure_fidelity(sae, base, rows(base)[:2])))
+        results.append((latents, clamped, sa.measure_fidelity(sae, base, rows(base)[:2])))
     return results
 
 
@@ -282,7 +272,7 @@ def test_half_precision_stays_near(dtype: str):
     text = torch.randint(0, 32_000, (600,), generator=torch.Generator().manual_seed(0)).tolist()
     asked = [Branch(cut, tuple(text[:4])) for cut in range(50, 600, 50)]
     site = Site(4, "resid_post")
-    push = Intervention(site, add, vector(model.d_model), dose=0.1, unit="norms", positions=(-1,))
+    push = Edit(site, add, vector(model.d_model), dose=0.1, unit="norms", positions=(-1,))
 
     def read() -> list[Tensor]:
         scores = score_branches(model, [text], [asked])[0]
@@ -311,7 +301,7 @@ def little_memory(gigabytes: float) -> Generator[None, None, None]:
 def test_a_batch_too_large_for_the_card_is_halved():
     model = random_model(shape(500, 64, 16_384, 2, 4, 2, 1024), "cuda", "float32")
     drawn = torch.randint(0, 500, (64, 512), generator=torch.Generator().manual_seed(0))
-    texts, edit = drawn.tolist(), Intervention(Site(0, "resid_post"), add, vector(64))
+    texts, edit = drawn.tolist(), Edit(Site(0, "resid_post"), add, vector(64))
 
     def work() -> Any:
         read = run(model, texts, logits_at="last", interventions=[edit], capture=[SITE])
