@@ -149,13 +149,13 @@ class ClampLatent:
         vector: Float[Tensor, "pos d_model"],  # noqa: ARG002
         dose: Float[Tensor, "pos 1"],
     ) -> Float[Tensor, "pos d_model"]:
-        """Clamps the latent at every position; computed in the number format of the SAE."""
-        x = activation.to(self.sae.dtype)
+        """Clamps the latent at every position, in the SAE's number format and on its device."""
+        x = activation.to(self.sae.W_dec)
         target = dose.to(x)
         latents = self.sae.encode(x)
         if not self.keep_error:
             latents[:, self.latent] = target[:, 0]
-            return self.sae.decode(latents)
+            return self.sae.decode(latents).to(activation)
         direction = self.sae.W_dec[self.latent]
         if getattr(self.sae.cfg, "rescale_acts_by_decoder_norm", False):
             direction = direction / direction.norm()

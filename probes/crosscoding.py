@@ -180,11 +180,12 @@ def crosscode(
     targets = {PAIR: test, **control_pairs(test, seed=settings.seed + 1)}
     crosscoders: dict[str, Crosscoder] = {}
     reports: dict[str, LatentReport] = {}
+    device = pair.base.device
     for name, values in sources.items():
-        batches = shuffled(values, settings.batch_size, seed=settings.seed)
+        batches = shuffled(values.to(device), settings.batch_size, seed=settings.seed)
         label = f"crosscoder, {name}"
         crosscoders[name] = train_crosscoder(batches, settings, progress=label)
-        split = targets[name].split(READ_AT_ONCE)
+        split = targets[name].to(device).split(READ_AT_ONCE)
         reports[name] = inspect_latents(crosscoders[name], split, thresholds)
     return Crosscoding(pair.name, site, settings, crosscoders, reports)
 

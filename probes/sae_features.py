@@ -104,7 +104,7 @@ class SaeFeatures:
         if "base" not in readers:
             raise ValueError("features are those of the base model, and there is none")
         base = readers["base"]
-        sae = load_sae(Path(self.sae) if self.sae else find_sae(base))
+        sae = load_sae(Path(self.sae) if self.sae else find_sae(base)).to(base.device)
         thinking, direct = _texts(base, task)
         special = {
             base.tokenizer.convert_tokens_to_ids(t) for t in base.tokenizer.all_special_tokens

@@ -12,6 +12,8 @@ import torch
 
 from interp.benchmarks import SIZES, Ratio, main, measure, tables
 from interp.benchmarks.costs import block_gflop, branches_gflop, grid_gflop
+from interp.benchmarks.engine import bench_branches, bench_capture, bench_generation
+from interp.benchmarks.grids import bench_grid, bench_hooks
 from interp.benchmarks.sizes import random_model
 
 
@@ -55,11 +57,20 @@ def test_tables_of_kept_results_by_hand(tmp_path: Path):
         tables(file)
 
 
-def test_readme_shows_the_kept_results():
+@pytest.mark.parametrize("file", ["engine-135m-cpu.json", "engine-8b-cuda.json"])
+def test_readme_shows_the_kept_results(file: str):
     root = Path(__file__).resolve().parent.parent
     readme = (root / "README.md").read_text(encoding="utf-8")
-    for table in tables(root / "artifacts/benchmarks/engine-135m-cpu.json").split("\n\n"):
+    for table in tables(root / "artifacts/benchmarks" / file).split("\n\n"):
         assert table in readme
+
+
+def test_all_is_measured_in_half_precision():
+    size = replace(SIZES["small"], dtype="bfloat16")
+    model = random_model(size.config, "cpu", size.dtype)
+    found = [*bench_branches(model, size), *bench_grid(model, size), bench_generation(model, size)]
+    found += [bench_capture(model, size), bench_hooks(model, size)]
+    assert all(ratio.value > 0 and ratio.tolerance == 0.5 for ratio in found)
 
 
 def test_unknown_size_names_the_known():

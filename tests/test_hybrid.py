@@ -9,13 +9,14 @@ import jaxtyping
 import pytest
 import torch
 
-from interp.directions import collect
+from interp.directions import Source, collect, make_direction
 from interp.engine import generate
 from interp.hybrid import (
     ALONE,
     CONTROLS_OF,
     VARIANTS,
     WITH_POST,
+    BaseGate,
     HybridSettings,
     category_of,
     prepare,
@@ -23,6 +24,7 @@ from interp.hybrid import (
 )
 from interp.models import ModelPair, load_model
 from interp.organisms.zoo import organism_path
+from interp.sites import Site
 from interp.tasks.sources import make_task
 from interp.texts import form_of
 from probes.hybrid import HybridDecoding, hybrid_lines, recovery_of, split_task
@@ -246,3 +248,11 @@ def test_one_reader_is_not_applicable(probed):
     assert hybrid_lines(items, seed=0) == ["hybrid decoding needs a base and a post model"]
     with pytest.raises(ValueError, match="both readers"):
         recovery_of(items, "hybrid", seed=0)
+
+
+def test_a_gate_reads_activations_in_half_precision():
+    vector = torch.eye(4)[0]
+    gate = BaseGate(
+        make_direction(vector, Site(0, "resid_post"), Source("test")), 0.5, 1.0, torch.zeros(4), {}
+    )
+    assert gate.fires((2 * vector).bfloat16()) and not gate.fires(-vector.bfloat16())

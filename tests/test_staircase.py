@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from contextlib import nullcontext
 from dataclasses import replace as changed
 from typing import Any
 
@@ -224,6 +225,25 @@ def test_blocks_that_share_more_than_their_arguments_are_refused(
     mlp.forward = lambda x: plain_forward(x) * (1 + fault * (x.shape[0] - 1))
     with pytest.raises(RuntimeError, match=r"blocks are called one by one.*use `run`"):
         sweep(model, IDS, cells)
+
+
+@pytest.mark.parametrize(("n_layers", "passes"), [(3, False), (32, True)])
+def test_half_precision_may_be_off_by_more_in_a_deep_model(
+    tiny_copy: Any, monkeypatch: pytest.MonkeyPatch, n_layers: int, passes: bool
+):
+    """Off by 4 %: rounding after 32 blocks on a GPU, a fault after 3."""
+    from interp.models import load_model
+
+    model = load_model(tiny_copy(num_hidden_layers=n_layers), dtype="bfloat16")
+    climb = staircase._climb
+
+    def off(*args: Any, **settings: Any) -> Any:
+        hidden, receipts = climb(*args, **settings)
+        return hidden + 0.04 * hidden.abs().max(), receipts
+
+    monkeypatch.setattr(staircase, "_climb", off)
+    with nullcontext() if passes else pytest.raises(RuntimeError, match="called one by one"):
+        sweep(model, IDS, [[]])
 
 
 def test_an_mlp_that_needs_more_than_its_last_token_is_refused(tiny: Any):

@@ -112,7 +112,7 @@ def bench_generation(model: Model, size: Size) -> Ratio:
         )[:, n_prompt:]
 
     push = vector.to(model.device)
-    with hooked(model, [(site, lambda activation: activation + push)]):
+    with hooked(model, [(site, lambda activation: (activation.float() + push).to(model.dtype))]):
         expected = plain().cpu()
     found = torch.tensor([generation.ids for generation in ours()])
     mine, other = rounds_of_seconds([ours, plain], size.n_rounds, model.device)

@@ -46,7 +46,8 @@ def hooked_transformer(model: Model) -> Any:
         )
         cfg.tokenizer_name = None  # token ids only
         weights = loading.get_pretrained_state_dict(folder, cfg, model.hf, dtype=model.dtype)
-        found = HookedTransformer(cfg, None, move_to_device=False)
+        with torch.device(model.device):
+            found = HookedTransformer(cfg, None, move_to_device=False)
         found.load_and_process_state_dict(
             weights, fold_ln=False, center_writing_weights=False, center_unembed=False,
             fold_value_biases=False,

@@ -1,7 +1,8 @@
 """Random models of well-known shapes: speed depends on the shape alone, not on what was learned.
 
 `small` is a quick check that everything works, and its ratios mean little; `135m` is for a CPU;
-`1.5b` and `8b` are for a GPU.
+`1.5b` and `8b` are for a GPU. The grid of `8b` is short, since TransformerLens reads the text once
+per cell, which takes minutes for 64 tokens.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ SIZES = {
     "small": Size(_SMALL, _SMALL, 128, 8, 4, (2, 32), (4, 8, 8), 16, 2),
     "135m": Size(_135M, _GRID, 512, 32, 4, (2, 128), (4, 32, 24), 64, 3),
     "1.5b": Size(_1_5B, _1_5B, 2048, 32, 4, (8, 512), (32, 128, 64), 64, 3, "bfloat16"),
-    "8b": Size(_8B, _8B, 2048, 32, 4, (4, 512), (32, 128, 64), 64, 2, "bfloat16"),
+    "8b": Size(_8B, _8B, 2048, 32, 4, (4, 512), (32, 128, 64), 8, 2, "bfloat16"),
 }
 
 

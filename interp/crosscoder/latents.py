@@ -30,6 +30,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -123,11 +124,12 @@ def inspect_latents(
 
     Args:
         crosscoder: The dictionary.
-        batches: Finitely many batches [batch, model, d_in] of raw activations.
+        batches: Finitely many batches [batch, model, d_in] of raw activations, where the dictionary
+            is.
         thresholds: Where classes begin.
 
     Returns:
-        Numbers and class of each latent.
+        Numbers and class of each latent, on the CPU.
 
     Raises:
         ValueError: If there are no batches.
@@ -140,20 +142,20 @@ def inspect_latents(
             "latents are judged on activations, and no batch came. Likely an iterator that was "
             "read before; give a list, or split: values.split(4096)"
         )
-    delta = relative_norm(crosscoder)
-    nu_eps, nu_r = sums.ratios()
-    columns = (delta, nu_eps, nu_r, sums.n_active)
+    found = (relative_norm(crosscoder), *sums.ratios(), sums.n_active)
+    delta, nu_eps, nu_r, n_active = (column.cpu() for column in found)
+    columns = (delta, nu_eps, nu_r, n_active)
     each = zip(*(column.tolist() for column in columns), strict=True)
     kinds = tuple(_kind(*numbers, at=thresholds) for numbers in each)
-    alive = sums.n_active > 0
+    alive = n_active > 0
     return LatentReport(
         delta=delta,
-        n_active=sums.n_active,
+        n_active=n_active,
         nu_eps=nu_eps,
         nu_r=nu_r,
         kinds=kinds,
         n_duplicates=_count_duplicates(crosscoder, alive, thresholds.duplicate),
-        l0=float(sums.n_active.sum()) / sums.n,
+        l0=float(n_active.sum()) / sums.n,
         fvu=sums.fvu(),
         n_positions=sums.n,
     )
@@ -165,17 +167,19 @@ class _Sums:
     def __init__(self, crosscoder: Crosscoder) -> None:
         self._cc = crosscoder
         d_sae, d_in = crosscoder.d_sae, crosscoder.W_dec.shape[-1]
+        zeros = partial(torch.zeros, device=crosscoder.W_dec.device)
         base, post = crosscoder.norms
         self.own = torch.where(post >= base, POST, BASE)
-        self._d = crosscoder.W_dec[self.own, torch.arange(d_sae)]
+        self._every = torch.arange(d_sae, device=self.own.device)
+        self._d = crosscoder.W_dec[self.own, self._every]
         self.n = 0
-        self.n_active = torch.zeros(d_sae, dtype=torch.int64)
-        self._squares = torch.zeros(d_sae)
-        self._error = torch.zeros(2, d_sae)
+        self.n_active = zeros(d_sae, dtype=torch.int64)
+        self._squares = zeros(d_sae)
+        self._error = zeros(2, d_sae)
         """Sum of f_j <d_j, error>, by model; likewise of the reconstruction."""
-        self._made = torch.zeros(2, d_sae)
-        self._left = torch.zeros(2)
-        self._x, self._x2 = torch.zeros(2, d_in), torch.zeros(2)
+        self._made = zeros(2, d_sae)
+        self._left = zeros(2)
+        self._x, self._x2 = zeros(2, d_in), zeros(2)
 
     def add(self, raw: Float[Tensor, "batch model d_in"]) -> None:
         cc = self._cc
@@ -195,8 +199,7 @@ class _Sums:
 
     def ratios(self) -> tuple[Float[Tensor, " d_sae"], Float[Tensor, " d_sae"]]:
         """nu_eps and nu_r; NaN where a latent is never active."""
-        every = torch.arange(len(self.own))
-        other = 1 - self.own
+        every, other = self._every, 1 - self.own
         own_row, other_row = self._cc.W_dec[self.own, every], self._cc.W_dec[other, every]
         # beta = sum / (||d||^2 sum f^2); the denominator is the same above and below.
         inside = self._squares * (self._d * own_row).sum(-1)

@@ -101,7 +101,8 @@ def train_crosscoder(
     """Trains a crosscoder.
 
     Args:
-        batches: Endless batches [batch, model, d_in], base first, shuffled.
+        batches: Endless batches [batch, model, d_in], base first, shuffled. Training runs on their
+            device.
         settings: How.
         progress: Label of a progress bar.
 
@@ -122,7 +123,7 @@ def train_crosscoder(
     for tensor in trainable:
         tensor.requires_grad_(True)
     optimiser = torch.optim.Adam(trainable, lr=settings.lr, betas=(0.9, 0.999))
-    silent = torch.zeros(settings.d_sae)
+    silent = torch.zeros(settings.d_sae, device=first.device)
     """Positions since each latent was last active."""
     threshold: float | None = None
     for step in track(list(range(settings.steps)), progress):
@@ -142,7 +143,7 @@ def train_crosscoder(
             decay = THRESHOLD_DECAY if threshold is not None else 0.0
             threshold = decay * (threshold or 0.0) + (1 - decay) * lowest
     done = {name: getattr(weights, name).detach() for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
-    return replace(weights, **done, threshold=torch.tensor(threshold))
+    return replace(weights, **done, threshold=torch.tensor(threshold, device=first.device))
 
 
 def _start(
@@ -159,15 +160,15 @@ def _start(
     scale = (d_in / spread).sqrt()
     scaled = first * scale[:, None]
     rng = torch.Generator().manual_seed(settings.seed)
-    W_dec = torch.randn(2, settings.d_sae, d_in, generator=rng)
+    W_dec = torch.randn(2, settings.d_sae, d_in, generator=rng).to(first.device)
     W_dec = W_dec / W_dec.norm(dim=-1, keepdim=True)
     weights = Crosscoder(
         W_enc=W_dec.transpose(1, 2).clone(),
-        b_enc=torch.zeros(settings.d_sae),
+        b_enc=torch.zeros(settings.d_sae, device=first.device),
         W_dec=W_dec,
         b_dec=_geometric_median(scaled),
         scale=scale,
-        threshold=torch.tensor(0.0),
+        threshold=torch.tensor(0.0, device=first.device),
     )
     return weights, float(scaled.sub(scaled.mean(0)).pow(2).sum((1, 2)).mean())
 
@@ -205,7 +206,7 @@ def _dead_loss(
     dead = silent >= settings.dead_after
     n = min(int(dead.sum()), x.shape[-1] // 2)
     if n == 0:
-        return torch.zeros(())
+        return torch.zeros((), device=x.device)
     acts = weights.pre_acts(x)[:, dead]
     scores = acts.detach() * weights.norms.detach().sum(0)[dead]
     kept = torch.zeros_like(scores).scatter(1, scores.topk(n, dim=1).indices, 1.0)

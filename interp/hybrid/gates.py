@@ -38,7 +38,7 @@ class BaseGate:
         """Whether to steer here."""
         if self.direction is None:
             return False
-        return float(activation.float() @ self.direction.vector.to(activation)) > self.threshold
+        return float(activation.float().cpu() @ self.direction.vector) > self.threshold
 
     def category(self, activation: Float[Tensor, " d_model"]) -> str:
         """The category whose centroid is nearest."""

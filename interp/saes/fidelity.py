@@ -85,7 +85,7 @@ def measure_fidelity(
         seen = run(model, [rows[n] for n in batch], capture=[site], logits_at="last")
         captured |= dict(zip(batch, seen.captures[site], strict=True))
     flat = torch.cat([captured[n].flatten(1) for n in range(len(rows))])
-    latents = sae.encode(flat.to(sae.dtype))
+    latents = sae.encode(flat.to(sae.W_dec))
     mean = flat.mean(0)
     instead = {
         "clean": captured,
@@ -128,7 +128,7 @@ def splice(
         Of the same shape and number format.
     """
     flat = values.flatten(1)
-    reconstruction = sae.decode(sae.encode(flat.to(sae.dtype))).to(flat)
+    reconstruction = sae.decode(sae.encode(flat.to(sae.W_dec))).to(flat)
     out = reconstruction + (flat - reconstruction) if keep_error else reconstruction
     return out.reshape(values.shape)
 

@@ -89,7 +89,7 @@ def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"])
     nan = torch.full((acts.shape[1],), float("nan"), dtype=torch.float64)
     if n_true == 0 or n_false == 0:
         return Scores(nan.float(), nan.float(), nan.float())
-    ranks = torch.from_numpy(rankdata(acts.numpy(), axis=0))
+    ranks = torch.from_numpy(rankdata(acts.double().numpy(), axis=0))
     above = true @ ranks - n_true * (n_true + 1) / 2
     precision = torch.where(active.sum(0) > 0, hits / active.sum(0), nan)
     return Scores(precision.float(), (hits / n_true).float(), (above / (n_true * n_false)).float())

@@ -66,7 +66,7 @@ def sae_reader(sae: Any, model: Model) -> Reader:
         for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
             seen = run(model, [rows[n] for n in batch], capture=[site], logits_at="last")
             for n, values in zip(batch, seen.captures[site], strict=True):
-                found[n] = sae.encode(values.flatten(1).to(sae.dtype)).float().cpu()
+                found[n] = sae.encode(values.flatten(1).to(sae.W_dec)).float().cpu()
         return [found[n] for n in range(len(rows))]
 
     return read
