@@ -255,3 +255,16 @@ def test_exchanged_pairs_with_a_heavy_tail_are_found_in_one_of_twenty_at_most() 
     samples = [collect_pairs(np.zeros(100), difference, names) for difference in tail]
     p = np.array([found.p for found in estimate_all(samples, seed=0, n_boot=500)])
     assert (p < 0.05).mean() <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
+
+
+def test_rounding_is_no_difference():
+    rng = np.random.default_rng(0)
+    first = rng.normal(-3, 1, 100)
+    noise = first + 2e-6 * (1 + rng.random(100))  # all of one sign, as a kernel may round
+    (none,) = estimate_all([collect_pairs(first, noise, list(range(100)))], seed=0)
+    assert (none.value, none.p) == (0, 1)
+    large = 1e4 + first
+    (scaled,) = estimate_all([collect_pairs(large, large + 0.05, list(range(100)))], seed=0)
+    assert scaled.value == 0
+    (real,) = estimate_all([collect_pairs(first, first + 1e-3, list(range(100)))], seed=0)
+    assert real.value == pytest.approx(1e-3) and real.p < 1e-6
