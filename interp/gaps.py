@@ -12,10 +12,9 @@ and post (Venhoff et al., arXiv 2510.07364). It is a ratio, and three habits mak
   that the choice is part of the interval.
 
 All is paired: each resample draws problems, and takes base, method, controls and post on the same
-problems. Limits are those of `interp.stats`: expanded percentiles; and where fewer than `FEW`
-problems tell the method from a side that it is set against, a bootstrap is blind (a method that
-answers as post does on 60 of 60 problems has 100 % in every resample), and the limits reach at
-least as far as Newcombe's of that difference, in per cent of the gap.
+problems. Limits are expanded percentiles, widened where hardly any problem tells the method from a
+side that it is set against (`interp.stats.ratio_limits`): one that answers as post does on 60 of 60
+problems has 100 % in every resample. Near such a side they cover in more than they say.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from interp.shares import Interval
 from interp.stats import (
     Estimate,
-    Sample,
     collect,
     collect_pairs,
     draw_weights,
     estimate_all,
-    hardly_differ,
+    ratio_limits,
     read_resamples,
 )
 
@@ -106,11 +105,8 @@ def gap_recovered(
     means = _resampled(columns, problems, seed=seed, n_boot=n_boot)
     value = recovered(a_b.value, a_h.value, a_t.value)
     ratios = _ratios(means[:, 0], means[:, 1], means[:, 2])
-    blind = [
-        (at, collect_pairs(columns[side], columns[1], problems))
-        for at, side in ((0.0, 0), (100.0, 2))
-    ]
-    low, high = _limits(ratios, value, means, paired, blind, level)
+    above = collect_pairs(columns[0], columns[1], problems).sums
+    low, high = _limits(ratios, value, means, (above, paired.sums), level)
     return Recovery(a_b, a_h, a_t, gap, value, low, high, _flag(gap))
 
 
@@ -155,11 +151,10 @@ def excess_recovery(
     a_b, a_h, a_t = (float(side.mean()) for side in columns[:3])
     value = recovered(a_b, a_h, a_t) - recovered(a_b, found[control], a_t)
     beyond = _ratios(b, means[:, 1], t) - _ratios(b, best, t)
-    blind = [
-        (0.0, collect_pairs(np.asarray(controls[control], dtype=np.float64), columns[1], problems))
-    ]
-    paired = collect_pairs(columns[0], columns[2], problems)
-    low, high = _limits(beyond, value, means, paired, blind, level)
+    chosen = columns[3 + list(controls).index(control)]
+    above = collect_pairs(chosen, columns[1], problems).sums
+    gap = collect_pairs(columns[0], columns[2], problems).sums
+    low, high = _limits(beyond, value, means, (above, gap), level)
     return Excess(value, low, high, control)
 
 
@@ -193,8 +188,7 @@ def _limits(
     values: Float[np.ndarray, " resample"],
     value: float,
     means: Float[np.ndarray, "resample side"],
-    gap: Sample,
-    blind: Sequence[tuple[float, Sample]],
+    parts: tuple[Float[np.ndarray, " problem"], Float[np.ndarray, " problem"]],
     level: float,
 ) -> tuple[float, float]:
     """Limits of a share of the gap, in per cent.
@@ -203,25 +197,19 @@ def _limits(
         values: The share in each resample.
         value: The share itself.
         means: Of base, method and post, in this order.
-        gap: post - base.
-        blind: What the share is where the method equals a side, and its differences from that side.
+        parts: Numerator and denominator of the share, added up per problem.
         level: Coverage.
 
     Returns:
         NaN where more than the tail of the resampled gaps is not above 0.
     """
-    if gap.n < 2 or float((means[:, 2] <= means[:, 0]).mean()) > (1 - level) / 2:
+    n = len(parts[0])
+    if n < 2 or float((means[:, 2] <= means[:, 0]).mean()) > (1 - level) / 2:
         return float("nan"), float("nan")
-    known = values[np.isfinite(values)][:, None]
-    lows, highs, _ = read_resamples(known, np.array([value]), gap.n, level=level)
-    low, high = float(lows[0]), float(highs[0])
-    width = float(gap.sums.sum() / gap.counts.sum())
-    for at, side in blind:
-        found = hardly_differ(side, level=level)
-        if found:
-            low = min(low, at + 100 * found.low / width)
-            high = max(high, at + 100 * found.high / width)
-    return low, high
+    known = values[np.isfinite(values)][:, None] / 100
+    lows, highs, _ = read_resamples(known, np.array([value / 100]), n, level=level)
+    found = ratio_limits(*parts, Interval(float(lows[0]), float(highs[0])), level=level)
+    return 100 * found.low, 100 * found.high
 
 
 def _flag(gap: Estimate) -> str:

@@ -306,7 +306,9 @@ def _ratio_drafts(cells: Mapping[Cell, Mapping[str, Item]], ratio: Ratio) -> lis
             empty = collect(np.array([], dtype=np.float64), [])
             drafts.append(Draft(named, empty, len(members), TOO_RARE))
         else:
-            drafts.append(Draft(named, Sample(sums, weights, "real"), len(pairs) - len(known), ""))
+            is_bounded = all(max(abs(a.value), abs(b.value)) <= 1 for a, b in known)
+            sample = Sample(sums, weights, "ratio" if is_bounded else "real")
+            drafts.append(Draft(named, sample, len(pairs) - len(known), ""))
     return drafts
 
 

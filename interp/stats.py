@@ -56,7 +56,7 @@ TAIL = 10
 BLOCK = 4_000_000
 """Resampling weights held in memory at once."""
 
-Kind = Literal["real", "share", "bounded", "difference"]
+Kind = Literal["real", "share", "bounded", "difference", "ratio"]
 
 
 class Estimate(NamedTuple):
@@ -78,7 +78,7 @@ class Sample:
     counts: Float[np.ndarray, " problem"]
     kind: Kind
     """'share': every item is 0 or 1; 'bounded': from 0 to 1; 'difference': of two 0/1 items;
-    'real': anything else."""
+    'ratio': of items between -1 and 1 to others, added up in `counts`; 'real': anything else."""
     plus: float = 0.0
     """Share of items that are +1 ('share' and 'difference' only)."""
     minus: float = 0.0
@@ -239,6 +239,8 @@ def _estimate(
             limits = share_limits(value * n, n, level=level)
         if sample.kind == "difference" and n * _outside_mode(sample) < FEW:
             limits, p = few_differences(sample.plus, sample.minus, n, level=level)
+        if sample.kind == "ratio":
+            limits = ratio_limits(sample.sums, sample.counts, limits, level=level)
         if cell in flipped:
             p = flipped[cell]
             if p >= 1 - level and sample.sums.min() < 0:  # its limits are too narrow here, too
@@ -343,11 +345,36 @@ def _sign_flip_p(
     return (1 + far.sum(axis=0)) / (1 + n_flips)
 
 
-def hardly_differ(sample: Sample, *, level: float = 0.95) -> Interval | None:
-    """Newcombe's limits of differences of 0/1 items that hardly vary; None where they do vary."""
-    if sample.kind != "difference" or sample.n * _outside_mode(sample) >= FEW:
-        return None
-    return few_differences(sample.plus, sample.minus, sample.n, level=level)[0]
+def ratio_limits(
+    over: Float[np.ndarray, " problem"],
+    under: Float[np.ndarray, " problem"],
+    limits: Interval,
+    *,
+    level: float,
+) -> Interval:
+    """Limits of sum(over) / sum(under), widened where a bootstrap is blind to them.
+
+    If numerator and denominator are equal in every problem, every resample says 1. Where fewer than
+    `FEW` problems tell the numerator from 0, from the denominator or from its negative, limits
+    reach at least as far as Newcombe's of that difference, in units of the denominator.
+
+    Args:
+        over: Sums per problem of items between -1 and 1.
+        under: Likewise.
+        limits: What resamples say.
+        level: Coverage.
+    """
+    scale = max(1.0, float(np.abs(over).max()), float(np.abs(under).max()))
+    width, n = float(under.mean()) / scale, len(over)
+    low, high = limits
+    for at in (-1.0, 0.0, 1.0):
+        change = (over - at * under) / scale
+        plus, minus = float(np.maximum(change, 0).mean()), float(np.maximum(-change, 0).mean())
+        if width and n * min(plus + minus, abs(1 - plus), abs(1 - minus)) < FEW:
+            found, _ = few_differences(min(plus, 1.0), min(minus, 1.0), n, level=level)
+            ends = sorted((at + found.low / width, at + found.high / width))
+            low, high = min(low, ends[0]), max(high, ends[1])
+    return Interval(low, high)
 
 
 def _outside_mode(sample: Sample) -> float:

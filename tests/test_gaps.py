@@ -107,19 +107,36 @@ def test_a_method_that_equals_a_side_on_every_problem_still_has_an_interval():
     assert beyond.control == "one" and beyond.value == 0
     assert (beyond.low, beyond.high) == pytest.approx((-half, half), abs=0.01)
 
+    apart = excess_recovery(base, post, post, {"two": base}, list(range(60)), seed=0)
+    assert apart.value == 100 and apart.low < 100 - half / 2 and apart.high > 100 + half / 2
+    worse = excess_recovery(base, base, post, {"one": post}, list(range(60)), seed=0)
+    assert worse.value == -100 and worse.low < -100 - half / 2 and worse.high > -100 + half / 2
 
-def test_intervals_cover_a_method_that_rarely_misses():
-    """True recovery 97.5 %: a bootstrap alone would read [100, 100] in a fifth of the samples."""
+
+def test_accuracies_over_several_samples_are_no_less_blind():
+    base, post = [0.25] * 60, [0.75] * 60
+    same = gap_recovered(base, post, post, list(range(60)), seed=0)
+    assert same.value == 100 and same.low < 95 and same.high > 105
+
+
+@pytest.mark.parametrize(("misses", "gains"), [(0.025, 0.0), (0.01, 0.01), (0.3, 0.1)])
+def test_intervals_cover_and_misses_are_on_both_sides(misses, gains):
+    """Against a loop of samples: a bootstrap alone reads [100, 100] in a quarter of the first."""
     rng = np.random.default_rng(0)
-    covered = 0
+    n_recovered, n_beyond = 0, 0
     for n in range(300):
         base, post = np.zeros(60), (rng.random(60) < 0.9).astype(float)
-        post[0] = 1.0
-        hybrid = post * (rng.random(60) >= 0.025)
-        columns = [side.tolist() for side in (base, hybrid, post)]
-        found = gap_recovered(*columns, list(range(60)), seed=n, n_boot=400)
-        covered += found.low <= 97.5 <= found.high
-    assert covered / 300 >= 0.92
+        method = post * (rng.random(60) >= misses)
+        control = post * (rng.random(60) < gains)
+        sides = [side.tolist() for side in (base, method, post)]
+        problems = list(range(60))
+        found = gap_recovered(*sides, problems, seed=n, n_boot=400)
+        n_recovered += found.low <= 100 * (1 - misses) <= found.high
+        beyond = excess_recovery(*sides, {"one": control.tolist()}, problems, seed=n, n_boot=400)
+        n_beyond += beyond.low <= 100 * (1 - misses - gains) <= beyond.high
+    assert n_recovered / 300 >= 0.92 and n_beyond / 300 >= 0.92
+    if misses == 0.3:
+        assert n_recovered / 300 <= 0.98 and n_beyond / 300 <= 0.98
 
 
 def test_clusters_widen_the_interval():
