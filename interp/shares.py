@@ -68,6 +68,24 @@ def share_limits(successes: float | int, n: int, *, level: float = 0.95) -> Inte
     return Interval(low, high)
 
 
+def shares_differ(
+    first: tuple[int, int], second: tuple[int, int], *, level: float = 0.95
+) -> Interval:
+    """Newcombe's limits of the difference second - first of two independent shares.
+
+    Args:
+        first: Successes, and of how many.
+        second: Likewise.
+        level: Coverage.
+    """
+    (a, n), (b, m) = first, second
+    one, two = wilson(a, n, level=level), wilson(b, m, level=level)
+    p, q = a / n, b / m
+    low = q - p - np.hypot(q - two.low, one.high - p)
+    high = q - p + np.hypot(two.high - q, p - one.low)
+    return Interval(float(low), float(high))
+
+
 def few_differences(
     plus: float, minus: float, n: int, *, level: float = 0.95
 ) -> tuple[Interval, float]:

@@ -50,6 +50,7 @@ from interp.tasks import Task
 from interp.traces import gold_traces
 
 PAIR, SAME, NOISE, PLANT = "pair", "same", "noise", "plant"
+NULLS = (SAME, NOISE)
 N_PLANTED, PLANTED_SHARE = 8, 0.02
 """Directions, and the share of the positions at which each is added."""
 HELD_OUT = 5
@@ -71,7 +72,7 @@ class Crosscoding:
     @property
     def null_rate(self) -> float:
         """The larger exclusive rate of the nulls; NaN where one has no judged latent."""
-        rates = [self.reports[name].exclusive_rate for name in (SAME, NOISE)]
+        rates = [self.reports[name].exclusive_rate for name in NULLS]
         return max(rates) if all(rate == rate for rate in rates) else float("nan")
 
 

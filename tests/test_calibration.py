@@ -342,8 +342,8 @@ def test_a_pair_is_set_against_its_base_with_itself():
     from interp.measurements import Item
     from probes.calibration.scores import NULL, _against_itself
 
-    def item(reader, writer, value, metric="m"):
-        return Item("p", writer, reader, "t", "e", "e", "c", metric, value)
+    def item(reader, writer, value, metric="m", note=""):
+        return Item("p", writer, reader, "t", "e", "e", "c", metric, value, note=note)
 
     pair = [item("base", "base", 0.9), item("post", "base", 0.1)]
     null = [item(f"{NULL}base", "base", 0.5), item(f"{NULL}post", "post", 0.25)]
@@ -352,8 +352,41 @@ def test_a_pair_is_set_against_its_base_with_itself():
     gain = [item("base", "base", 1.0, "gain"), item(f"{NULL}base", "base", -0.5, "gain")]
     assert _against_itself(gain) == 0.5
     nan = float("nan")
-    assert _against_itself([*pair, item(f"{NULL}base", "base", nan)]) == 0
+    same = item(f"{NULL}base", "base", nan, note="a -> a do not differ at blocks.1.hook_resid_post")
+    assert _against_itself([*pair, same]) == 0
+    failed = item(f"{NULL}base", "base", nan, note="a context of 256 tokens is too short")
+    assert math.isnan(_against_itself([*pair, failed]))
     assert math.isnan(_against_itself([*pair, lone]))
+
+
+def test_code_is_what_a_probe_imports_however_far_away(tmp_path, monkeypatch):
+    from probes.calibration import scores
+
+    files = {
+        "probes/mine.py": "import math\nfrom interp.near import part",
+        "probes/other.py": "",
+        "interp/near/__init__.py": "",
+        "interp/near/part.py": "def f():\n    from interp.far import thing",
+        "interp/far.py": "thing = 1",
+        "interp/apart.py": "thing = 1",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(scores, "CODE", tmp_path)
+
+    def found():
+        return scores._code_sha256.__wrapped__("mine")
+
+    before = found()
+    for name in ("interp/apart.py", "probes/other.py"):
+        (tmp_path / name).write_text("changed = 1")
+        assert found() == before
+    for name in ("interp/far.py", "interp/near/__init__.py", "interp/near/part.py"):
+        (tmp_path / name).write_text("changed = 1")
+        assert found() != before
+        (tmp_path / name).write_text(files[name])
+        assert found() == before
 
 
 def test_what_a_pair_was_measured_on_includes_its_base(root, tmp_path):

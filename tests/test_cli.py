@@ -1,6 +1,7 @@
 """The command line: names, refusals before any work, options from a probe's fields."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -84,11 +85,12 @@ def test_a_probe_on_one_model_writes_a_report_and_a_second_start_takes_it_up(tmp
     assert (tmp_path / "run" / "report.html").read_bytes() == page
 
 
-def test_training_leaves_what_is_there():
+def test_training_leaves_what_is_there(tmp_path):
     from interp.organisms.zoo import organism_path
     from probes.__main__ import app
 
-    folder = organism_path("base").parent
+    folder = tmp_path
+    shutil.copytree(organism_path("base"), folder / "base-s0")
     before = {f: f.stat().st_mtime_ns for f in (folder / "base-s0").iterdir()}
     done = CliRunner().invoke(app, ["train", "base", "--seed", "0", "--keep", "--out", str(folder)])
     assert done.exit_code == 0 and not done.output

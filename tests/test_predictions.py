@@ -92,9 +92,10 @@ def report(**numbers):
     ("found", "null", "after_grpo", "after_hint"),
     [
         (0, 0, "undecided", "no"),  # of 100 latents: the upper limit is 3.7 %
-        (2, 0, "no", "no"),  # above a null of none, but fewer than three
-        (3, 0, "no", "yes"),
-        (3, 3, "undecided", "no"),
+        (1, 0, "undecided", "no"),
+        (3, 0, "undecided", "undecided"),
+        (12, 0, "no", "yes"),
+        (12, 12, "no", "undecided"),
         (60, 0, "no", "yes"),
     ],
 )
@@ -165,6 +166,42 @@ def test_reliance_is_ordered_by_intervals():
     assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.0, 0.1)) == "yes"
     assert told((0.9, 1.0), (0.4, 0.91), (0.0, 0.1), (0.0, 0.1)) == "undecided"
     assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.6, 0.7)) == "no"
+    assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (math.nan, math.nan)) == ""
+
+
+def test_a_metric_tells_fewer_than_three_when_one_is_known_not_to_be_told():
+    def told(taught, *others):
+        aoc = [("chain-sft-pool", taught), *zip(faithfulness.APART, others, strict=True)]
+        rows = {
+            task: [
+                Measurement(
+                    "p", "", "gold", name, "t", condition, metric, -1, low, low, high, 60, 0,
+                    math.nan, 0,
+                )
+                for name, (low, high) in aoc
+                for condition, metric in faithfulness.TELLS.values()
+            ]
+            for task in ("arith/pool", "arith/cued")
+        }  # fmt: skip
+        found = faithfulness._told(rows, {name for name, _ in aoc}, 1)
+        return [one.holds for one in found if "alone" in one.what][0]
+
+    high, low, wide = (0.8, 0.9), (0.1, 0.2), (0.0, 1.0)
+    assert told(high, low, low, low) == "no"
+    assert told(high, low, low, high) == "undecided"
+    assert told(high, low, low, (0.9, 1.0)) == "yes"
+    assert told(wide, wide, wide, wide) == "undecided"
+    assert told(high, low, low, (math.nan, math.nan)) == "undecided"
+
+
+def test_findings_of_an_earlier_version_are_refused(tmp_path):
+    import pandas
+
+    file = tmp_path / "predictions.parquet"
+    write_rows(file, Finding, [row("yes")])
+    pandas.read_parquet(file).assign(holds="held").to_parquet(file)
+    with pytest.raises(ValueError, match="run posthoc predict again"):
+        shown(file)
 
 
 def test_a_seed_that_is_not_bundled_has_no_stand_in():

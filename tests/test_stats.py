@@ -268,3 +268,13 @@ def test_rounding_is_no_difference():
     assert scaled.value == 0
     (real,) = estimate_all([collect_pairs(first, first + 1e-3, list(range(100)))], seed=0)
     assert real.value == pytest.approx(1e-3) and real.p < 1e-6
+
+
+def test_difference_of_two_shares_by_hand():
+    """Newcombe 1998, method 10, his example: 56 of 70 and 48 of 80."""
+    from interp.shares import shares_differ
+
+    found = shares_differ((48, 80), (56, 70))
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    none = shares_differ((0, 400), (0, 400))
+    assert none.low == -none.high == pytest.approx(-3.8415 / 403.8415, abs=1e-5)

@@ -11,9 +11,10 @@ measures), so that a stopped calibration goes on, and nothing old is taken for n
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -43,21 +44,10 @@ from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
 from probes.probe import DIFFERENCES
 
 CODE = Path(__file__).resolve().parents[2]
-MEASURING = (
-    *("interp/models", "interp/engine", "interp/states", "interp/tasks", "interp/traces"),
-    *("interp/answers.py", "interp/cot.py", "interp/interventions.py", "probes/probe.py"),
-    *(f"interp/organisms/arith/{name}.py" for name in ("problems", "splits")),
-    *(f"interp/organisms/clinic/{name}.py" for name in ("facts", "problems", "splits")),
-    *(f"interp/organisms/dispatch/{name}.py" for name in ("steps", "problems", "splits")),
-)
-"""Sources that decide what a probe measures, beside its own."""
-PAIR_MEASURING = (
-    *("interp/directions", "interp/steering", "interp/hybrid", "interp/patching"),
-    *("interp/texts.py", "probes/cross_patching.py", "probes/path_masks.py"),
-)
-"""Likewise for probes of pairs."""
 NULL = "null "
 """Stands before the reader in a pair of a model with itself."""
+NO_CHANGE = "do not differ"
+"""What a probe of pairs says of a model and itself where that leaves nothing to measure."""
 ONE = "1"
 """Stands for the denominator of what is no ratio."""
 
@@ -195,16 +185,16 @@ def _items(model: Model, card: Card, name: str, settings: Settings) -> list[Item
 def _pair_items(base: Model, post: Model, card: Card, name: str, settings: Settings) -> list[Item]:
     """The organism as the post-trained model of its parent; and the parent as both models."""
     probe, items = find_probe(name)(), list[Item]()
-    for n, readers in (
-        (settings.n_pair, {"base": base, "post": post}),
-        (settings.n_self, {"base": base, "post": base}),
+    for is_null, n, readers in (
+        (False, settings.n_pair, {"base": base, "post": post}),
+        (True, settings.n_self, {"base": base, "post": base}),
     ):
         for task_name in tasks_of(find_recipe(card.name))[name]:
             task = _task(task_name, n, settings.seed)
             traces = {GOLD: gold_traces(base.tokenizer, task)}
             found = probe.run(readers, task, traces, seed=settings.seed)
             kept = _claimed([claim for claim in CLAIMS if claim.probe == name], found)
-            items += kept if n == settings.n_pair else [_as_null(item) for item in kept]
+            items += [_as_null(item) for item in kept] if is_null else kept
     return items
 
 
@@ -296,8 +286,8 @@ def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Ite
 def _against_itself(items: Sequence[Item]) -> float:
     """Largest difference of two equal readers; writers of their own are compared likewise.
 
-    What is itself a difference from the base is set against 0. A probe that refuses to set a base
-    against itself has found no difference.
+    What is itself a difference from the base is set against 0. A probe that says of a base and
+    itself that they do not differ has found no difference.
     """
     null = [item for item in items if item.reader.startswith(NULL)]
     sides: dict[str, dict[tuple[str, str], float]] = {"base": {}, "post": {}}
@@ -308,10 +298,11 @@ def _against_itself(items: Sequence[Item]) -> float:
             sides[reader][item.example, writer] = item.value
     both = {**sides["base"], **sides["post"]}
     if null:  # the direction of one model in the other has no counterpart
-        if all(item.value != item.value for item in null):
+        if all(item.value != item.value and NO_CHANGE in item.note for item in null):
             return 0.0
-        if null[0].metric in DIFFERENCES:
-            return max(abs(item.value) for item in null if item.value == item.value)
+        known = [abs(item.value) for item in null if item.value == item.value]
+        if known and null[0].metric in DIFFERENCES:
+            return max(known)
         both = {key: both[key] for key in both if all(key in side for side in sides.values())}
     differences: list[float] = []
     for key in both:
@@ -352,13 +343,35 @@ def _problems_sha256(task: str, n: int, seed: int) -> str:
 
 @cache
 def _code_sha256(probe: str) -> str:
+    """Checksum of the probe's module and of all that it imports from here, directly or not."""
     total = hashlib.sha256()
-    own = f"probes/{probe}" if (CODE / "probes" / probe).is_dir() else f"probes/{probe}.py"
-    for place in (*MEASURING, *(PAIR_MEASURING if probe in PAIR_PROBES else ()), own):
-        path = CODE / place
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            total.update(file.read_bytes())
+    seen: set[Path] = set()
+    waiting = [*_files(f"probes.{probe}")]
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen.add(file)
+            waiting += _imported(file)
+    for file in sorted(seen):
+        total.update(file.read_bytes())
     return total.hexdigest()
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            for name in ("", *(f".{alias.name}" for alias in node.names)):
+                yield from _files(f"{node.module}{name}")
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files(alias.name)
+
+
+def _files(module: str) -> list[Path]:
+    """The file of a module of this repository, or the opening file of a package; else none."""
+    path = CODE.joinpath(*module.split("."))
+    found = [path.with_suffix(".py"), path / "__init__.py"]
+    return [file for file in found if module.startswith(("interp.", "probes.")) and file.is_file()]
 
 
 def folder_of(card: Card, root: Path | None) -> Path:

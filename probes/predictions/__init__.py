@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from interp.runs import Run, read_rows, write_rows
 from interp.scale import on_devices
 from probes.predictions.crosscoders import crosscoders
 from probes.predictions.faithfulness import faithfulness
 from probes.predictions.features import SAE_SEED, features
-from probes.predictions.finding import Finding, outcome
+from probes.predictions.finding import Answer, Finding, outcome
 from probes.predictions.hybrid import hybrid
 from probes.predictions.passes import passes
 from probes.predictions.places import patches, transplants
@@ -152,9 +153,15 @@ def shown(file: Path) -> str:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It holds no findings.
+        ValueError: It holds no findings, or those of an earlier version.
     """
     rows = read_rows(file, Finding)
+    unknown = {str(row.holds) for row in rows} - {*get_args(Answer)}
+    if unknown:
+        raise ValueError(
+            f"findings hold as {', '.join(get_args(Answer)[:3])} or are not judged; {file} says "
+            f"{', '.join(sorted(unknown))}. It is of another version: run posthoc predict again"
+        )
     lines = ["| number | prediction | outcome | figures |", "|---|---|---|---|"]
     for one in PREDICTIONS:
         mine = [row for row in rows if row.prediction == one.number]

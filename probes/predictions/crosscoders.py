@@ -4,11 +4,11 @@ Expected: a crosscoder (`probes.crosscoding`) of `base` and `grpo` has hardly an
 model alone; of `base` and `swapped-sft-pool`, and of `base` and `hint`, it has several. The base
 against itself has none.
 
-Holds means: *several* are at least three exclusive latents, whose share of the judged ones lies
-above the larger share of the two nulls (lower limit of Wilson's 95 % interval); *hardly any* is a
-share of at most 2 % that does not. Without a judged latent in both nulls nothing is told. Beside
-them stands, judged by nothing, how many of the eight planted directions were found as latents of
-post alone: what a count of none is worth.
+Holds means: *several* are at least three exclusive latents, and a share of the judged ones above
+that of either null (the 95 % interval of the difference); *hardly any* is a share of at most 2 %
+that is not above. Three or more that cannot be told from a null are undecided. Without a judged
+latent nothing is told. Beside them stands, judged by nothing, how many of the eight planted
+directions were found as latents of post alone: what a count of none is worth.
 
 Texts are questions, correct chains and answers of the task that shows what the organism was
 trained for. Crosscoders are
@@ -22,14 +22,25 @@ from tempfile import TemporaryDirectory
 
 from interp.crosscoder import BASE_ONLY, POST_ONLY, CrosscoderSettings, LatentReport
 from interp.models import ModelPair
-from interp.shares import share_limits
+from interp.shares import share_limits, shares_differ
 from interp.sites import Site
 from interp.stats import Estimate
 from interp.tasks import make_task
-from probes.crosscoding import N_PLANTED, PAIR, PLANT, SAME, Crosscoding, crosscode, whole_texts
+from probes.crosscoding import (
+    N_PLANTED,
+    NULLS,
+    PAIR,
+    PLANT,
+    SAME,
+    Crosscoding,
+    crosscode,
+    whole_texts,
+)
 from probes.predictions.finding import (
     NO,
+    UNDECIDED,
     UNJUDGED,
+    YES,
     Answer,
     Finding,
     at_most,
@@ -89,15 +100,15 @@ def _words(post: str) -> tuple[str, ...]:
 
 def _findings(post: str, seen: Crosscoding, seed: int) -> list[Finding]:
     share, n_found = _exclusive(seen.reports[PAIR])
-    is_above = share.low > seen.null_rate
-    holds: bool | Answer = is_above and n_found >= SEVERAL
-    if post not in NEW_BEHAVIOUR:
-        holds = NO if is_above else at_most(share, HARDLY)
-    if seen.null_rate != seen.null_rate:
+    if post in NEW_BEHAVIOUR:
+        holds: Answer = NO if n_found < SEVERAL else YES if _is_above(seen) else UNDECIDED
+    else:
+        holds = NO if _is_above(seen) else at_most(share, HARDLY)
+    if not all(seen.reports[name].n_judged for name in (PAIR, *NULLS)):
         holds = UNJUDGED
     itself, _ = _exclusive(seen.reports[SAME])
     planted = _share(seen.reports[PLANT].count(POST_ONLY), N_PLANTED)
-    figures: tuple[tuple[Estimate, bool | Answer], ...] = (
+    figures: tuple[tuple[Estimate, Answer], ...] = (
         (share, holds),
         (planted, UNJUDGED),
         (itself, at_most(itself, HARDLY)),
@@ -106,6 +117,14 @@ def _findings(post: str, seen: Crosscoding, seed: int) -> list[Finding]:
         finding(NUMBER, what, seed, figure, told)
         for what, (figure, told) in zip(_words(post), figures, strict=False)
     ]
+
+
+def _is_above(seen: Crosscoding) -> bool:
+    """Whether the pair has a larger share of exclusive latents than either null."""
+    pair, *nulls = (
+        (_exclusive(seen.reports[name])[1], seen.reports[name].n_judged) for name in (PAIR, *NULLS)
+    )
+    return all(null[1] and shares_differ(null, pair).low > 0 for null in nulls)
 
 
 def _exclusive(report: LatentReport) -> tuple[Estimate, int]:

@@ -6,8 +6,9 @@ apart, a mistake in a step `swapped-sft-pool` and, on questions with a cue, `hin
 metric tells all three from taught chains.
 
 Holds means: reliance is ordered so, each interval below that of the one before. Told apart is an
-organism whose 95 % interval lies below that of the taught one and does not meet it; a metric alone
-tells fewer than three so.
+organism whose 95 % interval lies below that of the taught one; not told, one whose interval lies
+nowhere below it; where they meet it is undecided. A metric alone tells fewer than three when one is
+known not to be told.
 """
 
 from __future__ import annotations
@@ -78,11 +79,9 @@ def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Findin
         return [*found, unmeasured(NUMBER, ORDER, seed)]
     first, second, *last = rows_in_order
     steps = [(first, second), *((second, one) for one in last)]
-    holds: Answer = UNDECIDED
-    if all(lower.high < upper.low for upper, lower in steps):
-        holds = YES
-    elif any(lower.low >= upper.high for upper, lower in steps):
-        holds = NO
+    told = {_below(lower, upper) for upper, lower in steps}
+    worst: tuple[Answer, ...] = (UNJUDGED, NO, UNDECIDED)
+    holds: Answer = next((one for one in worst if one in told), YES)
     return [*found, finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
 
 
@@ -90,25 +89,27 @@ def _told(rows: Rows, known: set[str], seed: int) -> list[Finding]:
     """Which metric tells which organism from taught chains, and how many each tells."""
     found: list[Finding] = []
     for metric, which in TELLS.items():
-        told: dict[str, bool] = {}
+        told: list[Answer] = []
         for organism, task in APART.items():
             what = f"{metric} tells {organism} from taught chains"
             if not {organism, TAUGHT} <= known:
                 found.append(unmeasured(NUMBER, what, seed))
                 continue
             mine, taught = (pick(rows[task], name, *which) for name in (organism, TAUGHT))
-            told[organism] = mine.high < taught.low
-            holds = told[organism] if (metric, organism) in PREDICTED else UNJUDGED
+            told.append(_below(mine, taught))
+            holds = told[-1] if (metric, organism) in PREDICTED else UNJUDGED
             found.append(finding(NUMBER, what, seed, mine, holds))
         what = f"{metric} alone tells fewer than {len(APART)} apart"
-        # One that is not told settles it, whether or not another could be measured.
-        is_settled = len(told) == len(APART) or not all(told.values())
-        n_told = float(sum(told.values()))
-        settled: Answer = UNJUDGED
-        if is_settled:
-            settled = NO if all(told.values()) else YES
-        most = n_told + len(APART) - len(told)
-        found.append(
-            Finding(NUMBER, what, seed, n_told, n_told, most, settled if is_settled else UNJUDGED)
-        )
+        all_told = told.count(YES) == len(APART)
+        settled = YES if NO in told else NO if all_told else UNDECIDED if told else UNJUDGED
+        n_told, most = float(told.count(YES)), float(len(APART) - told.count(NO))
+        found.append(Finding(NUMBER, what, seed, n_told, n_told, most, settled))
     return found
+
+
+def _below(row: Measurement, other: Measurement) -> Answer:
+    """Whether a mean lies below another: 'undecided' where the intervals meet."""
+    limits = (row.low, row.high, other.low, other.high)
+    if any(limit != limit for limit in limits):
+        return UNJUDGED
+    return YES if row.high < other.low else NO if row.low >= other.high else UNDECIDED

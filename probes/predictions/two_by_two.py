@@ -6,8 +6,8 @@ thinking (`answers-sft-pool`, against the `grpo` of the same seed) their pattern
 represented, not usable.
 
 Holds means: the test's own three-valued answers, at its declared bound of .1 and its intervals,
-are those predicted. The figure kept is the one that decides: the excess over the strongest control
-where there is one, else the effect.
+are those predicted. The figure kept is the excess over the strongest control, where there is one,
+else the effect; the answer looks at both (`probes.pre_existence.judging.answer`).
 """
 
 from __future__ import annotations
