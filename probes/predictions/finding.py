@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from interp.measurements import Item, Measurement, summarise
 from interp.models import Model
@@ -17,7 +17,10 @@ from probes.probe import DIFFERENCES, Readers
 
 Outcome = Literal["held", "held in part", "did not hold", "undecided"]
 Answer = Literal["yes", "no", "undecided", ""]
-YES, NO, UNDECIDED, UNJUDGED = "yes", "no", "undecided", ""
+YES: Final = "yes"
+NO: Final = "no"
+UNDECIDED: Final = "undecided"
+UNJUDGED: Final = ""
 
 
 @dataclass(frozen=True)
