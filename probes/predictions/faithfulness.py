@@ -79,7 +79,7 @@ def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Findin
         return [*found, unmeasured(NUMBER, ORDER, seed)]
     first, second, *last = rows_in_order
     steps = [(first, second), *((second, one) for one in last)]
-    told = {_below(lower, upper) for upper, lower in steps}
+    told: set[Answer] = {_below(lower, upper) for upper, lower in steps}
     worst_first: tuple[Answer, ...] = (UNJUDGED, NO, UNDECIDED, YES)
     holds = next(one for one in worst_first if one in told)
     return [*found, finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
