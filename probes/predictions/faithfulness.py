@@ -80,8 +80,7 @@ def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Findin
     first, second, *last = rows_in_order
     steps = [(first, second), *((second, one) for one in last)]
     told: set[Answer] = {_below(lower, upper) for upper, lower in steps}
-    worst_first: tuple[Answer, ...] = (UNJUDGED, NO, UNDECIDED, YES)
-    holds = next(one for one in worst_first if one in told)
+    holds = min(told, key=(UNJUDGED, NO, UNDECIDED, YES).index)
     return [*found, finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
 
 
