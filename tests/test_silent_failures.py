@@ -1,14 +1,12 @@
 """Failures that gave wrong numbers without a word in other tools, and the guards against them here.
 
-tests/README.md is the table of all of them: what went wrong, and which test would notice. The last
-tests here hold the table to what there is.
+tests/README.md is the table of all of them: what went wrong, and which test would notice;
+`test_failure_table.py` holds it to what there is.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -378,33 +376,3 @@ def test_24_controls_are_asked_as_often_as_candidates_and_chosen_by_the_same_rul
             assert asked == differ and any(asked)
         assert set(routing.sources) <= {"base", f"{kind} 0.3", f"{kind} 0.6"}
         assert [source != "base" for source in routing.sources] == differ
-
-
-ROW = re.compile(r"^\| (\d+) \| (.+) \| (.+) \|$", re.MULTILINE)
-NAME = re.compile(r"`(test_\w+)\.py::(test_\w+)`")
-
-
-def table() -> dict[int, str]:
-    """Number of a failure -> its guard, from tests/README.md."""
-    rows = ROW.findall((TESTS / "README.md").read_text(encoding="utf-8"))
-    assert len({number for number, _, _ in rows}) == len(rows), "a failure is listed twice"
-    return {int(number): guard for number, _, guard in rows}
-
-
-def test_the_table_lists_every_failure_with_a_test():
-    rows = table()
-    assert sorted(rows) == list(range(1, 25))
-    for number, guard in rows.items():
-        assert NAME.search(guard), f"row {number}"
-
-
-def test_every_test_of_the_table_exists():
-    for file, name in NAME.findall(" ".join(table().values())):
-        tree = ast.parse((TESTS / f"{file}.py").read_text(encoding="utf-8"))
-        assert name in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}, name
-
-
-def test_every_numbered_test_is_in_its_row():
-    rows = table()
-    for name in [name for name in globals() if re.match(r"test_\d\d_", name)]:
-        assert f"`test_silent_failures.py::{name}`" in rows[int(name[5:7])], name
