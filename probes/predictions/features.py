@@ -7,7 +7,7 @@ token-driven: put into texts without a chain, their words alone wake them (Ma et
 Holds means: all of the (at most four) best are *token-driven* by the thresholds of
 `interp.saes.injection`. An SAE without a latent of positive score decides nothing.
 
-SAEs are bundled for training seed 0 only, so other seeds have no findings.
+SAEs of the middle layer are bundled for training seed 0 only, so other seeds have no findings.
 """
 
 from __future__ import annotations
