@@ -11,10 +11,16 @@ latent of tokens, whatever its activations on real texts look like:
     else                    context-dependent
 
 Bounds and tokens are theirs. They compare with the text as it was; but any words break a text, and
-a latent that something computed wakes is woken by a broken text too. Here d and p compare with the
-same text into which other words were put at the same places, each drawn from the ten whose
-frequency is nearest to that of the token it stands for: the class is that of the excess. What these
+a latent that something computed wakes is woken by a broken text too. Here the text is compared with
+the text as it was, and with the same text into which other words were put at the same places; d is
+the smaller of the two and p the larger, so that a token-driven latent passes both. What the other
 words do by themselves is kept beside it.
+
+The other words are drawn from the ten nearest in frequency to the token that they stand for; in a
+small vocabulary the nearest may still be several times as frequent. Words that go with the latent
+are none of them: those on which it is as active as on average, or more. A latent of forty words
+would else be compared with itself. Where fewer such words are left than are put into a text, or no
+token wakes the latent, it is *untested*.
 
 Tokens are put in four ways (first, last, spread, in the place of others) and the strongest counts;
 p is that of a one-sided Mann-Whitney test, times the number of ways. "Context-dependent" is the
@@ -40,7 +46,11 @@ from interp.saes.latents import Latents, Reader
 
 Way = Literal["first", "last", "spread", "replace"]
 Class = Literal[
-    "token-driven", "partially token-driven", "weakly token-driven", "context-dependent"
+    "token-driven",
+    "partially token-driven",
+    "weakly token-driven",
+    "context-dependent",
+    "untested",
 ]
 WAYS: tuple[Way, ...] = get_args(Way)
 
@@ -54,7 +64,7 @@ class TopToken(NamedTuple):
 
     token: int
     alike: tuple[int, ...]
-    """Words of nearest frequency, none of them a top token of the latent."""
+    """Words nearest in frequency that do not go with the latent; none if there are too few."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +86,12 @@ class Falsification:
 
     latent: int
     tokens: tuple[int, ...]
-    """Those that were put in, the strongest first."""
+    """Its top tokens, the strongest first; they were put in unless it is untested."""
     way: Way
     """The way with the largest effect."""
     d: float
     """Cohen's d, the smaller of those against the text as it was and against other words in the
-    same places; infinite if there is no spread but a difference, NaN without tokens."""
+    same places; infinite if there is no spread but a difference, NaN if untested."""
     p: float
     """The larger of the two."""
     d_alike: float
@@ -101,10 +111,9 @@ def top_tokens(
         excluded: Tokens that are not put into texts, such as BOS.
 
     Returns:
-        Tokens with a positive mean; perhaps none.
-
-    Raises:
-        ValueError: If no other word occurs often enough to be a control.
+        Tokens with a positive mean; perhaps none. Controls are the words on which the latent is
+        less active than on the average position of a word that counts; none for any token if they
+        are fewer than a text gets tokens.
     """
     acts = latents.acts[:, latent].double()
     n = int(latents.tokens.max()) + 1
@@ -113,15 +122,13 @@ def top_tokens(
     usable = counts >= injection.min_count
     usable[[token for token in excluded if token < n]] = False
     means[~usable] = 0
+    average = (means * counts)[usable].sum() / counts[usable].sum()
     order = means.argsort(descending=True, stable=True)[: injection.n_top]
     top = order[means[order] > 0]
     usable[top] = False
-    others = usable.nonzero()[:, 0]
-    if len(top) and not len(others):
-        raise ValueError(
-            f"all words that occur {injection.min_count} times are top tokens of latent {latent}, "
-            f"so there are none to compare with. Ask for fewer than {injection.n_top} top tokens"
-        )
+    others = (usable & (means < average)).nonzero()[:, 0]
+    if len(others) < injection.n_inserted:
+        others = others[:0]
     distance = (counts[top].log()[:, None] - counts[others].log()).abs()
     nearest = others[distance.argsort(dim=1, stable=True)[:, :N_ALIKE]]
     return tuple(
@@ -197,9 +204,10 @@ def _falsify_one(
     before: Float[Tensor, " example"],
     injection: Injection,
 ) -> Falsification:
-    if not top:
+    words = tuple(one.token for one in top)
+    if not top or not all(one.alike for one in top):
         nan = float("nan")
-        return Falsification(latent, (), "first", nan, nan, nan, "context-dependent")
+        return Falsification(latent, words, "first", nan, nan, nan, "untested")
     effects: list[tuple[float, float, float, Way]] = []
     for way in WAYS:
         rng = Random(f"injection {injection.seed} {latent} {way}")
@@ -215,8 +223,7 @@ def _falsify_one(
         d, p = min(d for d, _ in seen), max(p for _, p in seen)
         effects.append((d, min(1.0, p * len(WAYS)), cohens_d(control, before), way))
     d, p, d_alike, way = max(effects, key=lambda effect: effect[0])
-    tokens = tuple(one.token for one in top)
-    return Falsification(latent, tokens, way, d, p, d_alike, classify(d, p))
+    return Falsification(latent, words, way, d, p, d_alike, classify(d, p))
 
 
 def _largest(read: Reader, rows: Sequence[Sequence[int]]) -> Float[Tensor, "example d_sae"]:
@@ -247,7 +254,7 @@ def cohens_d(after: Float[Tensor, " n"], before: Float[Tensor, " m"]) -> float:
 
 
 def classify(d: float, p: float) -> Class:
-    """The class of an effect, by the bounds above."""
+    """The class of an effect that was measured, by the bounds above."""
     if d >= 0.8 and p < 0.01:
         return "token-driven"
     if d >= 0.5 and p < 0.05:

@@ -11,12 +11,11 @@ before the token that closes it. In the world arith, for each of the eleven valu
 *running value* asks for the value that the chain has reached where the model holds it and the token
 does not show it: at the equals sign, and at a semicolon that another step follows. *result* asks at
 the equals sign alone, where the token is always the same and the value must have been worked out.
-The domains are what a linear readout leaves of the six positions of a step. In `base` (seed 0, at
-eight sites of layers 1 and 2) it finds the value at fewer than .6 of the signs and operands, which
-are read off the text, and at .4 to .7 of the last semicolons, after which no step needs it: what is
-not there cannot be found there. Where the value is itself the token, a latent for the token has it.
-Where it is held, the readout behind either layer's MLP is right at .998 or more. Steps about a
-missing premise belong to no domain.
+The domains are what a linear readout leaves of the six positions of a step. In `base` it often
+misses the value at signs and operands, which are read off the text, and at the last semicolon,
+after which no step needs it: what is not there cannot be found there. Where the value is itself the
+token, a latent for the token has it. Where it is held, a readout finds it nearly always. Steps
+about a missing premise belong to no domain.
 """
 
 from __future__ import annotations

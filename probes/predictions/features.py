@@ -5,9 +5,10 @@ token-driven: put into texts without a chain, their words alone wake them (Ma et
 2601.05679).
 
 Holds means: all of the (at most four) best are *token-driven* by the thresholds of
-`interp.saes.injection`. An SAE without a latent of positive score decides nothing.
+`interp.saes.injection`. A latent that could not be tested counts neither way, and an SAE without a
+tested latent of positive score decides nothing.
 
-SAEs are bundled for training seed 0 only, so other seeds have no findings.
+SAEs of the middle layer are bundled for training seed 0 only, so other seeds have no findings.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def features(seed: int, n: int) -> list[Finding]:
             continue
         task = make_task(PLAIN[find_recipe(name).world], n=n, seed=0)
         best, _ = SaeFeatures().find({"base": readers[name]}, task, seed=0)
-        driven = [one.falsification.kind == "token-driven" for one in best.found]
+        kinds = [one.falsification.kind for one in best.found]
+        driven = [kind == "token-driven" for kind in kinds if kind != "untested"]
         found.append(finding(NUMBER, what, seed, _share(driven), bool(driven) and all(driven)))
     return found
 
