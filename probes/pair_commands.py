@@ -54,6 +54,9 @@ def hybrid(
     task: OneTask = "arith/fresh",
     n: N = 200,
     seed: Seed = 0,
+    layer: Annotated[
+        int | None, typer.Option(help="Behind which layer is steered; the middle one.")
+    ] = None,
     out: Folder = Path("runs/hybrid"),
     data: Data = None,
     device: Device = "cpu",
@@ -65,7 +68,7 @@ def hybrid(
 
         models, asked = _loaded([base, post], task, n, seed, data, device, dtype)
         readers = _named(models)
-        items = HybridDecoding().run(readers, asked, {}, seed=seed)
+        items = HybridDecoding(layer=layer).run(readers, asked, {}, seed=seed)
         _kept(out, items)
         _say([*hybrid_lines(items, seed=seed), f"Written: {out}"])
 

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from interp.organisms.recipes import find_recipe
 from interp.plots import Judged, calibration, save
 from interp.runs import write_file
 from interp.scale import on_devices
@@ -27,6 +28,7 @@ from probes.calibration.scores import (
     folder_of,
     measure_share,
     read_units,
+    tasks_of,
 )
 from probes.calibration.table import (
     EVALUATION,
@@ -85,6 +87,7 @@ def calibrate(
         "organisms": {f"{card.name}:{card.seed}": card.weights_sha256 for card in cards},
         "left_out": left,
         "probes_run": sum(n_run),
+        "probes_kept": sum(len(tasks_of(find_recipe(card.name))) for card in cards) - sum(n_run),
         "seconds_measuring": round(measured),
         "seconds_judging": round(time.perf_counter() - began - measured),
         "workers": workers,

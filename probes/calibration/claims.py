@@ -144,12 +144,18 @@ def _reads_chain(
 
 
 def _of_pair(
-    probe: str, condition: str, metric: str, writer: str, *, is_primary: bool = False
+    probe: str,
+    condition: str,
+    metric: str,
+    writer: str,
+    *,
+    is_primary: bool = False,
+    why: str = "",
 ) -> Claim:
     """A number about a pair that is held to say whether the base could reason already."""
     return Claim(
         probe, condition, metric, "pre_existing", is_primary=is_primary, writer=writer,
-        reader="base",
+        reader="base", why=why,
     )  # fmt: skip
 
 
@@ -179,7 +185,15 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _of_pair("pre_existence", "up", "reasons", "base", is_primary=True),
     _of_pair("pre_existence", "up", "opens", "base"),
-    _of_pair("hybrid", "free", "correct", "base_alone", is_primary=True),
+    _of_pair(
+        "hybrid",
+        "free",
+        "correct",
+        "base_alone",
+        is_primary=True,
+        why="what RL-trained vectors add takes effect behind the last layer, and is not reproduced "
+        "by vectors at the middle one, which is steered by default (posthoc hybrid --layer)",
+    ),
     _of_pair("hybrid", "free", "correct", "base_alone_runner_up"),
     _of_pair("hybrid", "free", "correct", "guardrail_only"),
     _of_pair("first_token", "post_then_base", "transplant_gain", "base", is_primary=True),
