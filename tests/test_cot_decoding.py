@@ -105,7 +105,7 @@ def test_best_and_summed_can_disagree_and_paths_without_answer_are_left_out():
 def test_votes_take_the_commonest_answer_of_the_first_k():
     texts = tuple(text(a) for a in ("1", "2", "2", "", "1", "1"))
     samples = Samples(("e",), ("p",), (texts,))
-    assert [voted(samples, k)[0].answer for k in (3, 6)] == ["2", "1"]
+    assert [getattr(voted(samples, k)[0], "answer", None) for k in (3, 6)] == ["2", "1"]
     assert voted(replace(samples, texts=((text(""),),)), 1) == [None]
     with pytest.raises(ValueError, match="1 to 6"):
         voted(samples, 7)

@@ -57,15 +57,16 @@ def slow_resamples(problems, columns, seed, n_boot):
 def test_intervals_equal_those_of_a_loop_over_items():
     problems, of = some_items()
     columns = [of[name] for name in ("base", "hybrid", "post", "one", "two")]
+    base, method, after, *_ = columns
     slow = slow_resamples(problems, columns, 7, 200)
     ratios = sorted(100 * (hybrid - b) / (post - b) for b, hybrid, post, *_ in slow)
     tail = norm.cdf(math.sqrt(40 / 39) * t.ppf(0.025, 39))  # Hesterberg 2015, section 5.3
-    found = gap_recovered(*columns[:3], problems, seed=7, n_boot=200)
+    found = gap_recovered(base, method, after, problems, seed=7, n_boot=200)
     assert found.low == pytest.approx(np.quantile(ratios, tail))
     assert found.high == pytest.approx(np.quantile(ratios, 1 - tail))
     excess = [100 * (hybrid - max(one, two)) / (post - b) for b, hybrid, post, one, two in slow]
     controls = {"one": of["one"], "two": of["two"]}
-    beyond = excess_recovery(*columns[:3], controls, problems, seed=7, n_boot=200)
+    beyond = excess_recovery(base, method, after, controls, problems, seed=7, n_boot=200)
     assert beyond.low == pytest.approx(np.quantile(excess, tail))
     assert beyond.high == pytest.approx(np.quantile(excess, 1 - tail))
     assert beyond.control == max(controls, key=lambda name: sum(controls[name]))
@@ -128,11 +129,12 @@ def test_intervals_cover_and_misses_are_on_both_sides(misses, gains):
         base, post = np.zeros(60), (rng.random(60) < 0.9).astype(float)
         method = post * (rng.random(60) >= misses)
         control = post * (rng.random(60) < gains)
-        sides = [side.tolist() for side in (base, method, post)]
+        a_b, a_h, a_t = (side.tolist() for side in (base, method, post))
         problems = list(range(60))
-        found = gap_recovered(*sides, problems, seed=n, n_boot=400)
+        found = gap_recovered(a_b, a_h, a_t, problems, seed=n, n_boot=400)
         n_recovered += found.low <= 100 * (1 - misses) <= found.high
-        beyond = excess_recovery(*sides, {"one": control.tolist()}, problems, seed=n, n_boot=400)
+        controls = {"one": control.tolist()}
+        beyond = excess_recovery(a_b, a_h, a_t, controls, problems, seed=n, n_boot=400)
         n_beyond += beyond.low <= 100 * (1 - misses - gains) <= beyond.high
     assert n_recovered / 300 >= 0.92 and n_beyond / 300 >= 0.92
     if misses == 0.3:
@@ -142,9 +144,9 @@ def test_intervals_cover_and_misses_are_on_both_sides(misses, gains):
 def test_clusters_widen_the_interval():
     problems, of = some_items(n_problems=60, seed=5)
     single = gap_recovered(of["base"], of["hybrid"], of["post"], problems, seed=0)
-    columns = [list(of[name]) * 4 for name in ("base", "hybrid", "post")]
-    twins = gap_recovered(*columns, problems * 4, seed=0)
-    as_if_independent = gap_recovered(*columns, list(range(len(columns[0]))), seed=0)
+    a_b, a_h, a_t = (list(of[name]) * 4 for name in ("base", "hybrid", "post"))
+    twins = gap_recovered(a_b, a_h, a_t, problems * 4, seed=0)
+    as_if_independent = gap_recovered(a_b, a_h, a_t, list(range(len(a_b))), seed=0)
     assert twins.high - twins.low == pytest.approx(single.high - single.low)
     width = as_if_independent.high - as_if_independent.low
     assert width < 0.7 * (twins.high - twins.low)

@@ -51,6 +51,7 @@ def test_an_interaction_is_the_difference_of_differences_of_single_passes(reader
     model, tokenizer = readers["post"], readers["post"].tokenizer
     items = items_of(readers, asked, dose=0.8, n_random=0, positions="question", layer=1)
     direction = pair_direction(readers, traces, 1)
+    assert direction is not None
     site = Site(1, "resid_post")
     questions = [encode(tokenizer, example.question) for example in task.examples]
     found = run(model, questions, capture=[site]).captures[site]

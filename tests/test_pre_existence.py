@@ -177,7 +177,7 @@ def test_leaning_is_what_sampling_would_give(bench):
 def test_the_place_before_a_result_is_found(bench):
     (step,) = encode_steps(bench.model.tokenizer, ["3 + 4 = 7 ;"])
     at = before_result(bench.model.tokenizer, step, "7")
-    assert bench.model.tokenizer.decode([step.ids[at]]) == "="
+    assert at is not None and bench.model.tokenizer.decode([step.ids[at]]) == "="
     assert before_result(bench.model.tokenizer, step, "9") is None
     assert before_result(bench.model.tokenizer, step, "3") is None  # nothing stands before it
 

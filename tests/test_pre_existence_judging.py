@@ -96,6 +96,7 @@ def test_a_cell_is_judged_against_its_strongest_control():
     found = judged(plain)
     assert (found.answer, found.control) == ("yes", "random 1")
     assert found.effect.value == pytest.approx((high - low).mean())
+    assert found.excess is not None
     assert found.excess.value == pytest.approx((high - middle).mean())
     assert judged(plain, ("random", "token")).answer == "no"  # the token's direction does as much
     assert judged(cell(low, low, {"random 0": low})).is_null
