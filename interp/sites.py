@@ -149,3 +149,8 @@ def parse_site(text: str) -> Site:
         f"no site is called {text!r}. A site is written like 'blocks.3.hook_resid_post' or "
         f"'resid_post.3'. Known streams: {known_streams()}"
     )
+
+
+def middle_layer(n_layers: int) -> int:
+    """The layer at 0.37 of the depth, where Venhoff et al. (arXiv 2510.07364) steer."""
+    return round(0.37 * n_layers)

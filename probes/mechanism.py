@@ -45,7 +45,7 @@ from interp.engine import run
 from interp.interventions import Intervention, Positions, project_out
 from interp.measurements import Item
 from interp.models import Model
-from interp.sites import Site
+from interp.sites import Site, middle_layer
 from interp.stats import benjamini_hochberg, collect_differences, estimate_all
 from interp.steering import steer
 from interp.tasks import Task
@@ -56,6 +56,10 @@ METRICS = ("interaction_logprob", "interaction_same")
 NO_EDIT = "the chain cannot be edited in this way"
 NEEDS_PAIR = "the direction is the difference of a pair: give a base and a post model"
 NO_DIFFERENCE = "base and post do not differ at this site"
+UNREACHABLE = (
+    "behind the last layer an edit of the question reaches no later token, so that every "
+    "interaction would be 0; name an earlier layer, or edit all positions"
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class Mechanism:
         "step number. An interaction inside their band is what any push of that size does.",
     )
 
-    layer: int = -1
-    """Whose resid_post; negative counts from the end."""
+    layer: int | None = None
+    """Whose resid_post; the middle one unless named, negative counts from the end."""
     operator: Literal["add", "ablate"] = "add"
     dose: float = 0.5
     """Mean residual norms at the positions of the direction, or the share that is projected out."""
@@ -87,7 +91,11 @@ class Mechanism:
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Interactions of each chain, writer and reader, and those of random directions."""
         reason = "" if set(readers) == {"base", "post"} else NEEDS_PAIR
-        found = None if reason else pair_direction(readers, traces, self.layer)
+        n_layers = 0 if reason else readers["base"].n_layers
+        layer = middle_layer(n_layers) if self.layer is None else self.layer
+        if not reason and layer % n_layers == n_layers - 1 and self.positions == "question":
+            reason = UNREACHABLE
+        found = None if reason else pair_direction(readers, traces, layer)
         if found is None:
             why = reason or NO_DIFFERENCE
             return not_applicable(self.name, EDITS[0], METRICS[0], why, readers, task)

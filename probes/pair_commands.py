@@ -162,6 +162,10 @@ def interact(
     seed: Seed = 0,
     dose: Annotated[float, typer.Option(help="Mean residual norms, or share ablated.")] = 0.5,
     ablate: Annotated[bool, typer.Option("--ablate", help="Project the direction out.")] = False,
+    layer: Annotated[int | None, typer.Option(help="Behind which layer; the middle one.")] = None,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="At every token, not the last of the question.")
+    ] = False,
     data: Data = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -174,7 +178,12 @@ def interact(
         models, asked = _loaded([base, post], task, n, seed, data, device, dtype)
         readers = _named(models)
         traces = {"gold": gold_traces(models[0].tokenizer, asked)}
-        probe = Mechanism(operator="ablate" if ablate else "add", dose=dose)
+        probe = Mechanism(
+            layer,
+            operator="ablate" if ablate else "add",
+            dose=dose,
+            positions="all" if everywhere else "question",
+        )
         items = probe.run(readers, asked, traces, seed=seed)
         _say(lines(interactions(items, seed=seed)) or sorted({i.note for i in items}))
 

@@ -28,7 +28,7 @@ from interp.models import Model, ModelPair
 from interp.pass_at_k import Samples, draw_samples
 from interp.plots import RouteRow
 from interp.pooled import Scored, estimate_pooled, pool
-from interp.sites import Site
+from interp.sites import Site, middle_layer
 from interp.stats import Estimate, estimate_all
 from interp.stats import collect as add_up
 from interp.steering import write_steered
@@ -124,7 +124,7 @@ class Routes:
         return tuple(items)
 
     def _site(self, model: Model) -> Site:
-        layer = round(0.37 * model.n_layers) if self.layer is None else self.layer
+        layer = middle_layer(model.n_layers) if self.layer is None else self.layer
         return Site(min(layer, model.n_layers - 1), "resid_post")
 
     def _plain(self, name: str, model: Model, task: Task, base: Model | None = None) -> _Way:

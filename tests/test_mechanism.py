@@ -17,7 +17,7 @@ from interp.organisms.zoo import organism_path
 from interp.sites import Site
 from interp.tasks import make_task
 from interp.traces import gold_traces
-from probes.mechanism import EDITS, Mechanism, interactions, lines, pair_direction
+from probes.mechanism import EDITS, UNREACHABLE, Mechanism, interactions, lines, pair_direction
 from probes.probe import cases
 
 
@@ -194,3 +194,15 @@ def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none(s
     random = same(other)
     for edit in ("truncated", "mistake_propagated"):
         assert planted[edit].value > 0.5 and abs(random[edit].value) < 0.3
+
+
+def test_an_edit_that_no_later_token_sees_is_refused(readers, asked):
+    """Behind the last layer the question's last token is read by no other."""
+    for layer in (-1, 2):
+        items = items_of(readers, asked, layer=layer, n_random=1)
+        assert {item.note for item in items} == {UNREACHABLE}
+        assert all(math.isnan(item.value) for item in items)
+    everywhere = items_of(readers, asked, layer=-1, n_random=1, positions="all")
+    middle = items_of(readers, asked, n_random=1)
+    for items in (everywhere, middle):
+        assert any(item.value != 0 and not math.isnan(item.value) for item in items)

@@ -21,7 +21,7 @@ from interp.hybrid.gates import BaseGate, fit_gate
 from interp.hybrid.variants import Variant
 from interp.interventions import Intervention
 from interp.models import Model, ModelPair
-from interp.sites import Site
+from interp.sites import Site, middle_layer
 from interp.steering import steer
 from interp.tasks import Example, Task
 from interp.texts import Form, Text, form_of, read_text
@@ -42,7 +42,7 @@ class HybridSettings:
 
     def site(self, model: Model) -> Site:
         """Where base is steered and read."""
-        layer = round(0.37 * model.n_layers) if self.layer is None else self.layer
+        layer = middle_layer(model.n_layers) if self.layer is None else self.layer
         return Site(min(layer, model.n_layers - 1), "resid_post")
 
 
