@@ -189,6 +189,8 @@ def _reasons(
                 f" (near 0 and 1 counts are few: intervals with at least {low:.0%} in every unit "
                 f"cover in {covered.attainable:.2%} or more)"
             )
+        elif covered.share > high:
+            said += " (numbers near 0 or 1 get the interval of a share, and vary less than one)"
         found.append(said)
     return found
 
