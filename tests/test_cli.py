@@ -95,3 +95,22 @@ def test_training_leaves_what_is_there(tmp_path):
     done = CliRunner().invoke(app, ["train", "base", "--seed", "0", "--keep", "--out", str(folder)])
     assert done.exit_code == 0 and not done.output
     assert before == {f: f.stat().st_mtime_ns for f in (folder / "base-s0").iterdir()}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_training_is_asked_for_what_was_named(tmp_path, monkeypatch, keep):
+    from interp.training import making
+    from probes.__main__ import app
+
+    asked = []
+
+    def record(out, **settings):
+        asked.append((out, settings))
+        return ["a card"]
+
+    monkeypatch.setattr(making, "train_all", record)
+    words = ["train", "base", "--seed", "3", "--out", str(tmp_path), *(["--keep"] if keep else [])]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and done.output == "a card\n"
+    settings = {"recipes": ["base"], "seeds": [3], "workers": 2, "keep": keep}
+    assert asked == [(tmp_path, settings)]
