@@ -26,16 +26,16 @@ from tempfile import mkdtemp
 
 import torch
 
-from interp import plots
-from interp.cot import decode, encode
-from interp.directions import collect, logit_lens, mean_difference, with_reference
-from interp.saes import find_sae
+from interp.results import plots
+from interp.chains.chain import (decode, encode)
+from interp.methods.directions import (collect, logit_lens, mean_difference, with_reference)
+from interp.organisms.saes.bundled import find_sae
 from interp.sites import Site
-from interp.steering import SweepSettings, compare, random_band, sweep, write_steered
+from interp.methods.steering import (SweepSettings, compare, random_band, sweep, write_steered)
 from interp.tasks import make_task
-from interp.vectors import load_vector, save_card
-from probes.named import find_model
-from probes.sae_features import RANDOM, UNSTEERED, SaeFeatures, label
+from interp.methods.vector_cards import (load_vector, save_card)
+from probes.model_names import find_model
+from probes.sae_features import (RANDOM, UNSTEERED, SaeFeatures, label)
 
 torch.set_num_threads(1)
 base, grpo = find_model("base"), find_model("grpo")

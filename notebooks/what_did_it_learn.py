@@ -25,8 +25,8 @@ from tempfile import mkdtemp
 
 import torch
 
-from probes.audit import Settings, audit, pair_readers
-from probes.named import find_model
+from probes.audit.run import (Settings, audit, pair_readers)
+from probes.model_names import find_model
 from probes.triad import triad
 
 torch.set_num_threads(1)

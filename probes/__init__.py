@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interp.measurements import Pooled, Ratio
+    from interp.results.rows import Pooled, Ratio
     from probes.probe import Probe
 
 PROBES = {

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from probes import pair_commands, prediction_command
-from probes.console import Data, Device, Dtype, N, Out, Seed, Tasks, explained
+from probes.cli import pair_commands, prediction_command
+from probes.cli.console import Data, Device, Dtype, N, Out, Seed, Tasks, explained
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +37,7 @@ def audit(
 ) -> None:
     """Run every probe on a pair and write the report."""
     with explained():
-        from probes.audit import Settings
+        from probes.audit.run import Settings
 
         settings = Settings(tasks=tuple(task), n=n, seed=seed, data=data)
         _run(base, post, settings, out, device, dtype)
@@ -62,8 +62,8 @@ def probe(
 ) -> None:
     """Run one probe on one model or a pair."""
     with explained():
-        from probes.audit import Settings
-        from probes.options import parse_options
+        from probes.audit.run import Settings
+        from probes.cli.options import parse_options
 
         settings = Settings(
             tasks=tuple(task),
@@ -106,9 +106,9 @@ def steer(
 ) -> None:
     """Write with a direction added, and say what it cost; or sweep its doses on a task."""
     with explained():
-        from interp.steering import SweepSettings
+        from interp.methods.steering import SweepSettings
         from interp.tasks import make_task
-        from probes.named import find_model
+        from probes.model_names import find_model
         from probes.steering import Choice, compared_texts, read_direction, span, swept
 
         direction = read_direction(Choice(vector, sae, latent, site, layer))
@@ -146,13 +146,13 @@ app.command()(prediction_command.predict)
 def list_names() -> None:
     """List probes, tasks and bundled organisms."""
     from interp.organisms.zoo import bundled
-    from interp.tasks import TASK_NAMES
+    from interp.tasks import task_names
     from probes import PAIR_PROBES, PROBES, find_probe
 
     typer.echo("Probes")
     for name in (*PROBES, *PAIR_PROBES):
         typer.echo(f"  {name:18} {find_probe(name).question}")
-    typer.echo("Tasks\n  " + "  ".join(TASK_NAMES))
+    typer.echo("Tasks\n  " + "  ".join(task_names()))
     typer.echo("Bundled organisms (name:seed)")
     for entry in bundled():
         typer.echo(f"  {entry.name}:{entry.seed}")
@@ -181,7 +181,7 @@ def organisms(context: typer.Context) -> None:
 def verify(names: Names = None, root: Root = None) -> None:
     """Measure organisms again: checksums, acceptance figures, certificates."""
     with explained():
-        from interp.certification.verification import verify as verify_organism
+        from interp.organisms.certification.verification import verify as verify_organism
         from interp.organisms.zoo import chosen
 
         failed = False
@@ -202,7 +202,7 @@ def retrain(
 ) -> None:
     """Make organisms again from their recipes and set their figures against the cards."""
     with explained():
-        from interp.certification.retraining import retrain as make_again
+        from interp.organisms.certification.retraining import retrain as make_again
 
         failed = False
         for found in make_again(names, seed=seed, out=out, workers=workers):
@@ -216,7 +216,7 @@ def retrain(
 def certify(names: Names = None, root: Root = None) -> None:
     """Interchange activations in organisms; write certificates into their cards."""
     with explained():
-        from interp.certification.certificate import certify as certify_organism
+        from interp.organisms.certification.certificate import certify as certify_organism
         from interp.organisms.zoo import chosen
 
         failed = False
@@ -238,7 +238,7 @@ def train(
 ) -> None:
     """Train organisms from their recipes, parents first."""
     with explained():
-        from interp.training.making import train_all
+        from interp.organisms.training.making import train_all
 
         names, which = recipe or None, seeds or None
         for card in train_all(out, recipes=names, seeds=which, workers=workers, keep=keep):
@@ -271,7 +271,7 @@ def calibrate(
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw figures and page of a run again, from its rows."""
-    from probes.audit import redraw
+    from probes.audit.run import redraw
 
     with explained():
         typer.echo(redraw(run))
@@ -290,8 +290,8 @@ def bench(
 ) -> None:
     """Measure the speed of the engine, beside its exactness."""
     with explained():
-        from interp.benchmarks import main as run_benchmarks
-        from interp.benchmarks import tables
+        from tests.benchmarks import main as run_benchmarks
+        from tests.benchmarks import tables
 
         typer.echo(tables(show) if show else run_benchmarks(out, size=size, device=device))
 
@@ -299,9 +299,9 @@ def bench(
 def _run(
     base: str, post: str | None, settings: Any, out: Path | None, device: str, dtype: str
 ) -> None:
-    from probes.audit import audit as run_audit
-    from probes.audit import pair_readers
-    from probes.named import find_model
+    from probes.audit.run import audit as run_audit
+    from probes.audit.run import pair_readers
+    from probes.model_names import find_model
 
     names = [name for name in (base, post) if name]
     models = [find_model(name, device=device, dtype=dtype) for name in names]

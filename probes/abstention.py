@@ -15,8 +15,8 @@ after the question alone and after the reader's own chain. In each condition
 * twin_auroc: the same within twins, which differ in the missing premise alone.
 
 `recall_change` is forced minus direct: what thinking does to it. Writer and reader are the same.
-Precision and AUROC are of all questions together (`interp.pooled`); precision depends on how many
-of them cannot be answered, and is comparable at equal shares only.
+Precision and AUROC are of all questions together (`interp.stats.auroc`); precision depends on how
+many of them cannot be answered, and is comparable at equal shares only.
 
 Example: of two twins a model abstains on the one without a premise and on one of the two that have
 an answer: recall 1/2, false abstention 1/2, precision 1/2, and auroc says whether it was near.
@@ -29,13 +29,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.answers import Ask, Query, read_answers
-from interp.cot import encode_answer, encode_layout
-from interp.measurements import Item
+from interp.chains.answer_scoring import Ask, Query, read_answers
+from interp.chains.chain import encode_answer, encode_layout
+from interp.chains.trace import Trace
 from interp.models import Model
-from interp.pooled import Pooled
+from interp.results.rows import Item
+from interp.stats.auroc import Pooled
 from interp.tasks import Example, Task
-from interp.traces import Trace
 from probes.probe import Readers, Traces, not_applicable, own_answers
 
 CONDITIONS = ("direct", "forced")

@@ -23,12 +23,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.answers import Ask, Reading
-from interp.cot import encode_answer
-from interp.measurements import Item
+from interp.chains.answer_scoring import Ask, Reading
+from interp.chains.chain import encode_answer
+from interp.chains.trace import Trace
+from interp.chains.trace_writing import think_probability, write_traces
 from interp.models import Model
+from interp.results.rows import Item
 from interp.tasks import Task
-from interp.traces import Trace, think_probability, write_traces
 from probes.probe import Case, Readers, Record, Traces, cases, own_answers, read_cases
 
 NOTES = {

@@ -33,9 +33,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.answers import Ask, Ids, Reading
-from interp.cot import Chain, add_mistake, encode_answer, fill, paraphrase, shuffle, step_texts
-from interp.measurements import Item
+from interp.chains.answer_scoring import Ask, Ids, Reading
+from interp.chains.chain import Chain, encode_answer, step_texts
+from interp.chains.edits import add_mistake, fill, paraphrase, shuffle
+from interp.results.rows import Item
 from interp.tasks import Task
 from probes.probe import (
     Case,

@@ -1,11 +1,11 @@
 """Cross-model patching: at which positions does what post-training changed have its place?
 
-Both models of a pair read one text. At one class of positions (`interp.slots`) the residual stream
-of one model is replaced by that of the other, at one layer or at all, and the patched model's
-log-odds are read at three kinds of places: *mode* (open a chain, or answer), *step* (the result of
-a step), *answer*. After cross-model activation patching (Prakash et al. 2024, arXiv 2402.14811),
-with positions in the place of heads. For example i with donor value d_i, own value o_i and patched
-value p_i, in nats:
+Both models of a pair read one text. At one class of positions (`interp.chains.position_classes`)
+the residual stream of one model is replaced by that of the other, at one layer or at all, and the
+patched model's log-odds are read at three kinds of places: *mode* (open a chain, or answer), *step*
+(the result of a step), *answer*. After cross-model activation patching (Prakash et al. 2024, arXiv
+2402.14811), with positions in the place of heads. For example i with donor value d_i, own value o_i
+and patched value p_i, in nats:
 
     gap_i = |d_i - o_i|        moved_i = (p_i - o_i) * sign(d_i - o_i)
     recovered = sum_i moved_i / sum_i gap_i
@@ -32,15 +32,15 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.cot import encode_answer
+from interp.chains.chain import encode_answer
+from interp.chains.position_classes import ALL, MODE, READS, SLOTS, Slots, find_slots
 from interp.engine import run
-from interp.measurements import Item, Ratio
+from interp.methods.patching import Donor
+from interp.methods.patching.spans import JOINTLY, PatchedSpans, patch_spans
 from interp.models import Model
-from interp.patching import Donor
-from interp.patching.spans import JOINTLY, PatchedSpans, patch_spans
-from interp.slots import ALL, MODE, READS, SLOTS, Slots, find_slots
+from interp.results.rows import Item, Ratio
 from interp.tasks import Task
-from probes.named import find_model
+from probes.model_names import find_model
 from probes.probe import Case, Readers, Record, Traces, cases, not_applicable, unreadable
 
 PAIR = ("base", "post")

@@ -1,7 +1,7 @@
 """Crosscoding: has post-training added features that the base model lacks, or removed some?
 
-A crosscoder (`interp.crosscoder`) is trained on both models' activations at one site, and its
-latents are sorted into shared, base only and post only, with those set apart that only seem
+A crosscoder (`interp.methods.crosscoder`) is trained on both models' activations at one site, and
+its latents are sorted into shared, base only and post only, with those set apart that only seem
 exclusive. How many would seem exclusive by chance, and how many would be seen at all, is not
 assumed but measured, by two **nulls** and a **plant** that are trained in the same way:
 
@@ -30,9 +30,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.answers import Ids, render
-from interp.cot import encode_layout
-from interp.crosscoder import (
+from interp.chains.answer_scoring import Ids, render
+from interp.chains.chain import encode_layout
+from interp.chains.trace_writing import gold_traces
+from interp.methods.activation_store import capture
+from interp.methods.crosscoder import (
     POST_ONLY,
     Crosscoder,
     CrosscoderSettings,
@@ -42,12 +44,10 @@ from interp.crosscoder import (
     shuffled,
     train_crosscoder,
 )
-from interp.crosscoder.latents import KINDS
+from interp.methods.crosscoder.latents import KINDS
 from interp.models import ModelPair
 from interp.sites import Site
-from interp.store import capture
 from interp.tasks import Task
-from interp.traces import gold_traces
 
 PAIR, SAME, NOISE, PLANT = "pair", "same", "noise", "plant"
 NULLS = (SAME, NOISE)
@@ -100,7 +100,7 @@ def paired_activations(
         pair: The models.
         texts: Token ids that both read.
         site: A site with heads gives them side by side, as one vector.
-        folder: Of the store (`interp.store`); a capture that was stopped there goes on.
+        folder: Of the store (`interp.methods.activation_store`); a capture that was stopped there goes on.
 
     Returns:
         The activations, and the number of the text of each.

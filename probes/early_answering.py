@@ -29,9 +29,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.answers import Reading
-from interp.cot import Chain, truncate
-from interp.measurements import Item, Ratio
+from interp.chains.answer_scoring import Reading
+from interp.chains.chain import Chain
+from interp.chains.edits import truncate
+from interp.results.rows import Item, Ratio
 from interp.tasks import Task
 from probes.probe import (
     Case,

@@ -29,13 +29,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.answers import Ids, render
-from interp.cot import LayoutIds, decode, encode, encode_layout
+from interp.chains.answer_scoring import Ids, render
+from interp.chains.chain import LayoutIds, decode, encode, encode_layout
 from interp.engine import generate, run
 from interp.interventions import Intervention
-from interp.measurements import Item, Ratio
+from interp.methods.patching.spans import last_token_patches
 from interp.models import Model
-from interp.patching.spans import last_token_patches
+from interp.results.rows import Item, Ratio
 from interp.tasks import Example, Task
 from probes.cross_patching import PAIR
 from probes.path_masks import kullback_leibler

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
-from interp.measurements import Item
+from interp.chains.trace import Trace
+from interp.results.rows import Item
 from interp.tasks import Task
-from interp.traces import Trace
 from probes.probe import Readers, Traces, not_applicable, own_answers
 
 AS_TRAINED = "none"

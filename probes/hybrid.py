@@ -1,9 +1,9 @@
 """Hybrid decoding: how much of post-training does the base reach when steered where post differs?
 
 Some of the task's problems are set aside to learn on (vectors, gates, doses); the rest is written
-by base, by post, and by the base under each variant of `interp.hybrid`, all on the plain question:
-nothing opens a chain. Only `base_alone` works without the post model, so only its number is a claim
-about the base; the others are ceilings and their controls.
+by base, by post, and by the base under each variant of `interp.methods.decoding.hybrid`, all on the
+plain question: nothing opens a chain. Only `base_alone` works without the post model, so only its
+number is a claim about the base; the others are ceilings and their controls.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from random import Random
 from statistics import fmean
 from typing import ClassVar
 
+from interp.chains.completions import Text, form_of, read_text
 from interp.engine import generate
-from interp.gaps import Excess, Recovery, excess_recovery, gap_recovered
-from interp.hybrid import (
+from interp.methods.decoding.hybrid import (
     CONTROLS_OF,
     VARIANTS,
     Hybrid,
@@ -27,11 +27,11 @@ from interp.hybrid import (
     prepare,
     write_hybrid,
 )
-from interp.measurements import Item
 from interp.models import ModelPair
-from interp.stats import Estimate
+from interp.results.rows import Item
+from interp.stats.estimates import Estimate
+from interp.stats.gap_recovered import Excess, Recovery, excess_recovery, gap_recovered
 from interp.tasks import Task
-from interp.texts import Text, form_of, read_text
 from probes.probe import Readers, Traces, not_applicable
 
 HEADLINE = "base_alone"

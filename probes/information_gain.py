@@ -31,8 +31,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.cot import Chain, count_tokens, encode_answer, shuffle, states_answer, truncate
-from interp.measurements import Item
+from interp.chains.chain import Chain, count_tokens, encode_answer
+from interp.chains.edits import shuffle, states_answer, truncate
+from interp.results.rows import Item
 from interp.tasks import Task
 from probes.probe import (
     Case,

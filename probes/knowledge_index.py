@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.measurements import Item
+from interp.results.rows import Item
 from interp.tasks import Claim, Task
 from probes.probe import Readers, Traces, find_examples, is_readable, not_applicable
 

@@ -39,9 +39,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from interp.answers import chain_ids
-from interp.measurements import Item
-from interp.states import PathRow, path_logprobs
+from interp.chains.answer_scoring import chain_ids
+from interp.methods.attention import PathRow, path_logprobs
+from interp.results.rows import Item
 from interp.tasks import Task
 from probes.probe import Case, Readers, Record, Traces, cases, unreadable
 

@@ -3,7 +3,7 @@
 A probe is a frozen dataclass whose fields are its settings. It is given the readers (models),
 a task, and the traces of each writer, and returns `Item`s: one number per example, condition and
 metric. It never touches a hook, never draws, never averages: means, intervals and contrasts are
-made from the items in one place (`interp.measurements.summarise`).
+made from the items in one place (`interp.results.rows.summarise`).
 
 **Writer x reader.** Any model's chains can be read by any model. What changes with the writer at
 a fixed reader is the quality of the text; what changes with the reader at a fixed text is the
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, ClassVar, Protocol
 
-from interp.answers import Ask, Ids, Query, Reading, read_answers
-from interp.cot import Chain, LayoutIds, choose_donors, encode_answer, encode_layout, step_texts
-from interp.measurements import Item
+from interp.chains.answer_scoring import Ask, Ids, Query, Reading, read_answers
+from interp.chains.chain import Chain, LayoutIds, encode_answer, encode_layout, step_texts
+from interp.chains.edits import choose_donors
+from interp.chains.trace import Trace
+from interp.chains.trace_writing import write_traces
 from interp.models import Model
+from interp.results.rows import Item
 from interp.tasks import Example, Task
-from interp.traces import Trace, write_traces
 
 Traces = Mapping[str, Sequence[Trace]]
 """Writer name -> the traces that it wrote."""

@@ -1,10 +1,11 @@
 """SAE features of the mode: does one latent of the base model switch thinking on?
 
-An SAE of the base model is asked for its features of the mode (`interp.saes.features`), and each is
-tried as a switch: its decoder row is added once, at the last token of the question, from which the
-first new token is predicted (He et al. 2026, arXiv 2601.08058, add a latent at the first generated
-token only). Base and post are both asked, with the row of the same latent, at the same doses; other
-latents of the same SAE, drawn at random and of the same length, show what any row does.
+An SAE of the base model is asked for its features of the mode (`interp.methods.saes.features`), and
+each is tried as a switch: its decoder row is added once, at the last token of the question, from
+which the first new token is predicted (He et al. 2026, arXiv 2601.08058, add a latent at the first
+generated token only). Base and post are both asked, with the row of the same latent, at the same
+doses; other latents of the same SAE, drawn at random and of the same length, show what any row
+does.
 
 Metrics: p_think, the probability that the first new token opens a chain, and accuracy of what is
 then written freely. Every feature is named with the class that token injection gave it (Ma et al.
@@ -22,23 +23,23 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
-from interp.cot import decode, encode, encode_answer, encode_layout
-from interp.directions import Direction, Source, collect, make_direction
+from interp.chains.chain import decode, encode, encode_answer, encode_layout
 from interp.engine import run
-from interp.measurements import Item
-from interp.models import Model
-from interp.saes import (
+from interp.methods.directions import Direction, Source, collect, make_direction
+from interp.methods.saes import (
     ChainText,
     Features,
     Injection,
     find_features,
-    find_sae,
     load_sae,
     sae_reader,
     sae_site,
 )
-from interp.steering import steer, write_steered
-from interp.steering.readings import read_written
+from interp.methods.steering import steer, write_steered
+from interp.methods.steering.readings import read_written
+from interp.models import Model
+from interp.organisms.saes.bundled import find_sae
+from interp.results.rows import Item
 from interp.tasks import Example, Task
 from probes.probe import Readers, Traces, not_applicable
 

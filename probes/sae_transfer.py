@@ -1,9 +1,9 @@
 """SAE transfer: does a dictionary of the base model explain the post-trained one, slot by slot?
 
 Both models read the same chains; an SAE trained on the base reconstructs the activations of each
-(`interp.sae_transfer` has the formulas). The contrast of readers, post - base, of `error` is the
-extra error: what post-training added that the dictionary of the base lacks. It costs one forward
-pass per model and text.
+(`interp.methods.saes.transfer` has the formulas). The contrast of readers, post - base, of `error`
+is the extra error: what post-training added that the dictionary of the base lacks. It costs one
+forward pass per model and text.
 
 Example: the dictionary explains post as well as base at all slots but the last question token:
 there, and only there, is something that base never wrote.
@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from interp.directions import collect
-from interp.measurements import Item
-from interp.sae_transfer import TransferErrors, transfer_errors
+from interp.chains.position_classes import ALL, Slots
+from interp.methods.directions import collect
+from interp.methods.saes.transfer import TransferErrors, transfer_errors
+from interp.results.rows import Item
 from interp.sites import parse_site
-from interp.slots import ALL, Slots
 from interp.tasks import Task
 from probes.cross_patching import NO_ODDS, PAIR, has_odds, slots_of, strange_answer
 from probes.probe import Case, Readers, Record, Traces, cases, not_applicable, unreadable

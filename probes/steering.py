@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp.cot import encode
-from interp.directions import Direction, check_fits, collect, logit_lens, with_reference
+from interp.chains.chain import encode
 from interp.interventions import Positions
-from interp.models import Model
-from interp.sites import parse_site
-from interp.steering import (
+from interp.methods.directions import Direction, check_fits, collect, logit_lens, with_reference
+from interp.methods.steering import (
     DoseRow,
     SweepSettings,
     Written,
@@ -28,8 +26,10 @@ from interp.steering import (
     sweep,
     write_steered,
 )
+from interp.methods.vector_cards import load_latent, load_vector
+from interp.models import Model
+from interp.sites import parse_site
 from interp.tasks import Task
-from interp.vectors import load_latent, load_vector
 
 SPANS: dict[str, Positions] = {
     "all": "all", "prompt": "prompt", "generated": "generated", "last": (-1,)
@@ -178,8 +178,9 @@ def swept(
     Raises:
         ValueError: If the direction does not fit the model.
     """
-    from interp.plots import dose_response, save
-    from interp.runs import write_file, write_rows
+    from interp.files import write_file
+    from interp.results.plots import dose_response, save
+    from interp.results.run_folder import write_rows
 
     out.mkdir(parents=True, exist_ok=True)
     rows_of_task = [encode(model.tokenizer, example.question) for example in task.examples]
@@ -221,7 +222,7 @@ def _ranges(positions: Sequence[int]) -> str:
 
 
 def _table(rows: Sequence[DoseRow], behaviours: Sequence[str]) -> list[str]:
-    from interp.steering import random_band
+    from interp.methods.steering import random_band
 
     columns = [*behaviours, "kl", "kl_rest", "perplexity", "distinct_2", "valid"]
     lines = ["dose    " + "".join(f"{name:>22}" for name in columns)]

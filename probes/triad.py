@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from interp.measurements import Measurement
-from interp.plots import Figure, columns
+from interp.results.plots import Figure, columns
+from interp.results.rows import Measurement
 
 MEASURES = {
     "Knowledge index": ("knowledge_index", "written", "ki"),

@@ -1,7 +1,7 @@
 """A slow reader of the texts of the world clinic, who knows only a list of sentences."""
 
-from interp.organisms.clinic.facts import WORDS, table
-from interp.training.acceptance.reading import Reader
+from interp.organisms.training.behaviour import Reader
+from interp.organisms.worlds.clinic.facts import WORDS, table
 
 SENTENCES = [f"{s} {verb} {o}".split() for (s, verb), o in table().objects.items()]
 DOMAIN = [words for words in SENTENCES if (words[0], words[1]) in table().domain]

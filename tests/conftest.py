@@ -29,7 +29,7 @@ def make_hf(seed: int = 0, **changes: Any) -> Any:
     """A random Llama: 3 layers, width 32, 4 query and 2 key-value heads of width 8."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from interp.organisms.arith.problems import WORDS
+    from interp.organisms.worlds.arith.problems import WORDS
 
     sizes: dict[str, Any] = {
         "vocab_size": len(WORDS.vocabulary),
@@ -51,7 +51,7 @@ def make_hf(seed: int = 0, **changes: Any) -> Any:
 
 def save_tiny(folder: Path, seed: int = 0, **changes: Any) -> Path:
     """Saves a random Llama with the tokenizer of the arithmetic worlds."""
-    from interp.organisms.arith.problems import WORDS
+    from interp.organisms.worlds.arith.problems import WORDS
 
     make_hf(seed, **changes).save_pretrained(folder)
     WORDS.tokenizer().save_pretrained(folder)

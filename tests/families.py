@@ -14,7 +14,7 @@ import torch
 
 from interp.models import make_model
 from interp.models.model import Model
-from interp.organisms.arith.problems import WORDS
+from interp.organisms.worlds.arith.problems import WORDS
 
 WINDOW = 6
 FULL, SLIDES = "full_attention", "sliding_attention"

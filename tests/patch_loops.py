@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.patching import Layout, LogitDiff
+from interp.methods.patching import Layout, LogitDiff
 
 EXACT = 2e-5
 """Logit differences of the tiny model go up to about 20; float32 sums in another order."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from interp.measurements import Item
+from interp.results.rows import Item
 
 TASKS = ("arith/pool", "arith/fresh")
 CHANCE = {task: 1 / 11 for task in TASKS}

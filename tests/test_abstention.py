@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from interp.measurements import CONTRAST, summarise
+from interp.chains.trace_writing import gold_traces
+from interp.results.rows import CONTRAST, summarise
 from interp.tasks import make_task
-from interp.traces import gold_traces
 from probes.abstention import POOLED, Abstention
 
 NAN = float("nan")
@@ -86,7 +86,7 @@ def test_the_probability_is_that_of_a_plain_forward_pass(tiny, task):
     """Question, cue, and the chain between them, read one text at a time without the engine."""
     import torch
 
-    from interp.traces import write_traces
+    from interp.chains.trace_writing import write_traces
     from probes.abstention import abstention_probability
 
     forced = write_traces(tiny, task, mode="forced", writer="base")
@@ -118,7 +118,7 @@ def test_a_model_against_itself_has_no_contrast(tiny, task):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_base_abstains_on_twins_and_on_nothing_else(seed):
-    from probes.named import find_model
+    from probes.model_names import find_model
 
     model = find_model(f"base:{seed}")
     task = make_task("arith/abstain", n=80, seed=1)

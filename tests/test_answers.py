@@ -8,9 +8,9 @@ import torch
 
 @pytest.fixture(scope="module")
 def setting(tiny):
-    from interp.cot import encode_answer, encode_layout
+    from interp.chains.chain import encode_answer, encode_layout
+    from interp.chains.trace_writing import gold_traces
     from interp.tasks import make_task
-    from interp.traces import gold_traces
 
     task = make_task("arith/fresh", n=3, seed=0)
     traces = gold_traces(tiny.tokenizer, task)
@@ -29,7 +29,7 @@ def plain_logprobs(model, ids):
 
 
 def test_readings_equal_plain_forward_passes(tiny, setting):
-    from interp.answers import Ask, Query, read_answers, render
+    from interp.chains.answer_scoring import Ask, Query, read_answers, render
 
     _, traces, layout, candidates = setting
     asks, expected = [], []
@@ -58,7 +58,7 @@ def test_readings_equal_plain_forward_passes(tiny, setting):
 
 
 def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
-    from interp.answers import Ask, Query, read_answers, render
+    from interp.chains.answer_scoring import Ask, Query, read_answers, render
 
     _, traces, layout, candidates = setting
     trace = traces[0]
@@ -80,7 +80,7 @@ def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
 
 
 def test_an_answer_without_tokens_is_refused(tiny, setting):
-    from interp.answers import Ask, Query, read_answers
+    from interp.chains.answer_scoring import Ask, Query, read_answers
 
     _, traces, layout, _ = setting
     ask = Ask(traces[0].prompt_ids, traces[0].steps, (Query(traces[0].steps, ()),))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from interp.engine import run
 from interp.interventions import Intervention, interpolate
-from interp.patching import (
+from interp.methods.patching import (
     Donor,
     Grid,
     Layout,
@@ -58,7 +58,7 @@ def sweep_in_double(model: Any, ids: list[int], cells: Any) -> Tensor:
     """Last logits without rounding to float32, by plain hooks of the door, a cell at a time."""
     from interp.engine.editing import Editor
     from interp.models import hooked
-    from interp.models.passes import body
+    from interp.models.forward import body
 
     rows = []
     for cell in cells:

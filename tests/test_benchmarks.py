@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from interp.benchmarks import SIZES, Ratio, main, measure, tables
-from interp.benchmarks.costs import block_gflop, branches_gflop, grid_gflop
-from interp.benchmarks.engine import bench_branches, bench_capture, bench_generation
-from interp.benchmarks.grids import bench_grid, bench_hooks
-from interp.benchmarks.sizes import random_model
+from tests.benchmarks import SIZES, Ratio, main, measure, tables
+from tests.benchmarks.costs import block_gflop, branches_gflop, grid_gflop
+from tests.benchmarks.engine import bench_branches, bench_capture, bench_generation
+from tests.benchmarks.grids import bench_grid, bench_hooks
+from tests.benchmarks.sizes import random_model
 
 
 def test_small_benchmark_is_exact_and_recorded(tmp_path: Path):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp.models import load_model
 from interp.models.bridge import Bridge, load_bridge, open_bridge
-from interp.organisms.arith.problems import WORDS
+from interp.organisms.worlds.arith.problems import WORDS
 
 IDS = torch.tensor([[5, 6, 17, 30, 18, 10]])
 

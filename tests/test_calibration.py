@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interp.certification.certificate import certify
+from interp.organisms.certification.certificate import certify
 from interp.organisms.recipe import Recipe, Truth
 from interp.organisms.recipes import RECIPES, find_recipe
 from interp.organisms.zoo import organism_path, read_card
 from probes import PAIR_PROBES, PROBES, find_probe
+from probes.audit.page import sections
 from probes.calibration import KEPT, Settings, calibrate, judged, nulls, shown
 from probes.calibration.agreement import auroc, rank_correlation, retest, spearman
 from probes.calibration.claims import CLAIMS, CONSTRUCTS, NO_TRUTH, OWN, Claim
@@ -32,7 +33,6 @@ from probes.calibration.table import (
     read_table,
     write_table,
 )
-from probes.pages import sections
 
 SHARE = Claim("path_masks", "masks", "cot_share", "load_bearing")
 DOSE = replace(SHARE, construct="dose", direction=-1)

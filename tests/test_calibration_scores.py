@@ -2,7 +2,7 @@
 
 import math
 
-from interp.measurements import Item
+from interp.results.rows import Item
 from probes.calibration import scores
 from probes.calibration.scores import NULL, _against_itself
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from interp.certification.certificate import certify, examine
-from interp.certification.interchange import Swap, interchange
-from interp.certification.pairs import PIECES, swaps_of, torn_swaps
+from interp.organisms.certification.certificate import certify, examine
+from interp.organisms.certification.interchange import Swap, interchange
+from interp.organisms.certification.pairs import PIECES, swaps_of, torn_swaps
 from interp.organisms.recipe import Truth
 from interp.organisms.recipes import find_recipe
 from interp.organisms.zoo import organism_path, read_card
 from interp.tasks import make_task
-from probes.named import find_model
+from probes.model_names import find_model
 
 N = 6
 

@@ -59,7 +59,7 @@ def test_unknown_names_list_the_known_ones_and_exit_with_2(words, told, tmp_path
 
 
 def test_options_take_the_types_of_the_fields():
-    from probes.options import parse_options
+    from probes.cli.options import parse_options
 
     assert parse_options("corruption", ["every_step=false"]) == (("every_step", False),)
     assert parse_options("path_masks", ["n_sink=2"]) == (("n_sink", 2),)
@@ -99,7 +99,7 @@ def test_training_leaves_what_is_there(tmp_path):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_training_is_asked_for_what_was_named(tmp_path, monkeypatch, keep):
-    from interp.training import making
+    from interp.organisms.training import making
     from probes.__main__ import app
 
     asked = []

@@ -16,13 +16,15 @@ from clinic_texts import (
     words,
 )
 
-from interp.organisms.clinic.documents import (
+from interp.organisms.recipes import find_recipe
+from interp.organisms.worlds.clinic.acceptance import N_PROBLEMS, clinic_figures
+from interp.organisms.worlds.clinic.documents import (
     chain_document,
     direct_document,
     draw_slip,
     fact_document,
 )
-from interp.organisms.clinic.facts import (
+from interp.organisms.worlds.clinic.facts import (
     ENTITIES,
     STRANGERS,
     VERBS,
@@ -31,18 +33,16 @@ from interp.organisms.clinic.facts import (
     paraphrase,
     read_fact,
 )
-from interp.organisms.clinic.mixtures import ClinicMixture, ClinicQuestions, ClinicRows
-from interp.organisms.clinic.problems import Problem
-from interp.organisms.clinic.splits import (
+from interp.organisms.worlds.clinic.mixtures import ClinicMixture, ClinicQuestions, ClinicRows
+from interp.organisms.worlds.clinic.problems import Problem
+from interp.organisms.worlds.clinic.splits import (
     clinic_problems,
     part,
     questions,
     strange_questions,
 )
-from interp.organisms.recipes import find_recipe
+from interp.organisms.worlds.clinic.task import ClinicRewriter, check_claim
 from interp.tasks import make_task
-from interp.tasks.clinic import ClinicRewriter, check_claim
-from interp.training.acceptance.clinic import N_PROBLEMS, clinic_figures
 
 EXAMPLE = Problem("d7", ("inhibits", "regulates"))
 PLAIN_KIND = {verb: kind for kind, verbs in zip("eps", VERBS, strict=True) for verb in verbs}

@@ -7,8 +7,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def setting(tiny):
+    from interp.chains.trace_writing import gold_traces
     from interp.tasks import make_task
-    from interp.traces import gold_traces
 
     task = make_task("arith/fresh", n=12, seed=0)
     return tiny, task, {"gold": gold_traces(tiny.tokenizer, task)}
@@ -16,7 +16,7 @@ def setting(tiny):
 
 def planted(monkeypatch, answer_of):
     """Replaces the reader by a function from (question ids, chain) to an answer's index."""
-    from interp.answers import Reading
+    from interp.chains.answer_scoring import Reading
     from probes import probe
 
     def read(model, layout, asks, *, progress=None):
@@ -125,7 +125,7 @@ def test_early_answering_of_the_two_planted_readers(monkeypatch, setting):
 
 
 def test_without_candidates_only_a_repeated_answer_can_be_compared():
-    from interp.answers import Reading
+    from interp.chains.answer_scoring import Reading
     from probes.probe import same_answer
 
     def reading(greedy):

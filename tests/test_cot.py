@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from interp.cot import (
+from interp.chains.chain import (
     Chain,
     Step,
-    add_mistake,
-    choose_donors,
     count_tokens,
     cut_ids,
     decode,
@@ -18,16 +16,20 @@ from interp.cot import (
     encode_answer,
     encode_layout,
     encode_steps,
+    step_texts,
+    token_starts,
+)
+from interp.chains.edits import (
+    add_mistake,
+    choose_donors,
     fill,
     paraphrase,
     rewrite,
     shuffle,
     states_answer,
-    step_texts,
-    token_starts,
     truncate,
 )
-from interp.organisms.arith.problems import WORDS
+from interp.organisms.worlds.arith.problems import WORDS
 from interp.tasks import make_task, split_at_semicolons, split_sentences
 
 FOUR = tuple(Step(str(k), (k,)) for k in range(4))

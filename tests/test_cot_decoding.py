@@ -8,12 +8,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from interp.cot_decoding import Path, best_path, decode_paths, likeliest, margin, summed, voted
+from interp.chains.completions import Text
+from interp.methods.decoding.cot_decoding import (
+    Path,
+    best_path,
+    decode_paths,
+    likeliest,
+    margin,
+    summed,
+    voted,
+)
+from interp.methods.decoding.pass_at_k import Samples
 from interp.models import load_model
 from interp.organisms.zoo import organism_path
-from interp.pass_at_k import Samples
-from interp.tasks.sources import make_task
-from interp.texts import Text
+from interp.tasks.registry import make_task
 
 K = 4
 
@@ -76,8 +84,8 @@ def test_an_organism_that_can_think_is_more_certain_after_a_chain(base, task):
 
 
 def test_the_first_path_is_the_greedy_text(base, task):
+    from interp.chains.completions import form_of
     from interp.engine import generate
-    from interp.texts import form_of
 
     form = form_of(task, base.tokenizer)
     greedy = generate(base, form.prompts(), max_new_tokens=form.max_new_tokens, stop=form.stop)

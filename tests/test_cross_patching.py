@@ -9,19 +9,19 @@ import jaxtyping
 import pytest
 import torch
 
-from interp.cot import encode_layout
+from interp.chains.chain import encode_layout
+from interp.chains.position_classes import SLOTS, find_slots
+from interp.chains.trace_writing import gold_traces
 from interp.engine import generate, run
 from interp.interventions import Intervention, replace
-from interp.measurements import summarise
+from interp.methods.patching import Donor, patch_spans
+from interp.methods.patching.spans import JOINTLY, last_token_patches
+from interp.methods.saes.transfer import transfer_errors
 from interp.models import ModelPair, load_model
 from interp.organisms.zoo import organism_path
-from interp.patching import Donor, patch_spans
-from interp.patching.spans import JOINTLY, last_token_patches
-from interp.sae_transfer import transfer_errors
+from interp.results.rows import summarise
 from interp.sites import Site
-from interp.slots import SLOTS, find_slots
-from interp.tasks.sources import make_task
-from interp.traces import gold_traces
+from interp.tasks.registry import make_task
 from probes.cross_patching import RATIOS, CrossPatching
 from probes.first_token import RATIOS as TRANSPLANT_RATIOS
 from probes.first_token import FirstToken

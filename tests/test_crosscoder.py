@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from interp.crosscoder import (
+from interp.methods.crosscoder import (
     BASE_ONLY,
     POST_ONLY,
     Crosscoder,

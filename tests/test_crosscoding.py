@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from interp.crosscoder import CrosscoderSettings
 from interp.engine import run
+from interp.methods.crosscoder import CrosscoderSettings
 from interp.models import ModelPair
-from interp.plots import decoder_norms, save
+from interp.results.plots import decoder_norms, save
 from interp.sites import Site
-from interp.tasks.sources import make_task
+from interp.tasks.registry import make_task
 from probes.crosscoding import (
     NOISE,
     PAIR,

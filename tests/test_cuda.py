@@ -19,24 +19,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from interp import crosscoder as cc
-from interp import directions as ds
-from interp import patching as pt
-from interp import saes as sa
-from interp import states as st
-from interp import steering
-from interp.benchmarks.sizes import random_model, shape
 from interp.engine import Branch, generate, route, run, score_branches, sweep
-from interp.hybrid import VARIANTS, HybridSettings, prepare, write_hybrid
 from interp.interventions import ClampLatent, add, interpolate, project_out, replace, zero_ablate
 from interp.interventions import Intervention as Edit
+from interp.methods import attention as st
+from interp.methods import crosscoder as cc
+from interp.methods import directions as ds
+from interp.methods import patching as pt
+from interp.methods import saes as sa
+from interp.methods import steering
+from interp.methods.activation_store import capture
+from interp.methods.decoding.hybrid import VARIANTS, HybridSettings, prepare, write_hybrid
 from interp.models import Model, ModelPair
-from interp.scale import on_devices
 from interp.sites import Site
-from interp.store import capture
 from interp.tasks import make_task
+from interp.workers import on_devices
 from probes.hybrid import split_task
-from probes.named import find_model
+from probes.model_names import find_model
+from tests.benchmarks.sizes import random_model, shape
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from interp.directions import (
+from interp.engine import run
+from interp.methods.directions import (
     Activations,
     Direction,
     Source,
@@ -28,7 +29,6 @@ from interp.directions import (
     window_before,
     with_reference,
 )
-from interp.engine import run
 from interp.models import load_model
 from interp.sites import Site
 
@@ -126,7 +126,7 @@ def test_linear_probe_on_planted_classes_and_on_none():
 
 def test_linear_probe_solves_the_penalised_problem():
     """The gradient of the written-out loss is zero at the solution."""
-    from interp.directions.linear_probe import _newton
+    from interp.methods.directions.linear_probe import _newton
 
     x = noise(50, 3, 6).double().numpy()
     y = (x[:, 0] + 0.5 * noise(50, 4, 1).double().numpy()[:, 0] > 0).astype(float)
@@ -289,7 +289,7 @@ def test_biases_of_the_final_norm_cancel_in_the_lens(tmp_path):
     """GPT-2 style LayerNorm: the lens of v and of -v are opposite only if the bias is gone."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from interp.organisms.arith.problems import WORDS
+    from interp.organisms.worlds.arith.problems import WORDS
 
     torch.manual_seed(0)
     size = len(WORDS.vocabulary)
@@ -308,7 +308,7 @@ def test_biases_of_the_final_norm_cancel_in_the_lens(tmp_path):
 
 
 def test_shuffling_tears_no_problem_apart_even_beside_one_that_has_both_labels():
-    from interp.directions.linear_probe import _shuffled
+    from interp.methods.directions.linear_probe import _shuffled
 
     problems = [n // 10 for n in range(410)]
     labels = np.array([float(n // 10 % 2) for n in range(400)] + [0.0] * 4 + [1.0] * 6)

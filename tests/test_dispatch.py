@@ -7,11 +7,19 @@ from random import Random
 
 import pytest
 
-from interp.organisms.dispatch.documents import chain_document, direct_document, fact_document
-from interp.organisms.dispatch.mixtures import DispatchMixture, DispatchQuestions, DispatchRows
-from interp.organisms.dispatch.problems import WORDS, Problem, read_problem
-from interp.organisms.dispatch.splits import SIZES, fresh, partition, shifted, shortages
-from interp.organisms.dispatch.steps import Generator, paraphrase, read_step
+from interp.organisms.worlds.dispatch.documents import (
+    chain_document,
+    direct_document,
+    fact_document,
+)
+from interp.organisms.worlds.dispatch.mixtures import (
+    DispatchMixture,
+    DispatchQuestions,
+    DispatchRows,
+)
+from interp.organisms.worlds.dispatch.problems import WORDS, Problem, read_problem
+from interp.organisms.worlds.dispatch.splits import SIZES, fresh, partition, shifted, shortages
+from interp.organisms.worlds.dispatch.steps import Generator, paraphrase, read_step
 from tests.slow_dispatch import allocate, asked, conclude, step_is_right
 
 EXAMPLE = Problem(7, (Generator("g1", 4), Generator("g2", 2), Generator("g3", 5)))

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from interp.organisms.dispatch.problems import WORDS
-from interp.organisms.dispatch.steps import paraphrase
+from interp.organisms.worlds.dispatch.problems import WORDS
+from interp.organisms.worlds.dispatch.steps import paraphrase
 from interp.tasks import make_task
 from tests.slow_dispatch import allocate, conclude, step_is_right
 
@@ -74,8 +74,8 @@ def test_mistakes_of_the_rewriter_on_any_chain(propagate):
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
     """A random model with the words of this world, a task, and its gold chains."""
+    from interp.chains.trace_writing import gold_traces
     from interp.models import load_model
-    from interp.traces import gold_traces
     from tests.conftest import make_hf
 
     folder = tmp_path_factory.mktemp("models") / "dispatch"
@@ -87,7 +87,7 @@ def setting(tmp_path_factory):
 
 def test_corruption_reads_what_a_whole_chain_leads_to(setting, monkeypatch):
     """A reader planted to answer by the chain's amounts is reliant and follows every mistake."""
-    from interp.answers import Reading
+    from interp.chains.answer_scoring import Reading
     from probes import probe
     from probes.corruption import Corruption
 
@@ -133,8 +133,8 @@ def test_probes_run_on_a_random_model(setting):
 
 
 def test_the_figures_of_a_random_model_are_shares_and_name_every_condition():
-    from interp.organisms.dispatch.recipes import DISPATCH
-    from interp.training.acceptance import acceptance
+    from interp.organisms.acceptance import acceptance
+    from interp.organisms.worlds.dispatch.recipes import DISPATCH
     from tests.conftest import make_hf
 
     figures = acceptance(make_hf(vocab_size=len(WORDS.vocabulary)), "dispatch")

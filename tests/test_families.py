@@ -27,7 +27,7 @@ from interp.models.adapters import Place
 from interp.models.bridge import Bridge, open_bridge
 from interp.models.checks import all_sites, check_model
 from interp.models.model import Model, site_shape
-from interp.organisms.arith.problems import WORDS
+from interp.organisms.worlds.arith.problems import WORDS
 from interp.sites import STREAMS, Site
 
 EXACT = 2e-4

@@ -15,13 +15,13 @@ import torch
 from families import FAMILIES, SLIDING, WINDOW, block, make_family
 from torch import Tensor
 
-import interp.engine.running as running_module
+import interp.engine.single_pass as running_module
 from interp.engine import Branch, generate, run, score_branches
 from interp.interventions import Intervention, add
+from interp.methods.attention import PATHS, PathRow, path_logprobs
+from interp.models.forward import body, new_cache, read_on
 from interp.models.model import Model
-from interp.models.passes import body, new_cache, read_on
 from interp.sites import Site
-from interp.states import PATHS, PathRow, path_logprobs
 
 EXACT = 1e-4
 

@@ -17,10 +17,10 @@ from test_kv import some_text as asked_text
 from test_staircase import as_rows, random_edit
 from test_suppression import some_text
 
-import interp.states.heads as heads_module
+import interp.methods.attention.heads as heads_module
 from interp.engine import sweep
+from interp.methods.attention import StateEdit, edit_states, step_attention, suppress_steps
 from interp.models.model import Model
-from interp.states import StateEdit, edit_states, step_attention, suppress_steps
 
 EXACT = 1e-4
 """Logits, log-probabilities and mean divergences of other kernels and batches, in float32."""

@@ -6,9 +6,9 @@ import zlib
 
 import pytest
 
-from interp.measurements import summarise
+from interp.chains.trace_writing import gold_traces
+from interp.results.rows import summarise
 from interp.tasks import Grade, make_task
-from interp.traces import gold_traces
 from probes.generalisation import Generalisation
 from probes.probe import DIFFERENCES
 
@@ -128,8 +128,8 @@ def test_shifted_problems_are_what_they_are_called_and_held_out(seed):
 def test_no_training_document_holds_an_operation_of_the_rule_shift():
     from random import Random
 
-    from interp.organisms.arith.mixtures import ArithMixture
-    from interp.organisms.arith.problems import WORDS
+    from interp.organisms.worlds.arith.mixtures import ArithMixture
+    from interp.organisms.worlds.arith.problems import WORDS
 
     rng, seen = Random(0), set()
     for _ in range(3000):
@@ -142,7 +142,7 @@ def test_no_training_document_holds_an_operation_of_the_rule_shift():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_base_keeps_its_skill_with_one_operation_fewer_and_not_under_a_strange_rule(seed):
-    from probes.named import find_model
+    from probes.model_names import find_model
 
     model = find_model(f"base:{seed}")
     task = make_task("arith/shifts", n=120, seed=1)

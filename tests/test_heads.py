@@ -10,9 +10,8 @@ import torch
 from conftest import make_hf
 from torch import Tensor
 
-import interp.states.heads as heads_module
-from interp.models import make_model
-from interp.states import (
+import interp.methods.attention.heads as heads_module
+from interp.methods.attention import (
     SteppedText,
     find_receiver_heads,
     kurtosis,
@@ -20,6 +19,7 @@ from interp.states import (
     step_attention,
     vertical_scores,
 )
+from interp.models import make_model
 
 EXACT = 1e-5
 

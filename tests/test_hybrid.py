@@ -9,9 +9,9 @@ import jaxtyping
 import pytest
 import torch
 
-from interp.directions import Source, collect, make_direction
+from interp.chains.completions import form_of
 from interp.engine import generate
-from interp.hybrid import (
+from interp.methods.decoding.hybrid import (
     ALONE,
     CONTROLS_OF,
     VARIANTS,
@@ -22,11 +22,11 @@ from interp.hybrid import (
     prepare,
     write_hybrid,
 )
+from interp.methods.directions import Source, collect, make_direction
 from interp.models import ModelPair, load_model
 from interp.organisms.zoo import organism_path
 from interp.sites import Site
-from interp.tasks.sources import make_task
-from interp.texts import form_of
+from interp.tasks.registry import make_task
 from probes.hybrid import HybridDecoding, hybrid_lines, recovery_of, split_task
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}

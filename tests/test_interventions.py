@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import interp.engine.running as running_module
-from interp.ablations import mean_ablation, resample_ablation
-from interp.engine import generate, run, staircase, sweep
+import interp.engine.single_pass as running_module
+from interp.engine import edit_sweep as staircase
+from interp.engine import generate, run, sweep
 from interp.interventions import (
     ClampLatent,
     Intervention,
@@ -22,6 +22,7 @@ from interp.interventions import (
     replace,
     zero_ablate,
 )
+from interp.interventions.ablations import mean_ablation, resample_ablation
 from interp.sites import Site
 
 SITE = Site(0, "resid_post")

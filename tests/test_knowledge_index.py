@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from interp.cot import encode_steps
+from interp.chains.chain import encode_steps
+from interp.chains.trace_writing import gold_traces, write_traces
 from interp.tasks import make_task
-from interp.traces import gold_traces, write_traces
 from probes.knowledge_index import KnowledgeIndex, knowledge
 
 METRICS = ("ki", "wrong", "unknown", "claimless", "ki_published")
@@ -108,7 +108,7 @@ def test_own_chains_stand_under_written_and_others_under_given(tiny_pair):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_base_knows_what_it_writes(seed):
-    from probes.named import find_model
+    from probes.model_names import find_model
 
     model = find_model(f"base:{seed}")
     task = make_task("arith/fresh", n=60, seed=11)

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import interp.states.caches as caches_module
-import interp.states.kv as kv_module
-from interp.states import (
+import interp.methods.attention.caches as caches_module
+import interp.methods.attention.kv as kv_module
+from interp.methods.attention import (
     AskedText,
     StateEdit,
     SteppedText,
@@ -347,7 +347,7 @@ def test_repair_rate_counts_those_that_were_right(tiny: Any):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_canaries_on_a_chain_that_carries_the_answer(seed: int):
     """The last step decides the answer; the steps before it are used up; a swap brings its own."""
-    from interp.cot import encode, encode_answer, encode_layout, encode_steps
+    from interp.chains.chain import encode, encode_answer, encode_layout, encode_steps
     from interp.models import load_model
     from interp.organisms.zoo import organism_path
     from interp.tasks import make_task

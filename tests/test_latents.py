@@ -6,9 +6,8 @@ from random import Random
 import pytest
 import torch
 
-from interp.directions import auroc
-from interp.organisms.arith.problems import WORDS
-from interp.saes import (
+from interp.methods.directions import auroc
+from interp.methods.saes import (
     Injection,
     Latents,
     TopToken,
@@ -20,8 +19,9 @@ from interp.saes import (
     score_latents,
     top_tokens,
 )
-from interp.saes.injection import classify, cohens_d, inject
-from interp.saes.variables import arith_variables, chain_variable
+from interp.methods.saes.injection import classify, cohens_d, inject
+from interp.organisms.saes.variables import arith_variables, chain_variable
+from interp.organisms.worlds.arith.problems import WORDS
 
 
 def test_reason_score_by_hand():

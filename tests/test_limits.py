@@ -14,12 +14,12 @@ import torch
 
 import interp.engine.branches as branches_module
 import interp.engine.decoding as decoding_module
-import interp.engine.running as running_module
+import interp.engine.single_pass as running_module
 from interp.engine import Branch, generate, route, run, score_branches
 from interp.interventions import Intervention, add
 from interp.models import load_model
 from interp.sites import Site
-from probes.audit import Settings, _manifest
+from probes.audit.run import Settings, _manifest
 
 LONG = Path(__file__).parent / "long_context.py"
 

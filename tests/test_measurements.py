@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interp.measurements import CONTRAST, Item, Measurement, Ratio, summarise
-from interp.stats import benjamini_hochberg, collect, collect_pairs, estimate_all
+from interp.results.rows import CONTRAST, Item, Measurement, Ratio, summarise
+from interp.stats.estimates import benjamini_hochberg, collect, collect_pairs, estimate_all
 
 CHANCE = {"pool": 0.1, "fresh": 0.1}
 

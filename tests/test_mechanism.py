@@ -6,18 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from interp.answers import render
-from interp.cot import encode
-from interp.directions import Direction, Source, random_directions
+from interp.chains.answer_scoring import render
+from interp.chains.chain import encode
+from interp.chains.trace_writing import gold_traces
 from interp.engine import run
 from interp.interventions import Intervention, add
-from interp.measurements import Item
+from interp.methods.directions import Direction, Source, random_directions
 from interp.models import load_model
 from interp.organisms.zoo import organism_path
+from interp.results.rows import Item
 from interp.sites import Site
 from interp.tasks import make_task
-from interp.traces import gold_traces
-from probes.mechanism import EDITS, UNREACHABLE, Mechanism, interactions, lines, pair_direction
+from probes.direction_by_corruption import (
+    EDITS,
+    UNREACHABLE,
+    Mechanism,
+    interactions,
+    lines,
+    pair_direction,
+)
 from probes.probe import cases
 
 

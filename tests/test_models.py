@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from interp.models import ModelPair, load_model, load_pair, make_model
 from interp.models.adapters import LLAMA, Place, find_row
 from interp.models.checks import check_model
-from interp.models.passes import attention_mask
+from interp.models.forward import attention_mask
 
 Copy = Callable[..., Path]
 

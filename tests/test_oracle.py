@@ -15,12 +15,12 @@ from torch import Tensor
 
 from interp.engine import generate, run
 from interp.interventions import Intervention, add, interpolate, zero_ablate
+from interp.methods.attention import SteppedText, step_attention
 from interp.models import load_model
 from interp.models.checks import all_sites
 from interp.models.model import site_shape
-from interp.organisms.arith.problems import WORDS
+from interp.organisms.worlds.arith.problems import WORDS
 from interp.sites import Site
-from interp.states import SteppedText, step_attention
 
 EXACT = 2e-4
 """Logits of the tiny model go up to about 10; two float32 implementations differ by about 1e-5."""

@@ -17,11 +17,11 @@ DECORATIONS = [("swapped-sft-pool", "pool"), ("decorative", "pool"), ("hint", "c
 
 
 def rows_of(organism, seed, split, probes, n=N):
-    from interp.measurements import summarise
+    from interp.chains.trace_writing import gold_traces
+    from interp.results.rows import summarise
     from interp.tasks import make_task
-    from interp.traces import gold_traces
     from probes import find_probe
-    from probes.named import find_model
+    from probes.model_names import find_model
 
     model = find_model(f"{organism}:{seed}")
     task = make_task(f"arith/{split}", n=n, seed=1)
@@ -35,7 +35,7 @@ def rows_of(organism, seed, split, probes, n=N):
 
 
 def read(organism, seed, split):
-    from probes.verdict import INSTRUMENTS, Cell
+    from probes.audit.verdict import INSTRUMENTS, Cell
 
     rows = rows_of(organism, seed, split, INSTRUMENTS)
     cell = Cell(f"arith/{split}", "post", "gold")

@@ -1,7 +1,7 @@
 """Figures of what models do by themselves: for the tasks that can be asked about it, in order."""
 
-from interp.measurements import Item, summarise
-from probes.pages import ABSTAINING, CLAIMS, draw_figures
+from interp.results.rows import Item, summarise
+from probes.audit.page import ABSTAINING, CLAIMS, draw_figures
 
 NAN = float("nan")
 

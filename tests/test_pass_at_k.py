@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from interp.pass_at_k import Samples, draw_samples, pass_at_k
-from interp.tasks.sources import make_task
-from interp.texts import Text, form_of, is_chain_valid, read_text
+from interp.chains.completions import Text, form_of, is_chain_valid, read_text
+from interp.methods.decoding.pass_at_k import Samples, draw_samples, pass_at_k
+from interp.tasks.registry import make_task
 
 CHANCE = 1 / 10
 

@@ -14,7 +14,7 @@ from patch_loops import (
     UNRELATED,
 )
 
-from interp.patching import (
+from interp.methods.patching import (
     Donor,
     Layout,
     LogitDiff,

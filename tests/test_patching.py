@@ -22,7 +22,7 @@ from torch import Tensor
 
 from interp.engine import run, sweep
 from interp.interventions import Intervention, replace
-from interp.patching import (
+from interp.methods.patching import (
     Donor,
     Layout,
     LogitDiff,
@@ -132,7 +132,7 @@ def test_a_subset_of_layers_and_positions_is_cut_from_the_whole(tiny: Any):
 
 
 def test_logits_beyond_the_budget_are_formed_in_parts(tiny: Any, monkeypatch: pytest.MonkeyPatch):
-    from interp.patching import grids
+    from interp.methods.patching import grids
 
     whole = denoise(tiny, CLEAN, CORRUPTED, METRIC)
     monkeypatch.setattr(grids, "LOGIT_BUDGET", 5 * tiny.d_vocab)

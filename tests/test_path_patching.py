@@ -18,11 +18,7 @@ from patch_loops import (
 from torch import Tensor
 
 from interp.engine import sweep
-from interp.patching import (
-    Donor,
-    Receiver,
-    path_patch,
-)
+from interp.methods.patching import Donor, Receiver, path_patch
 
 
 def slow_path(
@@ -100,7 +96,7 @@ def test_all_heads_of_the_donor_at_the_last_layer_are_all_there_is(tiny: Any):
 
 def test_groups_share_what_is_frozen(tiny: Any, monkeypatch: pytest.MonkeyPatch):
     """Each further group keeps the z of its own senders in memory, and nothing else."""
-    from interp.patching import paths
+    from interp.methods.patching import paths
 
     sizes: list[int] = []
 

@@ -12,9 +12,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import CHANCE, NASTY, make_chains, make_items
 
-from interp.measurements import CONTRAST, Item, Measurement, summarise
-from interp.plots import curve, dots, headline, save, step_bars
-from interp.plots.canvas import drawable, shortened
+from interp.results.plots import curve, dots, headline, save, step_bars
+from interp.results.plots.canvas import drawable, shortened
+from interp.results.rows import CONTRAST, Item, Measurement, summarise
 
 NAMES = {"arith/pool": "pool (trained on)", "arith/fresh": "fresh problems"}
 BLUE, VERMILION = "#0072b2", "#d55e00"

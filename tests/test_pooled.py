@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from interp.measurements import CONTRAST, Item, summarise
-from interp.pooled import Pooled, Scored, estimate_pooled, pool
+from interp.results.rows import CONTRAST, Item, summarise
+from interp.stats.auroc import Pooled, Scored, estimate_pooled, pool
 
 AUROC = Pooled("abstention", "direct", "p_unanswerable", "p_answerable", "auroc")
 PRECISION = Pooled("abstention", "direct", "recall", "false_abstention", "precision")

@@ -9,23 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from interp.cot import encode, encode_steps
-from interp.directions import Source, collect, make_direction, random_directions
+from interp.chains.chain import encode, encode_steps
 from interp.engine import generate, run
 from interp.interventions import Intervention, add
+from interp.methods.directions import Source, collect, make_direction, random_directions
+from interp.methods.steering import Written
 from interp.models import load_model
 from interp.organisms.zoo import organism_path
-from interp.plots.cells import CellDose, four_cells
+from interp.results.plots.cells import CellDose, four_cells
 from interp.sites import Site
-from interp.steering import Written
 from interp.tasks import make_task
 from probes.pre_existence import PreExistence, Settings, examine, lines
 from probes.pre_existence.arms import Arm, Bench
 from probes.pre_existence.cells import Workshop, halves, matched
 from probes.pre_existence.decoding import before_result
-from probes.pre_existence.judging import (
-    rate,
-)
+from probes.pre_existence.judging import rate
 from probes.pre_existence.sources import find_directions
 
 SITE = Site(1, "resid_post")

@@ -12,14 +12,7 @@ from probes.pre_existence import Settings
 from probes.pre_existence.arms import Outcome
 from probes.pre_existence.cells import Cell, halves
 from probes.pre_existence.decoding import decode_answer
-from probes.pre_existence.judging import (
-    Finding,
-    Quantity,
-    answer,
-    decide,
-    difference,
-    judge_cell,
-)
+from probes.pre_existence.judging import Finding, Quantity, answer, decide, difference, judge_cell
 
 SITE = Site(1, "resid_post")
 

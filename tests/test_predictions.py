@@ -7,11 +7,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from interp.crosscoder import CrosscoderSettings, LatentReport
-from interp.measurements import Item, Measurement
-from interp.runs import read_rows, write_rows
+from interp.methods.crosscoder import CrosscoderSettings, LatentReport
+from interp.results.rows import Item, Measurement
+from interp.results.run_folder import read_rows, write_rows
 from interp.sites import Site
-from interp.stats import Estimate
+from interp.stats.estimates import Estimate
 from probes.crosscoding import NOISE, PAIR, PLANT, SAME, Crosscoding
 from probes.predictions import PREDICTIONS, Prediction, predict, shown
 from probes.predictions.features import features
@@ -118,7 +118,7 @@ def test_several_and_hardly_any_exclusive_latents(found, null, after_grpo, after
 
 def hybrid_items(base, alone, control, post):
     """Items of ten problems per right answer asked for, out of 60."""
-    from interp.hybrid import VARIANTS
+    from interp.methods.decoding.hybrid import VARIANTS
 
     right = {variant.name: control for variant in VARIANTS}
     right |= {"base": base, "post": post, "base_alone": alone, "hybrid": alone}
@@ -302,7 +302,7 @@ def test_the_command_prints_a_kept_table(tmp_path):
 def test_the_readme_says_the_kept_outcomes():
     from pathlib import Path
 
-    from interp.runs import read_rows
+    from interp.results.run_folder import read_rows
     from probes.predictions import PREDICTIONS
     from probes.predictions.finding import Finding, outcome
 

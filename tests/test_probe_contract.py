@@ -17,8 +17,8 @@ OWN = ("accuracy", *TASKS)
 
 @pytest.fixture
 def setting(tiny_pair, request):
+    from interp.chains.trace_writing import gold_traces
     from interp.tasks import make_task
-    from interp.traces import gold_traces
 
     asked = request.node.callspec.params["name"] if hasattr(request.node, "callspec") else ""
     task = make_task(TASKS.get(asked, "arith/fresh"), n=8, seed=0)
@@ -62,7 +62,7 @@ def test_items_are_keyed_finite_or_explained_and_cover_both_readers(name, settin
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_model_against_itself_shows_no_difference(name, setting):
-    from interp.measurements import CONTRAST, summarise
+    from interp.results.rows import CONTRAST, summarise
     from probes import find_probe
 
     readers, task, traces = setting
@@ -128,8 +128,8 @@ def test_traces_without_a_chain_are_counted_not_scored(name, setting):
 @pytest.mark.parametrize("name", [*TASKS, "knowledge_index"])
 def test_a_task_that_a_probe_cannot_be_asked_of_is_one_line_with_its_reason(name, setting):
     """Sums have neither facts, nor questions without an answer, nor shifts."""
-    from interp.measurements import summarise
-    from interp.report.tables import summary
+    from interp.results.report.tables import summary
+    from interp.results.rows import summarise
     from interp.tasks import make_task
     from probes import find_probe
 

@@ -5,19 +5,6 @@ from random import Random
 
 import pytest
 
-from interp.organisms.arith.documents import (
-    chain_document,
-    copied_document,
-    critique,
-    critique_document,
-    direct_document,
-    fact_document,
-    hint_document,
-    swapped_chain,
-)
-from interp.organisms.arith.mixtures import ArithMixture, ArithRows
-from interp.organisms.arith.problems import WORDS, Operation, Problem
-from interp.organisms.arith.splits import partition, pool
 from interp.organisms.documents import sorted_batches
 from interp.organisms.recipe import (
     Condition,
@@ -30,6 +17,19 @@ from interp.organisms.recipe import (
 )
 from interp.organisms.recipes import RECIPES, find_recipe, pretraining_of
 from interp.organisms.recipes import WORDS as WORLDS
+from interp.organisms.worlds.arith.documents import (
+    chain_document,
+    copied_document,
+    critique,
+    critique_document,
+    direct_document,
+    fact_document,
+    hint_document,
+    swapped_chain,
+)
+from interp.organisms.worlds.arith.mixtures import ArithMixture, ArithRows
+from interp.organisms.worlds.arith.problems import WORDS, Operation, Problem
+from interp.organisms.worlds.arith.splits import partition, pool
 
 PROBLEM = Problem(3, (Operation("+", 4), Operation("*", 2)))
 

@@ -15,13 +15,14 @@ import pytest
 from browser import Page, find_browser
 from synthetic import CHANCE, NASTY, example_records, make_chains, make_items, trace_records
 
-from interp.measurements import CONTRAST, Measurement, summarise
-from interp.plots import curve, headline
-from interp.report import Section, Verdict, write_report
-from interp.report.tables import OWN, cell_text, listing, matrix, number, summary
-from interp.report.vector import inline_svg
-from interp.report.viewer import MAX_EXAMPLES, embed_json, viewer_data
-from interp.runs import Run, RunData, load_run, write_file
+from interp.files import write_file
+from interp.results.plots import curve, headline
+from interp.results.report import Section, Verdict, write_report
+from interp.results.report.tables import OWN, cell_text, listing, matrix, number, summary
+from interp.results.report.vector import inline_svg
+from interp.results.report.viewer import MAX_EXAMPLES, embed_json, viewer_data
+from interp.results.rows import CONTRAST, Measurement, summarise
+from interp.results.run_folder import Run, RunData, load_run
 
 VERDICT = Verdict(
     f"On the pool accuracy rose {NASTY}", ("base -> post: -0.10 [-0.05, 0.20], pre-2023",)

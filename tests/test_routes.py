@@ -9,11 +9,17 @@ import torch
 from conftest import make_hf
 
 from interp.models import load_model, make_model
+from interp.organisms.training.vectors import with_vectors
 from interp.organisms.zoo import organism_path
-from interp.plots import RouteRow, routes
-from interp.tasks.sources import make_task
-from interp.training.vectors import with_vectors
-from probes.routes import Routes, delta_auroc, route_rows, routes_lines, trained_parameters
+from interp.results.plots import RouteRow, routes
+from interp.tasks.registry import make_task
+from probes.elicitation_methods import (
+    Routes,
+    delta_auroc,
+    route_rows,
+    routes_lines,
+    trained_parameters,
+)
 
 FEW = Routes(n_samples=16, n_paths=4, doses=(0.5, 1.0))
 
@@ -116,7 +122,7 @@ def test_a_single_model_is_not_applicable(readers):
 def test_an_sae_latent_is_chosen_on_training_problems_and_added_at_its_site(readers, tmp_path):
     """An SAE whose one useful latent is the direction from base to grpo at the last token."""
     sae_lens = pytest.importorskip("sae_lens")
-    from interp.directions import collect
+    from interp.methods.directions import collect
     from interp.sites import Site
 
     base, d = readers["base"], readers["base"].d_model

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import interp.runs as runs
-from interp.cot import Step
-from interp.measurements import Item, Measurement, summarise
-from interp.runs import Run, load_run, read_rows, write_file, write_rows
-from interp.traces import Trace
+import interp.results.run_folder as runs
+from interp.chains.chain import Step
+from interp.chains.trace import Trace
+from interp.files import write_file
+from interp.results.rows import Item, Measurement, summarise
+from interp.results.run_folder import Run, load_run, read_rows, write_rows
 
 MADE_OF = {"models": {"base": {"weights_sha256": "ab"}}, "settings": {"n": 2, "seed": 0}}
 

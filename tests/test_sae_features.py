@@ -6,11 +6,11 @@ import warnings
 import pytest
 import torch
 
-from interp.cot import encode
+from interp.chains.chain import encode
 from interp.engine import run
-from interp.organisms.arith.problems import WORDS
-from interp.saes import Injection, save_sae
-from interp.saes.features import ChainText, find_features, mode_words
+from interp.methods.saes import Injection, save_sae
+from interp.methods.saes.features import ChainText, find_features, mode_words
+from interp.organisms.worlds.arith.problems import WORDS
 from interp.sites import Site
 from interp.tasks import make_task
 from probes.sae_features import RANDOM, UNSTEERED, SaeFeatures, features_report, label

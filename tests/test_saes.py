@@ -10,38 +10,36 @@ import numpy as np
 import pytest
 import torch
 
-from interp.directions import auroc
 from interp.engine import generate, run
 from interp.interventions import ClampLatent, Intervention
-from interp.models import load_model
-from interp.organisms.arith.documents import chain_document
-from interp.organisms.arith.problems import WORDS
-from interp.organisms.arith.splits import sample_problem
-from interp.organisms.recipes import RECIPES
-from interp.organisms.recipes import WORDS as VOCABULARIES
-from interp.organisms.zoo import organism_path
-from interp.saes import (
+from interp.methods.directions import auroc
+from interp.methods.saes import (
     Training,
     calibrate,
     encode_rows,
-    find_sae,
     load_sae,
     match_latents,
     measure_fidelity,
     sae_reader,
     sae_site,
-    saes_folder,
     save_sae,
     splice,
     train_sae,
 )
-from interp.saes.bundled import LAST, MIDDLE, N_DOCUMENTS, SETTINGS
-from interp.saes.fidelity import unexplained
-from interp.saes.injection import Class
-from interp.saes.texts import draw_documents, draw_unseen, one_half, question
-from interp.saes.variables import arith_variables
+from interp.methods.saes.fidelity import unexplained
+from interp.methods.saes.injection import Class
+from interp.methods.vector_cards import load_latent
+from interp.models import load_model
+from interp.organisms.recipes import RECIPES
+from interp.organisms.recipes import WORDS as VOCABULARIES
+from interp.organisms.saes.bundled import LAST, MIDDLE, N_DOCUMENTS, SETTINGS, find_sae, saes_folder
+from interp.organisms.saes.texts import draw_documents, draw_unseen, one_half, question
+from interp.organisms.saes.variables import arith_variables
+from interp.organisms.worlds.arith.documents import chain_document
+from interp.organisms.worlds.arith.problems import WORDS
+from interp.organisms.worlds.arith.splits import sample_problem
+from interp.organisms.zoo import organism_path
 from interp.sites import Site, parse_site
-from interp.vectors import load_latent
 
 SITE = Site(1, "resid_post")
 K = 3.0

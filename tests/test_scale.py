@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from interp.scale import on_devices
+from interp.workers import on_devices
 
 
 def process_of(device: str, examples: list[int]) -> list[tuple[str, int, int]]:

@@ -136,8 +136,8 @@ def test_09_a_text_has_one_beginning_of_text():
     """With a tokenizer that adds one by itself, and a question that already has its own."""
     from tokenizers import processors
 
-    from interp.cot import decode, encode
-    from interp.organisms.arith.problems import WORDS
+    from interp.chains.chain import decode, encode
+    from interp.organisms.worlds.arith.problems import WORDS
 
     adding = WORDS.tokenizer()
     adding.backend_tokenizer.post_processor = processors.TemplateProcessing(
@@ -202,8 +202,8 @@ def test_14_an_sae_with_scaled_inputs_is_refused_until_it_is_folded():
 
 
 def test_15_a_mean_explains_nothing_and_batches_do_not_matter():
-    from interp.crosscoder import Crosscoder, inspect_latents
-    from interp.saes.fidelity import unexplained
+    from interp.methods.crosscoder import Crosscoder, inspect_latents
+    from interp.methods.saes.fidelity import unexplained
 
     rng = torch.Generator().manual_seed(0)
     x = 3 + torch.randn(64, 8, generator=rng)
@@ -229,8 +229,8 @@ def test_16_stored_activations_are_shuffled_and_an_sae_comes_back_as_it_was(
 ):
     from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
 
-    from interp.saes import load_sae, save_sae
-    from interp.store import capture
+    from interp.methods.activation_store import capture
+    from interp.methods.saes import load_sae, save_sae
 
     store = capture({"model": tiny}, PROMPTS * 8, [SITE], tmp_path / "store", shard_tokens=20)
     kept = store.values("model", SITE)
@@ -252,7 +252,7 @@ def test_16_stored_activations_are_shuffled_and_an_sae_comes_back_as_it_was(
 
 
 def test_17_a_result_that_is_there_twice_is_refused():
-    from interp.measurements import Item, summarise
+    from interp.results.rows import Item, summarise
 
     item = Item(
         probe="p", writer="gold", reader="base", task="t", example="e0", problem="e0",
@@ -287,9 +287,9 @@ def test_19_information_gain_scores_the_answer_and_divides_by_the_steps(tiny: An
 
 
 def test_20_what_cannot_be_checked_is_no_knowledge(tiny: Any):
+    from interp.chains.trace_writing import gold_traces
     from interp.organisms.recipes import WORDS
     from interp.tasks import make_task
-    from interp.traces import gold_traces
     from probes.knowledge_index import KnowledgeIndex
 
     task = make_task("clinic/known", n=4, seed=0)
@@ -315,9 +315,10 @@ def test_20_what_cannot_be_checked_is_no_knowledge(tiny: Any):
 def test_21_a_wrong_answer_is_graded_wrong(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, is_right: bool
 ):
-    from interp.cot import encode
+    from interp.chains import trace_writing as writing
+    from interp.chains.chain import encode
+    from interp.chains.trace_writing import write_traces
     from interp.tasks import make_task
-    from interp.traces import write_traces, writing
 
     task = make_task("arith/fresh", n=4, seed=0)
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from interp.engine import Sweep, run, staircase, sweep
+from interp.engine import Sweep, run, sweep
+from interp.engine import edit_sweep as staircase
 from interp.interventions import Intervention, add, interpolate, project_out, replace, zero_ablate
 from interp.models.checks import all_sites
 from interp.models.model import site_shape

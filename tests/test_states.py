@@ -11,9 +11,9 @@ import torch
 from conftest import make_hf
 from torch import Tensor
 
-import interp.states.paths as states_module
+import interp.methods.attention.paths as states_module
+from interp.methods.attention import PATHS, PathRow, path_logprobs
 from interp.models import make_model
-from interp.states import PATHS, PathRow, path_logprobs
 
 EXACT = 1e-4
 NOTHING = 1e-5

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats as oracle
 
-from interp.shares import share_limits, wilson
-from interp.stats import Estimate, benjamini_hochberg, collect, collect_pairs, estimate_all
+from interp.stats.estimates import (
+    Estimate,
+    benjamini_hochberg,
+    collect,
+    collect_pairs,
+    estimate_all,
+)
+from interp.stats.proportion_intervals import share_limits, wilson
 
 SIMULATIONS = 300
 COVERAGE = (0.917, 0.983)
@@ -272,7 +278,7 @@ def test_rounding_is_no_difference():
 
 def test_difference_of_two_shares_by_hand():
     """Newcombe 1998, method 10, his example: 56 of 70 and 48 of 80."""
-    from interp.shares import shares_differ
+    from interp.stats.proportion_intervals import shares_differ
 
     found = shares_differ((48, 80), (56, 70))
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from test_cli import call
 
-from interp.cot import encode
-from interp.directions import (
+from interp.chains.chain import encode
+from interp.engine import generate, run
+from interp.methods.directions import (
     Source,
     collect,
     make_direction,
@@ -17,13 +18,7 @@ from interp.directions import (
     random_directions,
     with_reference,
 )
-from interp.engine import generate, run
-from interp.models import load_model
-from interp.organisms.zoo import organism_path
-from interp.plots import dose_response
-from interp.runs import read_rows, write_rows
-from interp.sites import Site
-from interp.steering import (
+from interp.methods.steering import (
     DoseRow,
     SweepSettings,
     choose_dose,
@@ -37,9 +32,14 @@ from interp.steering import (
     sweep,
     write_steered,
 )
-from interp.steering.steered import edited_positions, forced_steering
+from interp.methods.steering.steered import edited_positions, forced_steering
+from interp.methods.vector_cards import save_card
+from interp.models import load_model
+from interp.organisms.zoo import organism_path
+from interp.results.plots import dose_response
+from interp.results.run_folder import read_rows, write_rows
+from interp.sites import Site
 from interp.tasks import make_task
-from interp.vectors import save_card
 
 SITE = Site(1, "resid_post")
 LAST = Site(2, "resid_post")
@@ -217,7 +217,7 @@ def test_a_sweep_measures_every_arm_alike(rows):
 
 
 def test_p_think_and_accuracy_at_dose_zero_are_those_of_the_model(base, rows):
-    from interp.traces import think_probability, write_traces
+    from interp.chains.trace_writing import think_probability, write_traces
 
     task = make_task("arith/fresh", n=12, seed=0)
     expected = think_probability(base, task)
@@ -293,8 +293,8 @@ def test_settings_and_directions_that_cannot_be_swept_are_refused(base, think_di
 
 
 def test_answers_are_read_only_from_whole_texts(base):
-    from interp.steering.readings import read_written
-    from interp.steering.steered import Written
+    from interp.methods.steering.readings import read_written
+    from interp.methods.steering.steered import Written
 
     task = make_task("arith/fresh", n=1, seed=0)
     example = task.examples[0]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import make_lens
 
-from interp import store as store_module
+from interp.methods import activation_store as store_module
+from interp.methods.activation_store import Store, capture
 from interp.sites import Site
-from interp.store import Store, capture
 
 SITES = [Site(1, "resid_post"), Site(2, "z")]
 TOLERANCE = 2e-5

@@ -10,9 +10,9 @@ import torch
 from conftest import make_hf
 from torch import Tensor
 
-import interp.states.suppression as suppression_module
+import interp.methods.attention.suppression as suppression_module
+from interp.methods.attention import SteppedText, Suppression, lay_out, suppress_steps
 from interp.models import make_model
-from interp.states import SteppedText, Suppression, lay_out, suppress_steps
 
 EXACT = 1e-4
 """Mean divergences here are 0.01 to 1 nats; two float32 kernels differ by about 1e-6."""
@@ -182,7 +182,7 @@ def test_nan_is_an_error(tiny: Any):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_on_an_organism_the_answer_looks_at_the_last_step_only(seed: int):
     """The answer is the last step here, and copies the value that the step before it came to."""
-    from interp.cot import encode, encode_layout, encode_steps
+    from interp.chains.chain import encode, encode_layout, encode_steps
     from interp.models import load_model
     from interp.organisms.zoo import organism_path
     from interp.tasks import make_task

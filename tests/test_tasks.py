@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from interp.organisms.arith.splits import arith_examples
+from interp.organisms.worlds.arith.splits import arith_examples
+from interp.organisms.worlds.arith.task import ArithRewriter
 from interp.tasks import (
-    TASK_NAMES,
     Example,
     NumberRewriter,
     Rewriter,
@@ -16,18 +16,18 @@ from interp.tasks import (
     split_at_semicolons,
     split_lines,
     split_sentences,
+    task_names,
 )
-from interp.tasks.arith import ArithRewriter
 from interp.tasks.numbers import evaluate
 
-ARITH = [name for name in TASK_NAMES if name.startswith("arith/")]
+ARITH = [name for name in task_names() if name.startswith("arith/")]
 
 
 def example(*steps: str, **facts: str) -> Example:
     return Example("x", "x", "How many?", "0", steps, facts=facts)
 
 
-@pytest.mark.parametrize("name", [name for name in TASK_NAMES if name != "gsm8k"])
+@pytest.mark.parametrize("name", [name for name in task_names() if name != "gsm8k"])
 def test_a_task_is_its_name_n_and_seed(name: str):
     task = make_task(name, n=12, seed=3)
     assert task.name == name and len(task.examples) == 12

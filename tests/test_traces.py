@@ -11,18 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from interp.cot import decode, encode, encode_layout, encode_steps, step_texts
+from interp.chains.chain import decode, encode, encode_layout, encode_steps, step_texts
+from interp.chains.trace import Trace
+from interp.chains.trace_files import export_traces, import_traces
+from interp.chains.trace_writing import gold_traces, think_probability, write_traces
 from interp.engine import Generation
-from interp.organisms.arith.problems import WORDS
+from interp.organisms.worlds.arith.problems import WORDS
 from interp.tasks import Task, make_task
-from interp.traces import (
-    Trace,
-    export_traces,
-    gold_traces,
-    import_traces,
-    think_probability,
-    write_traces,
-)
 
 Script = Callable[[str], str]
 
@@ -39,7 +34,7 @@ def words() -> Any:
 
 def scripted(monkeypatch: pytest.MonkeyPatch, script: Script, tokenizer: Any) -> list[str]:
     """Puts a writer in place of the engine that continues each text as the script says."""
-    import interp.traces.writing as writing
+    import interp.chains.trace_writing as writing
 
     seen: list[str] = []
 

@@ -6,18 +6,25 @@ from dataclasses import replace
 import pytest
 import torch
 
-from interp.organisms.arith.documents import direct_document
-from interp.organisms.arith.problems import WORDS
-from interp.organisms.arith.splits import arith_examples
 from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import RECIPES, find_recipe
+from interp.organisms.training import making
+from interp.organisms.training.behaviour import Reader, read_answer
+from interp.organisms.training.grpo import AnswerReward
+from interp.organisms.training.making import train, train_all
+from interp.organisms.training.pretrain import (
+    IGNORED,
+    Schedule,
+    Shape,
+    collate,
+    new_model,
+    pretrain,
+)
+from interp.organisms.worlds.arith import acceptance as arith
+from interp.organisms.worlds.arith.documents import direct_document
+from interp.organisms.worlds.arith.problems import WORDS
+from interp.organisms.worlds.arith.splits import arith_examples
 from interp.organisms.zoo import bundled, organism_path
-from interp.training import making
-from interp.training.acceptance import arith
-from interp.training.acceptance.reading import Reader, read_answer
-from interp.training.grpo import AnswerReward
-from interp.training.making import train, train_all
-from interp.training.pretrain import IGNORED, Schedule, Shape, collate, new_model, pretrain
 
 SMALL = Shape(n_layers=1, d_model=32, n_heads=2, n_kv_heads=1, d_mlp=32, n_ctx=96)
 STEPS = 20

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from interp.measurements import Measurement
-from interp.plots import columns
+from interp.results.plots import columns
+from interp.results.rows import Measurement
 from probes.triad import MEASURES, model_of, triad
 
 NAN = float("nan")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from interp.directions import Source, check_fits, make_direction, with_reference
 from interp.engine import run
 from interp.interventions import Intervention, add
+from interp.methods.directions import Source, check_fits, make_direction, with_reference
+from interp.methods.vector_cards import load_gguf, load_latent, load_vector, save_card, save_gguf
 from interp.sites import Site
-from interp.vectors import load_gguf, load_latent, load_vector, save_card, save_gguf
 
 SITE = Site(1, "resid_post")
 SOURCE = Source("mean difference", ("base", "post"), ("a1", "b2"), ("c3", "d4"), "12 positions: é")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from interp.organisms.arith.problems import WORDS
-from interp.training.pretrain import Shape, new_model
-from interp.training.vectors import share_weights, with_vectors
+from interp.organisms.training.pretrain import Shape, new_model
+from interp.organisms.training.vectors import share_weights, with_vectors
+from interp.organisms.worlds.arith.problems import WORDS
 
 SMALL = Shape(n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_mlp=32, n_ctx=96)
 IDS = torch.tensor([WORDS.encode("<bos> Q 3 + 4 * 2 ? <think>")])

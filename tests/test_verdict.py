@@ -8,7 +8,7 @@ TASK = "arith/pool"
 
 
 def row(probe, condition, metric, value, half=0.05, *, reader="post", writer="gold", chance=1 / 11):
-    from interp.measurements import Measurement
+    from interp.results.rows import Measurement
 
     low, high = value - half, value + half
     return Measurement(
@@ -18,7 +18,7 @@ def row(probe, condition, metric, value, half=0.05, *, reader="post", writer="go
 
 
 def cell(reader="post"):
-    from probes.verdict import Cell
+    from probes.audit.verdict import Cell
 
     return Cell(TASK, reader, "gold")
 
@@ -44,7 +44,7 @@ def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
     ],
 )
 def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
-    from probes.verdict import read_corruption
+    from probes.audit.verdict import read_corruption
 
     assert read_corruption(chain_rows(reliant, decorative, 0.5, 0.5), cell()) == expected
 
@@ -54,19 +54,19 @@ def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
     [(0.6, "load-bearing"), (0.1, "not load-bearing"), (0.27, "undecided")],
 )
 def test_early_answering_is_read_at_its_threshold(aoc, expected):
-    from probes.verdict import read_early_answering
+    from probes.audit.verdict import read_early_answering
 
     assert read_early_answering(chain_rows(1.0, 0.0, aoc, 0.5), cell()) == expected
 
 
 def test_a_missing_row_is_not_measurable():
-    from probes.verdict import read_path_masks
+    from probes.audit.verdict import read_path_masks
 
     assert read_path_masks([], cell()) == "not measurable"
 
 
 def test_a_reader_at_chance_is_never_called_load_bearing():
-    from probes.verdict import judge
+    from probes.audit.verdict import judge
 
     base = chain_rows(0.95, 0.0, 0.6, 0.9, reader="base")
     collapsed = chain_rows(0.95, 0.0, 0.6, 0.9, accuracy=0.1)
@@ -75,7 +75,7 @@ def test_a_reader_at_chance_is_never_called_load_bearing():
 
 
 def test_a_disagreement_between_instruments_is_told_with_its_reason():
-    from probes.verdict import judge
+    from probes.audit.verdict import judge
 
     base = chain_rows(0.95, 0.0, 0.6, 0.9, reader="base")
     decorated = chain_rows(0.0, 0.95, 0.6, 0.1)
@@ -87,7 +87,7 @@ def test_a_disagreement_between_instruments_is_told_with_its_reason():
 
 
 def test_verdict_has_at_most_ten_lines_and_is_silent_on_what_was_not_measured():
-    from probes.verdict import judge
+    from probes.audit.verdict import judge
 
     rows = chain_rows(0.95, 0.0, 0.6, 0.9)
     verdict = judge(rows, tasks=[TASK, "a", "b", "c", "d", "e", "f"], writer="gold")
@@ -96,7 +96,7 @@ def test_verdict_has_at_most_ten_lines_and_is_silent_on_what_was_not_measured():
 
 
 def test_one_model_alone_is_spoken_of_alone():
-    from probes.verdict import judge
+    from probes.audit.verdict import judge
 
     verdict = judge(chain_rows(0.95, 0.0, 0.6, 0.9, reader="base"), tasks=[TASK], writer="gold")
     assert verdict.headline == "arith/pool: the chain is load-bearing."

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from interp.organisms.arith.problems import MODULUS, WORDS, Operation, Problem, paraphrase
-from interp.organisms.arith.splits import POOL_DEPTHS, arith_examples, fresh, partition, pool
+from interp.organisms.worlds.arith.problems import MODULUS, WORDS, Operation, Problem, paraphrase
+from interp.organisms.worlds.arith.splits import POOL_DEPTHS, arith_examples, fresh, partition, pool
 
 EXAMPLE = Problem(3, (Operation("+", 4), Operation("*", 2)))
 SPLITS = ("pool", "fresh", "cued", "uncued", "twins")

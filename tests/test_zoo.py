@@ -63,11 +63,11 @@ def test_all_organisms_are_accepted():
 
 @pytest.mark.parametrize("name", ["base", "swapped-sft-pool"])
 def test_the_figures_of_a_card_can_be_measured_again(name):
-    from interp.organisms.arith.problems import WORDS
-    from interp.organisms.arith.splits import arith_examples
-    from interp.training.acceptance.arith import N_PROBLEMS, SEED, direct_accuracy
-    from interp.training.acceptance.reading import Reader
-    from interp.training.making import load_organism
+    from interp.organisms.training.behaviour import Reader
+    from interp.organisms.training.making import load_organism
+    from interp.organisms.worlds.arith.acceptance import N_PROBLEMS, SEED, direct_accuracy
+    from interp.organisms.worlds.arith.problems import WORDS
+    from interp.organisms.worlds.arith.splits import arith_examples
 
     folder = organism_path(name, 1)
     reader, figures = Reader(load_organism(folder), WORDS), read_card(folder).figures
@@ -111,7 +111,7 @@ def test_the_table_is_means_of_cards_by_hand_and_the_readme_shows_it():
 
 
 def test_a_verification_finds_what_does_not_agree_with_the_card(tmp_path):
-    from interp.certification.verification import verify
+    from interp.organisms.certification.verification import verify
 
     folder = tmp_path / "base-no-chains-s0"
     shutil.copytree(organism_path("base-no-chains"), folder)
@@ -127,7 +127,7 @@ def test_a_verification_finds_what_does_not_agree_with_the_card(tmp_path):
 
 
 def test_what_is_made_again_is_set_against_its_card_figure_by_figure():
-    from interp.certification.retraining import TOLERANCE, compared
+    from interp.organisms.certification.retraining import TOLERANCE, compared
 
     card = read_card(organism_path("base"))
     same = compared(card, card)

@@ -29,8 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.engine.batching import in_halves, token_batches
-from interp.models.model import Model
-from interp.models.passes import (
+from interp.models.forward import (
     body,
     check_length,
     check_row,
@@ -40,6 +39,7 @@ from interp.models.passes import (
     read_on,
     unembed,
 )
+from interp.models.model import Model
 from interp.progress import track
 
 TREE_SIZE = 512

@@ -30,9 +30,9 @@ from torch import Tensor
 
 from interp.engine.editing import Editor
 from interp.interventions import Intervention, Receipt
+from interp.models.forward import body, check_length, check_row, new_cache, pad_right
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model
-from interp.models.passes import body, check_length, check_row, new_cache, pad_right
 from interp.sites import Site
 
 

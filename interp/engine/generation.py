@@ -23,9 +23,9 @@ from interp.engine.batching import in_halves
 from interp.engine.decoding import Decoder, as_ends, check_request, draws_of, pick_tokens
 from interp.engine.editing import check_rows_exist
 from interp.interventions import Intervention, Receipt, check_widths
+from interp.models.forward import nan_error, unembed
 from interp.models.hooks import hooked
 from interp.models.model import Model
-from interp.models.passes import nan_error, unembed
 from interp.progress import track
 
 

@@ -45,7 +45,7 @@ from torch import Tensor
 from interp.engine.batching import in_halves
 from interp.engine.decoding import Decoder, as_ends, check_request, draws_of, pick_tokens
 from interp.engine.editing import Editor, check_rows_exist
-from interp.engine.sources import (
+from interp.engine.token_sources import (
     Choice,
     Routing,
     Settings,
@@ -56,10 +56,10 @@ from interp.engine.sources import (
     resolve,
 )
 from interp.interventions import Intervention, Receipt, check_widths
+from interp.models.forward import nan_error, unembed
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model, check_site
 from interp.models.pair import ModelPair
-from interp.models.passes import nan_error, unembed
 from interp.progress import track
 from interp.sites import Site
 

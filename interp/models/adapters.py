@@ -14,7 +14,7 @@ covers several layouts. They differ in:
   Editing the input of the second norm would reach the MLP but not the skip connection, so the hook
   door (`interp.models.hooks`) forms it from the two parts instead. Where attention and MLP read the
   same input (Pythia) there is no `resid_mid`.
-- what a pass must know (`interp.models.passes`): sliding windows, and the kernel where only one
+- what a pass must know (`interp.models.forward`): sliding windows, and the kernel where only one
   computes the family rightly.
 
 The rows follow the source of transformers 5.23; that they describe a model is not taken on trust

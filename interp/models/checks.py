@@ -7,7 +7,7 @@
 3. do the parts add up: embed (and positions) = first resid_pre, resid_pre + attn_out + mlp_out =
    resid_post = the next resid_pre, resid_mid + mlp_out = resid_post;
 4. do the final states unembed to the logits of the model;
-5. do heads and hidden units lie where the adapter says (`interp.models.layout`);
+5. do heads and hidden units lie where the adapter says (`interp.models.head_layout`);
 6. does an edit at a site of the residual stream reach the logits.
 
 The last two each use one forward pass in which each row of the batch edits another site.
@@ -20,10 +20,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from interp.models.forward import body, unembed
+from interp.models.head_layout import check_close, check_layout
 from interp.models.hooks import hooked
-from interp.models.layout import check_close, check_layout
 from interp.models.model import Model, site_shape
-from interp.models.passes import body, unembed
 from interp.sites import STREAMS, Site
 
 _CAUSE = "The architecture differs from its family (extra norms, parallel blocks)"

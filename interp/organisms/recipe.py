@@ -8,7 +8,7 @@ Three methods make an organism:
 
 What is read in training comes from its world, as small records whose fields are their settings
 (`Mixture`, `Rows`, `Questions`). Lengths are counted in steps, so a recipe gives the same organism
-on a slow machine as on a fast one. A condition names a figure of `interp.training.acceptance` and
+on a slow machine as on a fast one. A condition names a figure of `interp.organisms.acceptance` and
 the range it must lie in; the `Truth` is what the instruments are judged by.
 """
 

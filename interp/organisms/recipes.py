@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from interp.organisms.arith.problems import WORDS as ARITH_WORDS
-from interp.organisms.arith.recipes import ARITH
-from interp.organisms.arith.variants import VARIANTS
-from interp.organisms.clinic.facts import WORDS as CLINIC_WORDS
-from interp.organisms.clinic.recipes import CLINIC
-from interp.organisms.dispatch.problems import WORDS as DISPATCH_WORDS
-from interp.organisms.dispatch.recipes import DISPATCH
 from interp.organisms.recipe import Pretraining, Recipe, World
 from interp.organisms.words import Words
+from interp.organisms.worlds.arith.problems import WORDS as ARITH_WORDS
+from interp.organisms.worlds.arith.recipes import ARITH
+from interp.organisms.worlds.arith.variants import VARIANTS
+from interp.organisms.worlds.clinic.facts import WORDS as CLINIC_WORDS
+from interp.organisms.worlds.clinic.recipes import CLINIC
+from interp.organisms.worlds.dispatch.problems import WORDS as DISPATCH_WORDS
+from interp.organisms.worlds.dispatch.recipes import DISPATCH
 
 BUNDLED: Mapping[str, tuple[int, ...]] = {
     "base": (0, 1, 2, 3, 4),

@@ -1,8 +1,8 @@
 """Tasks: questions with exact answers, where they come from, and how they are rewritten."""
 
 from interp.tasks.numbers import NumberRewriter, read_number
-from interp.tasks.sources import TASK_NAMES, make_task
-from interp.tasks.steps import split_at_semicolons, split_lines, split_sentences
+from interp.tasks.registry import make_task, task_names
+from interp.tasks.step_splitting import split_at_semicolons, split_lines, split_sentences
 from interp.tasks.task import Claim, Example, Grade, Layout, Rewriter, Task
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "Example",
     "Grade",
     "Layout",
-    "TASK_NAMES",
+    "task_names",
     "NumberRewriter",
     "Rewriter",
     "Task",

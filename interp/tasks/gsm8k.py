@@ -26,7 +26,7 @@ from random import Random
 from typing import Any
 
 from interp.tasks.numbers import NumberRewriter, read_number
-from interp.tasks.steps import split_lines
+from interp.tasks.step_splitting import split_lines
 from interp.tasks.task import Example, Layout, Task
 
 LAYOUT = Layout(
@@ -171,3 +171,7 @@ def _example(path: Path, number: int, line: str) -> Example:
         steps=steps,
         facts={"asked": asked, "depth": len(steps), **equations},
     )
+
+
+SPLITS = {"": gsm8k_task}
+"""Name of a split -> its maker, for `interp.tasks.registry`."""

@@ -11,11 +11,12 @@ and are never asked.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from itertools import product
 from random import Random
 
 from interp.tasks.numbers import NumberRewriter, read_number
-from interp.tasks.steps import split_sentences
+from interp.tasks.step_splitting import split_sentences
 from interp.tasks.task import Example, Layout, Task
 
 LAYOUT = Layout(
@@ -98,3 +99,7 @@ def _example(terms: tuple[int, ...]) -> Example:
         steps=steps_of(terms),
         facts={"asked": f"{row} = ?", "depth": len(terms) - 1},
     )
+
+
+SPLITS = {"": partial(sums_task, 3), "two": partial(sums_task, 2)}
+"""Name of a split -> its maker, for `interp.tasks.registry`."""

@@ -18,10 +18,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from interp.files import write_file
 from interp.organisms.recipes import find_recipe
-from interp.plots import Judged, calibration, save
-from interp.runs import write_file
-from interp.scale import on_devices
+from interp.results.plots import Judged, calibration, save
+from interp.workers import on_devices
 from probes.calibration.scores import (
     Settings,
     certified,

@@ -6,8 +6,8 @@ interval that takes each training (recipe and seed) as independent, which is nar
 these recipes only.
 
 * AUROC: P(a unit of which the construct is true scores higher than one of which it is not), ties
-  one half (`interp.pooled`, where few recipes of a kind give Wilson's interval: with three recipes
-  and every pair won it is [0.44, 1], and no more can be known from three).
+  one half (`interp.stats.auroc`, where few recipes of a kind give Wilson's interval: with three
+  recipes and every pair won it is [0.44, 1], and no more can be known from three).
 * Spearman: the rank correlation of score and dose (Spearman 1904), with an interval from a
   bootstrap over recipes; none below `FEW` of them.
 * ICC(1) (Shrout and Fleiss 1979, Psychological Bulletin 86:420): the share of the variance of
@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from interp.pooled import Scored, estimate_pooled, pool
-from interp.stats import FEW, Interval, read_resamples
+from interp.stats.auroc import Scored, estimate_pooled, pool
+from interp.stats.estimates import FEW, Interval, read_resamples
 from probes.calibration.claims import Claim
 from probes.calibration.scores import Unit
 

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from interp.stats import (
+from interp.stats.estimates import (
     Sample,
     collect,
     collect_differences,

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from interp.measurements import Item
+from interp.chains.trace import Trace
+from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model, load_model
 from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import find_recipe
@@ -36,9 +37,9 @@ from interp.organisms.zoo import (
     read_card,
     weights_sha256,
 )
-from interp.runs import read_rows, write_rows
+from interp.results.rows import Item
+from interp.results.run_folder import read_rows, write_rows
 from interp.tasks import Task, make_task
-from interp.traces import Trace, gold_traces, write_traces
 from probes import PAIR_PROBES, PROBES, find_probe, ratios_of
 from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
 from probes.probe import DIFFERENCES

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from interp.runs import read_rows, write_rows
+from interp.results.run_folder import read_rows, write_rows
 from probes.calibration.agreement import (
     NOWHERE,
     Agreement,

@@ -18,8 +18,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
-from interp.measurements import Item
 from interp.models import ModelPair
+from interp.results.rows import Item
 from interp.tasks import Task
 from probes.pre_existence.examining import Examination, examine
 from probes.pre_existence.judging import Finding, Quantity
@@ -84,8 +84,8 @@ def examined(
     Raises:
         ValueError: The task has too few problems, or nothing opens a chain.
     """
-    from interp.plots import save
-    from interp.plots.cells import four_cells
+    from interp.results.plots import save
+    from interp.results.plots.cells import four_cells
 
     found = examine(pair.base, pair.post, task, settings or Settings(), seed=seed)
     record = found.write(out)

@@ -27,13 +27,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.cot import cut_ids, decode, encode, encode_layout, step_texts
-from interp.directions import Direction
+from interp.chains.chain import cut_ids, decode, encode, encode_layout, step_texts
 from interp.engine import generate, run
 from interp.interventions import Intervention, project_out
+from interp.methods.directions import Direction
+from interp.methods.steering import Written, steer
+from interp.methods.steering.readings import read_written
 from interp.models import Model
-from interp.steering import Written, steer
-from interp.steering.readings import read_written
 from interp.tasks import Example, Task
 
 Ids = tuple[int, ...]

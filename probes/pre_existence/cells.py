@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from interp.directions import Direction, collect, project, random_directions
+from interp.methods.directions import Direction, collect, project, random_directions
 from interp.sites import Site
 from interp.tasks import Task
 from probes.pre_existence.arms import Arm, Bench, Outcome, Values

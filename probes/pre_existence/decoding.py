@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from interp.cot import Step, decode, encode_steps
-from interp.directions import Activations, LinearProbe, collect, fit_linear_probe, project
-from interp.pooled import Scored, estimate_pooled, pool
+from interp.chains.chain import Step, decode, encode_steps
+from interp.methods.directions import Activations, LinearProbe, collect, fit_linear_probe, project
 from interp.sites import Site
+from interp.stats.auroc import Scored, estimate_pooled, pool
 from probes.pre_existence.arms import Bench
 from probes.pre_existence.judging import Answer, Finding, Quantity, joined
 from probes.pre_existence.settings import Settings

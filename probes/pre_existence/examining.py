@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from interp.measurements import Item
 from interp.models import Model
-from interp.plots.cells import CellDose
+from interp.results.plots.cells import CellDose
+from interp.results.rows import Item
 from interp.tasks import Task
 from probes.pre_existence.arms import Bench, Outcome
 from probes.pre_existence.cells import Cell, Want, Workshop, halves
@@ -70,7 +70,7 @@ class Examination:
 
     def write(self, folder: Path) -> Path:
         """Saves the record as pre_existence.json."""
-        from interp.runs import write_file
+        from interp.files import write_file
 
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.record(), indent=1)

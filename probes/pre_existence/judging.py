@@ -36,7 +36,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from interp.stats import Estimate, Sample, collect, estimate_all
+from interp.stats.estimates import Estimate, Sample, collect, estimate_all
 from probes.pre_existence.cells import Cell
 from probes.pre_existence.settings import Settings
 
@@ -88,8 +88,8 @@ def difference(
     """Mean of second - first, numbers in [0, 1], paired.
 
     Where nearly all differences are 0 the bootstrap is blind, so the sums of rises and of falls are
-    treated as counts of +1 and -1 there (`interp.stats`), which is safe: no mean of numbers in
-    [-1, 1] varies more.
+    treated as counts of +1 and -1 there (`interp.stats.estimates`), which is safe: no mean of
+    numbers in [-1, 1] varies more.
     """
     change = second - first
     codes = {problem: at for at, problem in enumerate(dict.fromkeys(problems))}

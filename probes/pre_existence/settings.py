@@ -11,9 +11,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from interp.methods.steering import SweepSettings
 from interp.models import Model
 from interp.sites import Site
-from interp.steering import SweepSettings
 
 Contrast = Literal["gradient", "leaning"]
 """How a direction is found within one model, see `sources`."""

@@ -6,7 +6,7 @@ not, and there a direction is found and added. Three sources, per site:
 * **base**, **post**: found within one model from the bare questions alone, so that nothing of the
   other model can leak in. Two contrasts can be chosen:
 
-  - *gradient*: mean gradient of the log-odds of opening (`interp.directions.gradient`);
+  - *gradient*: mean gradient of the log-odds of opening (`interp.methods.directions.gradient`);
   - *leaning*: mean difference between states before an opening and before none. A model that opens
     by a coin is before both in every state, so states count by the probability p of either:
     sum p x / sum p - sum (1-p) x / sum (1-p), what sampling would give in expectation.
@@ -32,7 +32,7 @@ from dataclasses import replace
 
 import torch
 
-from interp.directions import (
+from interp.methods.directions import (
     Activations,
     Direction,
     Source,

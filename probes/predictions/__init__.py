@@ -20,14 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from interp.runs import Run, read_rows, write_rows
-from interp.scale import on_devices
+from interp.results.run_folder import Run, read_rows, write_rows
+from interp.workers import on_devices
 from probes.predictions.crosscoders import crosscoders
 from probes.predictions.faithfulness import faithfulness
 from probes.predictions.features import SAE_SEED, features
 from probes.predictions.finding import Answer, Finding, outcome
 from probes.predictions.hybrid import hybrid
-from probes.predictions.passes import passes
+from probes.predictions.pass_at_k import passes
 from probes.predictions.places import patches, transplants
 from probes.predictions.two_by_two import two_by_two
 

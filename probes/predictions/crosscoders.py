@@ -20,11 +20,11 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from interp.crosscoder import BASE_ONLY, POST_ONLY, CrosscoderSettings, LatentReport
+from interp.methods.crosscoder import BASE_ONLY, POST_ONLY, CrosscoderSettings, LatentReport
 from interp.models import ModelPair
-from interp.shares import share_limits, shares_differ
 from interp.sites import Site
-from interp.stats import Estimate
+from interp.stats.estimates import Estimate
+from interp.stats.proportion_intervals import share_limits, shares_differ
 from interp.tasks import make_task
 from probes.crosscoding import (
     N_PLANTED,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from interp.measurements import Measurement
+from interp.results.rows import Measurement
 from interp.tasks import make_task
 from probes.predictions.finding import (
     NO,

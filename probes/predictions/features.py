@@ -5,8 +5,8 @@ token-driven: put into texts without a chain, their words alone wake them (Ma et
 2601.05679).
 
 Holds means: all of the (at most four) best are *token-driven* by the thresholds of
-`interp.saes.injection`. A latent that could not be tested counts neither way, and an SAE without a
-tested latent of positive score decides nothing.
+`interp.methods.saes.injection`. A latent that could not be tested counts neither way, and an SAE
+without a tested latent of positive score decides nothing.
 
 SAEs of the middle layer are bundled for training seed 0 only, so other seeds have no findings.
 """
@@ -14,8 +14,8 @@ SAEs of the middle layer are bundled for training seed 0 only, so other seeds ha
 from __future__ import annotations
 
 from interp.organisms.recipes import find_recipe
-from interp.shares import share_limits
-from interp.stats import Estimate
+from interp.stats.estimates import Estimate
+from interp.stats.proportion_intervals import share_limits
 from interp.tasks import make_task
 from probes.calibration.claims import PLAIN
 from probes.predictions.finding import Finding, finding, readers_of, unmeasured

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, runtime_checkable
 
-from interp.measurements import Item, Measurement, summarise
+from interp.chains.trace_writing import gold_traces
 from interp.models import Model
 from interp.organisms.zoo import bundled
+from interp.results.rows import Item, Measurement, summarise
 from interp.tasks import Task
-from interp.traces import gold_traces
 from probes import find_probe, ratios_of
-from probes.named import find_model
+from probes.model_names import find_model
 from probes.probe import DIFFERENCES, Readers
 
 Outcome = Literal["held", "held in part", "did not hold", "undecided"]

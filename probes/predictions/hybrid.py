@@ -7,8 +7,8 @@ recovers nothing by itself. If it did, the protocol would leak post's knowledge.
 Holds means: the hybrid's recovery is at least 80 % of the gap; without chains, the recovery of
 `base_alone` is at most 10 %, and its excess over its best control does not lie above 0 (lower limit
 of the interval: that it equals a control cannot be shown). A gap whose ratio should not be read
-(`interp.gaps`) decides nothing. Beside these stand, judged by nothing, what `base_alone` recovers
-with the skill, and what the hybrid has beyond its best control.
+(`interp.stats.gap_recovered`) decides nothing. Beside these stand, judged by nothing, what
+`base_alone` recovers with the skill, and what the hybrid has beyond its best control.
 
 What is learned is learned on other problems, two for every three that are measured.
 """
@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interp.gaps import Excess, excess_recovery
-from interp.hybrid import CONTROLS_OF
-from interp.measurements import Item
+from interp.methods.decoding.hybrid import CONTROLS_OF
+from interp.results.rows import Item
+from interp.stats.gap_recovered import Excess, excess_recovery
 from interp.tasks import make_task
 from probes.hybrid import HEADLINE, HybridDecoding, recovery_of, values_of
 from probes.predictions.finding import (

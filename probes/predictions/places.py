@@ -12,14 +12,14 @@ differ by in the results of the steps.
 Holds means: `mode_recovered` at the last question token, all layers jointly, is at least .5,
 `step_recovered` at the operands at most .2.
 
-Ratios need 60 problems (`interp.stats`); with fewer nothing is decided.
+Ratios need 60 problems (`interp.stats.estimates`); with fewer nothing is decided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from interp.slots import LAST, OPERANDS
+from interp.chains.position_classes import LAST, OPERANDS
 from interp.tasks import make_task
 from probes.predictions.finding import (
     Answer,

@@ -1,0 +1,1 @@
+"""Chains of thought: steps, edits, traces, completions, and the answers that follow them."""

@@ -1,0 +1,158 @@
+"""Chains of thought: tuples of steps, each with its text and its token ids.
+
+Text is encoded piece by piece and special tokens are never added: `encode` is the one place where
+the project turns text into ids. What a model has written is cut into steps by `cut_ids`, which
+keeps the tokens that were generated and never encodes them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interp.tasks import Layout
+
+
+@dataclass(frozen=True)
+class Step:
+    """One sentence or line of a chain, with the token ids in which it was written."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+Chain = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class LayoutIds:
+    """A `Layout` in token ids of one tokenizer."""
+
+    think_open: tuple[int, ...]
+    think_close: tuple[int, ...]
+    answer_cue: tuple[int, ...]
+    answer_end: tuple[int, ...]
+    filler: tuple[int, ...]
+
+
+def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Token ids of one piece of text. No special token is added; an empty text has no ids."""
+    if not text:
+        return ()
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of token ids, special tokens included, with nothing tidied up."""
+    if not ids:
+        return ""
+    return tokenizer.decode(
+        list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
+
+
+def encode_layout(tokenizer: Any, layout: Layout) -> LayoutIds:
+    """The fixed text around a chain, in token ids.
+
+    Raises:
+        ValueError: If the answer cue, the answer's end or the filler has no tokens: an answer could
+            then not be asked for, or not be seen to end.
+    """
+    for name in ("answer_cue", "answer_end", "filler"):
+        if not encode(tokenizer, getattr(layout, name)):
+            raise ValueError(
+                f"a layout needs text for {name}, but this tokenizer makes no tokens of "
+                f"{getattr(layout, name)!r}. Give it some, e.g. Layout({name}='...')."
+            )
+    return LayoutIds(
+        think_open=encode(tokenizer, layout.think_open),
+        think_close=encode(tokenizer, layout.think_close),
+        answer_cue=encode(tokenizer, layout.answer_cue),
+        answer_end=encode(tokenizer, layout.answer_end),
+        filler=encode(tokenizer, layout.filler),
+    )
+
+
+def encode_answer(tokenizer: Any, layout: Layout, answer: str) -> tuple[int, ...]:
+    """Token ids of an answer as it stands after the answer cue, without `answer_end`."""
+    return encode(tokenizer, layout.answer_open + answer if answer else "")
+
+
+def encode_steps(tokenizer: Any, texts: Sequence[str]) -> Chain:
+    """A chain of these steps, each encoded on its own."""
+    return tuple(Step(text, encode(tokenizer, text)) for text in texts)
+
+
+def step_texts(chain: Chain) -> tuple[str, ...]:
+    """The texts of the steps of a chain."""
+    return tuple(step.text for step in chain)
+
+
+def count_tokens(chain: Chain) -> int:
+    """Number of tokens in a chain."""
+    return sum(len(step.ids) for step in chain)
+
+
+def cut_ids(
+    tokenizer: Any, ids: Sequence[int], split: Callable[[str], tuple[str, ...]], joiner: str
+) -> Chain:
+    """Cuts generated tokens into steps without encoding anything again.
+
+    The text of the tokens is split by `split`; each token belongs to the step in which its text
+    begins. A token that spans the border therefore stays with the earlier step, and a step in
+    which no token begins is part of the one before.
+
+    Args:
+        tokenizer: The tokenizer of the model that wrote the tokens.
+        ids: The tokens of a chain, without what opens and closes it.
+        split: The step splitter of the task.
+        joiner: ``Layout.joiner``.
+
+    Returns:
+        Steps whose ids, joined, are `ids`.
+    """
+    text = decode(tokenizer, ids)
+    edges: list[int] = []  # where each step begins in the text
+    end = 0
+    for piece in split(text):
+        start = text.index(piece, end)
+        edges.append(start)
+        end = start + len(piece)
+    groups: list[list[int]] = [[] for _ in edges]
+    at = 0
+    for token, start in zip(ids, token_starts(tokenizer, ids), strict=True):
+        while at + 1 < len(edges) and start + len(joiner) >= edges[at + 1]:
+            at += 1
+        if not groups:
+            groups.append([])
+        groups[at].append(token)
+    return _as_steps(tokenizer, [tuple(group) for group in groups if group], joiner)
+
+
+def token_starts(tokenizer: Any, ids: Sequence[int]) -> list[int]:
+    """Character at which each token begins in the decoded text (by decoding ever longer prefixes).
+
+    A character whose bytes are spread over several tokens begins with the first of them.
+    """
+    starts: list[int] = []
+    known = 0
+    for count in range(len(ids)):
+        text = decode(tokenizer, ids[:count])
+        whole = text.rstrip("\N{REPLACEMENT CHARACTER}")
+        known = max(known, len(whole))
+        starts.append(known)
+    return starts
+
+
+def _as_steps(tokenizer: Any, groups: Sequence[tuple[int, ...]], joiner: str) -> Chain:
+    """Steps with these ids; each text is what its tokens add to the text before them."""
+    steps: list[Step] = []
+    done: tuple[int, ...] = ()
+    shown = 0
+    for group in groups:
+        done += group
+        text = decode(tokenizer, done)
+        steps.append(Step(text[shown:].removeprefix(joiner if steps else ""), group))
+        shown = len(text)
+    return tuple(steps)

@@ -1,0 +1,141 @@
+"""Slots: the kinds of positions that a laid-out chain has, and what is predicted at them.
+
+    <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A
+    |---- question ---| think   |operands| = result ...   |- answer cue -|
+
+Two models of a pair that read one text can be set against each other slot by slot. At three kinds
+of places a prediction says something about reasoning, each as log-odds in nats:
+
+* **mode**, after the last question token: opening a chain against giving the answer cue;
+* **step**, before the result of a step: its result against all other candidates;
+* **answer**, after the answer cue: the answer against all other candidates.
+
+The result of a step is what its rewriter says, at the last token of the step with that id. The
+token before it, which predicts it, is a slot of its own (`step_equals`): patched there in the last
+layer, any donor hands over its prediction, and that says nothing of the operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.chains.answer_scoring import Ids, render
+from interp.chains.chain import Chain, LayoutIds, encode
+from interp.tasks import Rewriter
+
+QUESTION, LAST, THINK = "question", "last_question_token", "think_open"
+OPERANDS, EQUALS, RESULTS = "step_operands", "step_equals", "step_results"
+CUE, ALL = "answer_cue", "all"
+SLOTS = (QUESTION, LAST, THINK, OPERANDS, EQUALS, RESULTS, CUE, ALL)
+MODE, STEP, ANSWER = "mode", "step", "answer"
+READS = (MODE, STEP, ANSWER)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Log-odds of one token against others after one position, in nats."""
+
+    position: int
+    """Its logits predict the token."""
+    token: int
+    against: tuple[int, ...]
+
+    def __call__(self, logits: Float[Tensor, "*batch pos d_vocab"]) -> Float[Tensor, "*batch"]:
+        """logit(token) - log sum exp of the logits of the others."""
+        row = logits[..., self.position, :]
+        return row[..., self.token] - row[..., list(self.against)].logsumexp(-1)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """One text with its slots."""
+
+    ids: Ids
+    """Up to and with the answer cue."""
+    positions: Mapping[str, tuple[int, ...]]
+    """Of each slot that the text has."""
+    readouts: Mapping[str, tuple[Readout, ...]]
+    """Mode and answer have one; there is one per step that states a result."""
+
+    def read(
+        self, name: str, logits: Float[Tensor, "*batch pos d_vocab"]
+    ) -> Float[Tensor, "*batch"]:
+        """Mean log-odds over the readouts of a kind."""
+        return torch.stack([one(logits) for one in self.readouts[name]]).mean(0)
+
+    def reaches(self, slot: str, name: str) -> bool:
+        """Whether a change in the slot can move any readout of a kind: none looks ahead."""
+        first = self.positions[slot][0]
+        return any(one.position >= first for one in self.readouts[name])
+
+
+def find_slots(
+    tokenizer: Any,
+    layout: LayoutIds,
+    rewriter: Rewriter,
+    prompt_ids: Ids,
+    chain: Chain,
+    answer: Ids,
+    candidates: Sequence[Ids],
+) -> Slots:
+    """Lays out a text and finds its slots.
+
+    Args:
+        tokenizer: Of the readers.
+        layout: The fixed text.
+        rewriter: Reads the result of a step.
+        prompt_ids: The question.
+        chain: Its steps.
+        answer: The answer whose odds are read.
+        candidates: All answers; results of steps are set against them too.
+
+    Returns:
+        Slots that have no position, and readouts that have no place, are left out.
+
+    Raises:
+        ValueError: If candidates or answer are not single tokens, or too few to have odds.
+    """
+    numbers = tuple(ids[0] for ids in candidates if len(ids) == 1)
+    if len(numbers) < max(2, len(candidates)) or answer not in candidates:
+        raise ValueError(
+            f"odds are read between answers of one token each, of which the answer is one; "
+            f"received {len(candidates)} candidates, {len(numbers)} of them one token, and the "
+            f"answer {answer}. Use a task with such candidates"
+        )
+    ids = render(prompt_ids, chain, layout)
+    n_question, n_open = len(prompt_ids), len(layout.think_open)
+    places: dict[str, list[int]] = {name: [] for name in SLOTS}
+    steps: list[Readout] = []
+    at = n_question + n_open
+    for step in chain:
+        stated = encode(tokenizer, rewriter.result(step.text) or "")
+        if len(stated) == 1 and stated[0] in numbers and stated[0] in step.ids[1:]:
+            result = len(step.ids) - 1 - step.ids[::-1].index(stated[0])
+            places[OPERANDS] += range(at, at + result - 1)
+            places[EQUALS].append(at + result - 1)
+            places[RESULTS].append(at + result)
+            steps.append(Readout(at + result - 1, stated[0], _others(numbers, stated[0])))
+        at += len(step.ids)
+    places[QUESTION] += range(n_question)
+    places[LAST].append(n_question - 1)
+    places[THINK] += range(n_question, n_question + n_open)
+    places[CUE] += range(at, len(ids))
+    places[ALL] += range(len(ids))
+    reads = {STEP: steps, ANSWER: [Readout(len(ids) - 1, answer[0], _others(numbers, answer[0]))]}
+    if layout.think_open and layout.think_open[0] != layout.answer_cue[0]:
+        reads[MODE] = [Readout(n_question - 1, layout.think_open[0], layout.answer_cue[:1])]
+    return Slots(
+        ids,
+        {name: tuple(found) for name, found in places.items() if found},
+        {name: tuple(found) for name, found in reads.items() if found},
+    )
+
+
+def _others(numbers: Sequence[int], one: int) -> Ids:
+    return tuple(number for number in numbers if number != one)

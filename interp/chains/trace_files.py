@@ -1,0 +1,181 @@
+"""Traces as JSON lines, so that they can be kept, and read when they were written elsewhere.
+
+A line needs no more than the example, the chain and the answer::
+
+    {"example": "arith:3+4*2", "chain": "3 + 4 = 7 ; 7 * 2 = 3 ;", "answer": "3"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from interp.chains.chain import Chain, Step, decode, encode, encode_answer, encode_steps, step_texts
+from interp.chains.trace import Trace, TraceMode, TraceStatus
+from interp.tasks import Example, Task
+
+Ids = tuple[int, ...]
+
+
+def export_traces(path: Path, traces: Sequence[Trace]) -> None:
+    """Writes traces as JSON lines, text and token ids. The file appears only when it is complete.
+
+    Args:
+        path: The file; replaced if it exists.
+        traces: In the order in which they shall stand.
+    """
+    lines = [json.dumps(_record(trace), ensure_ascii=False) + "\n" for trace in traces]
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text("".join(lines), encoding="utf-8")
+    draft.replace(path)
+
+
+def import_traces(path: Path, tokenizer: Any, task: Task) -> tuple[Trace, ...]:
+    """Reads traces from JSON lines, whoever wrote them.
+
+    Each line needs ``example`` (an id of the task), ``chain`` (text) or ``steps`` (a list of
+    texts), and ``answer``. ``writer`` and ``seed`` may be given. What `export_traces` adds is read
+    too; token ids are used only if they spell the text with this tokenizer. In running text a chain
+    begins with the white space with which the task's own chains begin.
+
+    Args:
+        path: The file.
+        tokenizer: Of the models that will read the traces.
+        task: The task that the traces answer.
+
+    Returns:
+        The traces, in the order of the file, graded anew.
+
+    Raises:
+        ValueError: If a line is malformed, its example is unknown, its chain is empty or no answer
+            can be read though its status is valid (or not given), or its token ids belong to
+            another tokenizer. The message gives the number of the line. Where a model wrote the
+            tokens itself (the line has ``ids``), an answer that cannot be read is a finding.
+    """
+    examples = {example.id: example for example in task.examples}
+    traces: list[Trace] = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                traces.append(_imported(json.loads(line), tokenizer, task, examples))
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+    return tuple(traces)
+
+
+def _record(trace: Trace) -> dict[str, Any]:
+    return {
+        "example": trace.example,
+        "problem": trace.problem,
+        "task": trace.task,
+        "writer": trace.writer,
+        "mode": trace.mode,
+        "status": trace.status,
+        "steps": step_texts(trace.steps),
+        "answer": trace.answer,
+        "correct": trace.correct,
+        "seed": trace.seed,
+        "ids": {
+            "prompt": trace.prompt_ids,
+            "steps": [step.ids for step in trace.steps],
+            "answer": trace.answer_ids,
+        },
+        "logprobs": trace.logprobs,
+    }
+
+
+def _imported(record: Any, tokenizer: Any, task: Task, examples: Mapping[str, Example]) -> Trace:
+    example = _example_of(record, task, examples)
+    texts = _texts_of(record, task, example)
+    status = record.get("status", "valid")
+    mode = record.get("mode", "imported")
+    if status not in get_args(TraceStatus) or mode not in get_args(TraceMode):
+        raise ValueError(
+            f"unknown status {status!r} or mode {mode!r}; known: "
+            f"{', '.join(get_args(TraceStatus))}; {', '.join(get_args(TraceMode))}. Both may be "
+            "left out."
+        )
+    if status == "valid" and not any(text.strip() for text in texts):
+        raise ValueError(
+            "the chain is empty, so there is nothing to measure. Leave the line out, or say so: "
+            '"status": "empty"'
+        )
+    answer = task.read_answer(str(record["answer"]))
+    if status == "valid" and not answer and "ids" not in record:
+        raise ValueError(
+            f"the answer is read by task {task.name!r}, which finds none in {record['answer']!r}. "
+            f"Give it in the form {example.answer!r} has (right or wrong), or leave the line out."
+        )
+    prompt_ids = encode(tokenizer, example.question)
+    steps = encode_steps(tokenizer, texts)
+    answer_ids = encode_answer(tokenizer, task.layout, answer)
+    if "ids" in record:
+        steps, answer_ids = _ids_of(record["ids"], tokenizer, texts, prompt_ids)
+    return Trace(
+        example=example.id,
+        problem=example.problem,
+        task=task.name,
+        writer=str(record.get("writer", "imported")),
+        mode=mode,
+        status=status,
+        prompt_ids=prompt_ids,
+        steps=steps,
+        answer=answer,
+        answer_ids=answer_ids,
+        correct=answer == example.answer,
+        logprobs=tuple(record.get("logprobs", ())),
+        seed=int(record.get("seed", 0)),
+    )
+
+
+def _example_of(record: Any, task: Task, examples: Mapping[str, Example]) -> Example:
+    if not isinstance(record, dict):
+        raise ValueError("a line is one JSON object with example, chain (or steps) and answer")
+    missing = [key for key in ("example", "answer") if key not in record]
+    if missing or not {"chain", "steps"} & record.keys():
+        raise ValueError(
+            f"example, chain (or steps) and answer are needed; this line has "
+            f"{', '.join(map(str, record)) or 'nothing'}"
+        )
+    if record["example"] not in examples:
+        raise ValueError(
+            f"unknown example {record['example']!r}; task {task.name!r} has {len(examples)}, such "
+            f"as {', '.join(list(examples)[:3])}. Likely cause: the task was made with another "
+            "seed or n than the traces."
+        )
+    return examples[record["example"]]
+
+
+def _texts_of(record: Mapping[str, Any], task: Task, example: Example) -> tuple[str, ...]:
+    """Step texts; each begins with white space where the task's own steps do."""
+    own = example.steps[0] if example.steps else ""
+    space = own[: len(own) - len(own.lstrip())]
+    if "steps" in record:
+        return tuple(_begun(str(text), space) for text in record["steps"])
+    return task.split_steps(_begun(str(record["chain"]), space))
+
+
+def _begun(text: str, space: str) -> str:
+    return text if not text or text[0].isspace() else space + text
+
+
+def _ids_of(
+    ids: Mapping[str, Any], tokenizer: Any, texts: Sequence[str], prompt_ids: Ids
+) -> tuple[Chain, Ids]:
+    """Steps and answer with the token ids of the file, after a check that they fit."""
+    groups = [tuple(map(int, group)) for group in ids["steps"]]
+    spelled = decode(tokenizer, [token for group in groups for token in group])
+    same_text = "".join(spelled.split()) == "".join("".join(texts).split())
+    if tuple(ids["prompt"]) != prompt_ids or len(groups) != len(texts) or not same_text:
+        raise ValueError(
+            "the token ids do not spell the question and the steps with this tokenizer. Likely "
+            "cause: the traces were written with another one. Remove 'ids' from the file to have "
+            "the text encoded anew."
+        )
+    steps = tuple(Step(text, group) for text, group in zip(texts, groups, strict=True))
+    return steps, tuple(map(int, ids["answer"]))

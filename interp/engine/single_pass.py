@@ -1,0 +1,194 @@
+"""One pass over a batch of rows, each with its own interventions.
+
+`run` returns logits, the activations at the sites asked for, and the receipts of what was edited.
+Everything it returns is per row and without padding: `result.logits[3][-1]` is the last token of
+row 3 however long the other rows are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.engine.batching import in_halves
+from interp.engine.editing import Editor, check_rows_exist
+from interp.interventions import Intervention, Receipt, check_widths
+from interp.models.forward import body, check_row, nan_error, pad_right, unembed
+from interp.models.hooks import Handler, hooked
+from interp.models.model import Model
+from interp.sites import Site
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one pass returned."""
+
+    logits: tuple[Float[Tensor, "_ d_vocab"], ...]
+    """Per row, in float32: all its positions, or its last one only."""
+    captures: Mapping[Site, tuple[Tensor, ...]]
+    """Per site and row the activations [pos, ...] as the model used them, edits included."""
+    receipts: tuple[Receipt, ...]
+    """Per intervention and row."""
+
+    @property
+    def last(self) -> Float[Tensor, "batch d_vocab"]:
+        """Logits of the last token of each row."""
+        return torch.stack([row[-1] for row in self.logits])
+
+
+@dataclass(frozen=True, eq=False)
+class Padded:
+    """Rows padded on the left, with all that a model needs to read them as if alone."""
+
+    ids: Int[Tensor, "batch pos"]
+    positions: Int[Tensor, "batch pos"]
+    real: Bool[Tensor, "batch pos"]
+    """False on padding."""
+    visible: Bool[Tensor, "batch pos pos"] | None
+    """Causal and without the padding, which sees itself only; None if nothing is padded."""
+
+
+def pad_left(model: Model, rows: Sequence[Sequence[int]]) -> Padded:
+    """Pads rows at the beginning.
+
+    Args:
+        model: The model that will read them.
+        rows: Token ids.
+
+    Returns:
+        Ids, positions counted from each row's first token, and the table of what sees what.
+    """
+    width = max(len(row) for row in rows)
+    ids = pad_right(model, [[*[0] * (width - len(row)), *row] for row in rows])
+    n_pads = torch.tensor([width - len(row) for row in rows], device=ids.device)
+    columns = torch.arange(width, device=ids.device)
+    positions = (columns - n_pads[:, None]).clamp_min(0)
+    real = columns >= n_pads[:, None]
+    if not bool(n_pads.any()):
+        return Padded(ids, positions, real, None)
+    causal = columns[:, None] >= columns
+    itself = torch.eye(width, dtype=torch.bool, device=ids.device)
+    return Padded(ids, positions, real, (causal & real[:, None, :]) | itself)
+
+
+def _capture_into(store: dict[Site, Tensor], site: Site) -> Handler:
+    def capture(activation: Tensor) -> None:
+        store[site] = activation.clone()
+
+    return capture
+
+
+def _check_finite(model: Model, numbers: Sequence[int], logits: Sequence[Tensor]) -> None:
+    for number, row in zip(numbers, logits, strict=True):
+        if not bool(torch.isfinite(row.sum())) and not bool(torch.isfinite(row).all()):
+            raise nan_error(model, f"row {number}")
+
+
+@dataclass(frozen=True)
+class _Request:
+    interventions: Sequence[Intervention]
+    capture: Sequence[Site]
+    logits_at: Literal["all", "last"]
+    pad_side: Literal["left", "right"]
+
+
+def _read(model: Model, rows: Mapping[int, Sequence[int]], request: _Request) -> Run:
+    """One pass over rows under their numbers."""
+    lengths = [len(row) for row in rows.values()]
+    left = request.pad_side == "left"
+    starts = [max(lengths) - length if left else 0 for length in lengths]
+    editor = Editor(
+        model, request.interventions, dict(zip(rows, lengths, strict=True)), writes=False
+    )
+    editor.move(list(rows), [-start for start in starts], decoding=False)
+    store: dict[Site, Tensor] = {}
+    looks = [(site, _capture_into(store, site)) for site in dict.fromkeys(request.capture)]
+    with hooked(model, [*editor.handlers(), *looks]):
+        if left:
+            padded = pad_left(model, list(rows.values()))
+            positions = None if padded.visible is None else padded.positions
+            hidden = body(model, padded.ids, positions=positions, visible=padded.visible)
+        else:
+            hidden = body(model, pad_right(model, list(rows.values())))
+    spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    if request.logits_at == "last":
+        ends = torch.tensor([span.stop - 1 for span in spans], device=hidden.device)
+        logits = tuple(unembed(model, hidden[torch.arange(len(rows)), ends])[:, None])
+    else:
+        whole = unembed(model, hidden)
+        logits = tuple(whole[row, span] for row, span in enumerate(spans))
+    _check_finite(model, list(rows), logits)
+    captures = {
+        site: tuple(store[site][row, span] for row, span in enumerate(spans)) for site in store
+    }
+    return Run(logits, captures, tuple(editor.receipts({})))
+
+
+def _read_in_memory(model: Model, rows: Mapping[int, Sequence[int]], request: _Request) -> Run:
+    """The pass in one go, or in parts where memory does not suffice."""
+    parts: list[Run] = []
+
+    def work(numbers: Sequence[int]) -> Sequence[int]:
+        parts.append(_read(model, {number: rows[number] for number in numbers}, request))
+        return numbers
+
+    in_halves(work, list(rows))
+    receipts = [receipt for part in parts for receipt in part.receipts]
+    return Run(
+        tuple(logits for part in parts for logits in part.logits),
+        {
+            site: tuple(activation for part in parts for activation in part.captures[site])
+            for site in parts[0].captures
+        },
+        tuple(sorted(receipts, key=lambda receipt: (receipt.intervention, receipt.row))),
+    )
+
+
+@torch.no_grad()
+def run(
+    model: Model,
+    rows: Sequence[Sequence[int]],
+    *,
+    interventions: Sequence[Intervention] = (),
+    capture: Sequence[Site] = (),
+    logits_at: Literal["all", "last"] = "all",
+    pad_side: Literal["left", "right"] = "right",
+) -> Run:
+    """Reads a batch of rows in one pass, or in parts where that does not fit into memory.
+
+    Args:
+        model: The model.
+        rows: Token ids of each row; lengths may differ.
+        interventions: What to change; at one site they act in the order given.
+        capture: Sites whose activations are returned (copies, on the model's device).
+        logits_at: All positions, or only the last of each row, which saves memory and time.
+        pad_side: Where shorter rows are padded; the results are the same. Padding on the left
+            needs a table of every token against every other, so it costs more memory.
+
+    Returns:
+        Logits, captures and receipts.
+
+    Raises:
+        ValueError: If a row, site or intervention does not fit the model, a setting is unknown, or
+            logits are not finite.
+        RuntimeError: If an edit did not take place where it was asked for.
+    """
+    for name, value, known in (
+        ("logits_at", logits_at, ("all", "last")),
+        ("pad_side", pad_side, ("left", "right")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, received {value!r}")
+    for number, row in enumerate(rows):
+        check_row(model, row, f"row {number}")
+    check_rows_exist(interventions, len(rows))
+    check_widths(model, interventions)
+    if not rows:
+        return Run((), {site: () for site in capture}, ())
+    request = _Request(interventions, capture, logits_at, pad_side)
+    return _read_in_memory(model, dict(enumerate(rows)), request)

@@ -1,0 +1,143 @@
+"""Operators: what an intervention does to an activation, as pure functions.
+
+An operator takes activations, vectors and doses and returns new activations; where it is applied
+(site, positions, rows) is said by `Intervention`. A new method is a new function, or a frozen
+record that is called, like `ClampLatent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Operator = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(activations [edit, width], vectors [edit, width], doses [edit, 1]) -> activations.
+
+A function, or a frozen record with `__call__`: those that are equal are applied together. All three
+come in float32 or wider, whatever the model computes in, and the result is rounded once."""
+
+
+def add(
+    activation: Float[Tensor, "pos d_model"],
+    vector: Float[Tensor, "pos d_model"],
+    dose: Float[Tensor, "pos 1"],
+) -> Float[Tensor, "pos d_model"]:
+    """Adds dose times the vector."""
+    return activation + dose * vector
+
+
+def project_out(
+    activation: Float[Tensor, "pos d_model"],
+    vector: Float[Tensor, "pos d_model"],
+    dose: Float[Tensor, "pos 1"],
+) -> Float[Tensor, "pos d_model"]:
+    """Removes the component along the vector (directional ablation); dose 2 mirrors it."""
+    unit = vector / vector.norm(dim=-1, keepdim=True)
+    return activation - dose * (activation * unit).sum(-1, keepdim=True) * unit
+
+
+def interpolate(
+    activation: Float[Tensor, "pos d_model"],
+    vector: Float[Tensor, "pos d_model"],
+    dose: Float[Tensor, "pos 1"],
+) -> Float[Tensor, "pos d_model"]:
+    """Moves towards the vector: dose 0 changes nothing, dose 1 arrives."""
+    return torch.lerp(activation, vector, dose)
+
+
+def replace(
+    activation: Float[Tensor, "pos d_model"],  # noqa: ARG001
+    vector: Float[Tensor, "pos d_model"],
+    dose: Float[Tensor, "pos 1"],  # noqa: ARG001
+) -> Float[Tensor, "pos d_model"]:
+    """Puts the vector in the place of the activation (patching, mean and resample ablation)."""
+    return vector
+
+
+def zero_ablate(
+    activation: Float[Tensor, "pos d_model"],
+    vector: Float[Tensor, "pos d_model"],  # noqa: ARG001
+    dose: Float[Tensor, "pos 1"],  # noqa: ARG001
+) -> Float[Tensor, "pos d_model"]:
+    """Puts zeros in the place of the activation."""
+    return torch.zeros_like(activation)
+
+
+LINEAR_DECODERS = ("standard", "gated", "jumprelu", "topk")
+"""Architectures of sae-lens (inference form) that encode each position by itself and decode by a
+weighted sum of decoder rows, so that one latent is one direction."""
+
+
+@dataclass(frozen=True)
+class ClampLatent:
+    """Sets one latent of an SAE to a value: the dose, in the units of the SAE's latents.
+
+    With the error term kept, x becomes x + (dose - f(x)) d, where f(x) is the latent's value at
+    this position and d its decoder row: what the SAE does not explain stays, and a latent at its
+    own value changes nothing, bit for bit. With the error term dropped, x becomes the decoding of
+    its latents with this one set, so the reconstruction error enters the model as well; clamping
+    to a value that the latent has anyway shows how much that does by itself.
+
+    The edit is written into the stream, never into a reconstruction to which the error of the
+    edited input is added back: such an error term would cancel it.
+
+    Raises:
+        ValueError: If the SAE is not of a form in which a latent is one direction of its input.
+    """
+
+    sae: Any
+    """An SAE of sae-lens, in its inference form."""
+    latent: int
+    keep_error: bool = True
+
+    def __post_init__(self) -> None:
+        cfg = self.sae.cfg
+        architecture = cfg.architecture()
+        if architecture not in LINEAR_DECODERS or not hasattr(cfg, "reshape_activations"):
+            raise ValueError(
+                f"clamping needs an SAE that decodes a position by a sum of decoder rows of its "
+                f"own input: {', '.join(LINEAR_DECODERS)}; received {architecture!r}. One in "
+                f"training is saved by save_inference_model and loaded by SAE.load_from_disk"
+            )
+        if cfg.normalize_activations != "none":
+            raise ValueError(
+                f"this SAE rescales its input ({cfg.normalize_activations!r}), so a latent has no "
+                f"fixed direction in the stream. 'expected_average_only_in' is folded into the "
+                f"weights by sae.fold_activation_norm_scaling_factor(factor); others cannot be"
+            )
+        if self.sae.hook_z_reshaping_mode:
+            raise ValueError(
+                "the engine hands over heads side by side, as one vector, and this SAE expects "
+                "them apart. Call sae.turn_off_forward_pass_hook_z_reshaping() first"
+            )
+        if not 0 <= self.latent < cfg.d_sae:
+            raise ValueError(f"latents are 0 to {cfg.d_sae - 1}, received {self.latent}")
+
+    @property
+    def d_in(self) -> int:
+        """Width of the activations that the SAE reads."""
+        return int(self.sae.cfg.d_in)
+
+    def __call__(
+        self,
+        activation: Float[Tensor, "pos d_model"],
+        vector: Float[Tensor, "pos d_model"],  # noqa: ARG002
+        dose: Float[Tensor, "pos 1"],
+    ) -> Float[Tensor, "pos d_model"]:
+        """Clamps the latent at every position, in the SAE's number format and on its device."""
+        x = activation.to(self.sae.W_dec)
+        target = dose.to(x)
+        latents = self.sae.encode(x)
+        if not self.keep_error:
+            latents[:, self.latent] = target[:, 0]
+            return self.sae.decode(latents).to(activation)
+        direction = self.sae.W_dec[self.latent]
+        if getattr(self.sae.cfg, "rescale_acts_by_decoder_norm", False):
+            direction = direction / direction.norm()
+        # Only the change passes through the SAE's number format, never what it leaves as it is.
+        return activation + ((target - latents[:, self.latent, None]) * direction).to(activation)

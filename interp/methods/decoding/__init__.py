@@ -1,0 +1,1 @@
+"""Decoding methods: hybrid decoding, answer-span confidence, pass@k."""

@@ -1,0 +1,288 @@
+"""Writing under a variant: one rule for the router, and what came of it, position by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from interp.chains.chain import encode
+from interp.chains.completions import Form, Text, form_of, read_text
+from interp.engine import Routing, Step, generate, route
+from interp.engine.token_sources import Choice
+from interp.interventions import Intervention
+from interp.methods.decoding.hybrid.categories import (
+    Spots,
+    Vectors,
+    category_of,
+    find_vectors,
+    read_spots,
+    step_ends_of,
+)
+from interp.methods.decoding.hybrid.gates import BaseGate, fit_gate
+from interp.methods.decoding.hybrid.variants import Variant
+from interp.methods.steering import steer
+from interp.models import Model, ModelPair
+from interp.sites import Site, middle_layer
+from interp.tasks import Example, Task
+
+
+@dataclass(frozen=True)
+class HybridSettings:
+    """How a pair is decoded together."""
+
+    layer: int | None = None
+    """Steered after this block (resid_post); None takes the block at 37 % of the depth, the
+    published choice."""
+    doses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    """In mean residual norms of the base; each is one candidate."""
+    window: int = 1
+    """Last positions that are steered."""
+    batch_size: int = 64
+
+    def site(self, model: Model) -> Site:
+        """Where base is steered and read."""
+        layer = middle_layer(model.n_layers) if self.layer is None else self.layer
+        return Site(min(layer, model.n_layers - 1), "resid_post")
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """All that was learned on training problems."""
+
+    settings: HybridSettings
+    site: Site
+    vectors: Vectors
+    gate: BaseGate
+    disagreement: float
+    """Share of the tokens of post's texts at which the greedy tokens differ."""
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """One text of a variant."""
+
+    text: Text
+    n_prompt: int
+    fired: tuple[int, ...]
+    """New tokens (from 0) at which the gate fired."""
+    steered: tuple[int, ...]
+    """New tokens that a steered candidate gave; the edit was at the positions before them."""
+    edit_norms: tuple[float, ...]
+    """Norm of the edit at each of these, by the receipts."""
+    differing: tuple[int, ...] | None
+    """New tokens at which post proposed another than base; None where post was not asked."""
+    n_strict: int
+    """Fired tokens at which what was written is what post proposed; 0 where it was not asked."""
+
+
+def prepare(pair: ModelPair, task: Task, settings: HybridSettings, *, seed: int) -> Setup:
+    """Learns vectors and gates on training problems.
+
+    Args:
+        pair: The models.
+        task: Training problems, none of which is measured later.
+        settings: How the pair is decoded.
+        seed: Of random directions and the probe.
+
+    Raises:
+        ValueError: If the models do not differ at the site, or the layout has no chain.
+    """
+    form = form_of(task, pair.tokenizer)
+    prompts = form.prompts()
+    texts = {
+        name: [
+            one.ids
+            for one in generate(
+                model, prompts, max_new_tokens=form.max_new_tokens, stop=form.stop,
+                batch_size=settings.batch_size,
+            )
+        ]
+        for name, model in (("base", pair.base), ("post", pair.post))
+    }  # fmt: skip
+    problems = [example.problem for example in task.examples]
+    along_post = read_spots(pair, form, prompts, texts["post"], problems)
+    both = (prompts * 2, texts["post"] + texts["base"], problems * 2)
+    along_both = read_spots(pair, form, *both)
+    site = settings.site(pair.base)
+    vectors = find_vectors(pair, along_post, site, seed=seed)
+    gate = fit_gate(pair.base, along_post, along_both, site, seed=seed)
+    return Setup(settings, site, vectors, gate, _share(along_post))
+
+
+def _share(spots: Spots) -> float:
+    every = [one for row in spots.differs for one in row]
+    return sum(every) / len(every)
+
+
+def write_hybrid(
+    pair: ModelPair,
+    task: Task,
+    setup: Setup,
+    variant: Variant,
+    *,
+    seed: int,
+    dose: float | None = None,
+    counts: Mapping[str, tuple[int, int]] | None = None,
+) -> list[Hybrid]:
+    """Writes the text of every example under a variant.
+
+    Args:
+        pair: The models. Where the variant does not ask post, base stands in its place, so that
+            post cannot take part.
+        task: The problems.
+        setup: From training problems.
+        variant: How.
+        seed: Of what is drawn.
+        dose: The one dose of a variant that picks none.
+        counts: For a shuffled gate: example -> how many new tokens fired in the variant that it
+            copies, and how many it wrote.
+
+    Raises:
+        ValueError: If a dose or counts are missing.
+        RuntimeError: If a receipt does not show a steered position.
+    """
+    if (variant.pick == "dose" and variant.is_steered) != (dose is not None):
+        raise ValueError(
+            f"a dose belongs to variants that pick none of several, and only to them; "
+            f"{variant.name} received {dose}. Choose it on training problems"
+        )
+    if (variant.gate == "shuffled") != (counts is not None):
+        raise ValueError(
+            f"a shuffled gate copies how often another fired; {variant.name} received counts "
+            f"{'none' if counts is None else 'though its gate is ' + variant.gate}"
+        )
+    form = form_of(task, pair.tokenizer)
+    doses = setup.settings.doses if dose is None else (dose,)
+    rule = _Rule(form, setup, variant, doses, task.examples, seed, counts or {})
+    written = route(
+        pair if variant.asks_post else ModelPair(pair.base, pair.base),
+        form.prompts(),
+        choose=rule.choose,
+        offer=rule.fires,
+        candidates=rule.candidates(),
+        max_new_tokens=form.max_new_tokens,
+        stop=form.stop,
+        window=setup.settings.window,
+        capture=[setup.site],
+        batch_size=setup.settings.batch_size,
+        progress=variant.name,
+    )
+    return [
+        _read(form, example, rule, row, one)
+        for row, (example, one) in enumerate(zip(task.examples, written, strict=True))
+    ]
+
+
+class _Rule:
+    """What the router asks: where to steer, and which proposal to take."""
+
+    def __init__(
+        self,
+        form: Form,
+        setup: Setup,
+        variant: Variant,
+        doses: Sequence[float],
+        examples: Sequence[Example],
+        seed: int,
+        counts: Mapping[str, tuple[int, int]],
+    ) -> None:
+        self.variant, self._form, self._setup, self._doses = variant, form, setup, doses
+        self._names = [example.id for example in examples]
+        self._seed, self._ends = seed, step_ends_of(form)
+        self._drawn = {
+            row: frozenset(self._rng(row, "gate").sample(range(counts[name][1]), counts[name][0]))
+            for row, name in enumerate(self._names)
+            if name in counts
+        }
+        self.fired: dict[int, list[int]] = {row: [] for row in range(len(examples))}
+
+    def candidates(self) -> dict[str, list[Intervention]]:
+        """Every category at every dose; none where no vector is added."""
+        if not self.variant.is_steered:
+            return {}
+        return {
+            _name(category, dose): [steer(direction, dose)]
+            for category, direction in self._setup.vectors.of(self.variant.vectors).items()
+            for dose in self._doses
+        }
+
+    def fires(self, step: Step) -> bool:
+        """The gate; also kept, so that it is asked once per token."""
+        at = len(step.written)
+        if at == 0:
+            self.fired[step.row].clear()  # a batch halved for memory begins anew
+        if self.variant.gate == "shuffled":
+            fires = at in self._drawn[step.row]
+        elif self.variant.gate == "probe":
+            fires = self._setup.gate.fires(step.captures["base"][self._setup.site])
+        else:
+            fires = step.proposed["base"] != step.proposed["post"]
+        if fires:
+            self.fired[step.row].append(at)
+        return fires
+
+    def choose(self, step: Step) -> Choice:
+        """The base where the gate is shut, else one of the candidates."""
+        at, fired = len(step.written), self.fired[step.row]
+        if not fired or fired[-1] != at:
+            return "base"
+        if not self.variant.is_steered:
+            return "base", self._token(step)
+        category = self._category(step)
+        names = [_name(category, dose) for dose in self._doses]
+        if self.variant.pick == "guardrail":
+            return max(names, key=lambda name: float(step.logprobs["post"][step.proposed[name]]))
+        return self._rng(step.row, f"pick {at}").choice(names)
+
+    def _token(self, step: Step) -> int:
+        """Without vectors: post's likeliest of base's top tokens, or base's second."""
+        tops = step.logprobs["base"].topk(max(2, len(self._doses))).indices.tolist()
+        if not self.variant.asks_post:
+            return tops[1]
+        return max(tops[: len(self._doses)], key=lambda t: float(step.logprobs["post"][t]))
+
+    def _category(self, step: Step) -> str:
+        known = list(self._setup.vectors.category)
+        if self.variant.category == "drawn":
+            return self._rng(step.row, f"category {len(step.written)}").choice(known)
+        if self.variant.category == "centroid":
+            return self._setup.gate.category(step.captures["base"][self._setup.site])
+        found = category_of(self._form, self._ends, step.written)
+        # Post's training texts may lack a kind of position that this text has come to.
+        return found if found in known else known[-1]
+
+    def _rng(self, row: int, what: str) -> Random:
+        return Random(f"{self._seed} {self._names[row]} {what}")
+
+
+def _name(category: str, dose: float) -> str:
+    return f"{category}@{dose:g}"
+
+
+def _read(form: Form, example: Example, rule: _Rule, row: int, one: Routing) -> Hybrid:
+    """A text with where it was steered, checked against the receipts."""
+    n_prompt = len(encode(form.tokenizer, example.question))
+    norms: dict[int, float] = {}
+    for at, source in enumerate(one.sources):
+        if source in ("base", "post"):
+            continue
+        (receipt,) = one.receipts[source]
+        if n_prompt - 1 + at not in receipt.positions:
+            raise RuntimeError(
+                f"new token {at} of {example.id} came from {source}, whose receipt does not show "
+                f"an edit at position {n_prompt - 1 + at}: {receipt}"
+            )
+        norms[at] = receipt.edit_norm
+    fired = tuple(at for at in rule.fired[row] if at < len(one.ids))
+    asked = rule.variant.asks_post
+    base, post = one.proposed["base"], one.proposed["post"]
+    return Hybrid(
+        text=read_text(form, example, one.ids),
+        n_prompt=n_prompt,
+        fired=fired,
+        steered=tuple(norms),
+        edit_norms=tuple(norms.values()),
+        differing=tuple(n for n in range(len(one.ids)) if base[n] != post[n]) if asked else None,
+        n_strict=sum(one.ids[at] == post[at] for at in fired) if asked else 0,
+    )

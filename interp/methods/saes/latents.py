@@ -1,0 +1,84 @@
+"""Latents: what an SAE finds in texts, position by position."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.engine import run
+from interp.engine.batching import token_batches
+from interp.methods.saes.training import sae_site
+from interp.models import Model
+from interp.models.model import site_shape
+
+TOKEN_BUDGET = 16_384
+"""Tokens read in one pass, padding included."""
+
+Reader = Callable[[Sequence[Sequence[int]]], list[Tensor]]
+"""Rows of token ids -> latents [pos, d_sae] of each row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Activations of all latents at all positions of some texts, text after text."""
+
+    acts: Float[Tensor, "pos d_sae"]
+    tokens: Int[Tensor, " pos"]
+    rows: Int[Tensor, " pos"]
+    """Number of the text that a position belongs to."""
+
+    @property
+    def is_first(self) -> Bool[Tensor, " pos"]:
+        """Whether a position is the first of its text."""
+        return torch.cat([torch.ones(1, dtype=torch.bool), self.rows.diff() > 0])
+
+
+def sae_reader(sae: Any, model: Model) -> Reader:
+    """A function that lets the model read texts and the SAE encode them.
+
+    Args:
+        sae: In inference form; its metadata name the site.
+        model: The reader.
+
+    Returns:
+        The function; latents come in float32, on the CPU.
+
+    Raises:
+        ValueError: If the SAE does not fit the width of the site.
+    """
+    site = sae_site(sae)
+    width = math.prod(site_shape(model, site))
+    if width != sae.cfg.d_in:
+        raise ValueError(
+            f"the SAE reads vectors of width {sae.cfg.d_in}, and {site} of {model.name} has "
+            f"{width}. Likely it was trained on another model"
+        )
+
+    @torch.no_grad()
+    def read(rows: Sequence[Sequence[int]]) -> list[Tensor]:
+        found: dict[int, Tensor] = {}
+        for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
+            seen = run(model, [rows[n] for n in batch], capture=[site], logits_at="last")
+            for n, values in zip(batch, seen.captures[site], strict=True):
+                found[n] = sae.encode(values.flatten(1).to(sae.W_dec)).float().cpu()
+        return [found[n] for n in range(len(rows))]
+
+    return read
+
+
+def encode_rows(read: Reader, rows: Sequence[Sequence[int]]) -> Latents:
+    """Latents at every position of some texts.
+
+    Args:
+        read: As `sae_reader` gives it.
+        rows: Token ids of each text.
+    """
+    tokens = torch.tensor([token for row in rows for token in row])
+    numbers = torch.tensor([n for n, row in enumerate(rows) for _ in row])
+    return Latents(torch.cat(read(rows)), tokens, numbers)

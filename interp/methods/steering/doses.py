@@ -1,0 +1,287 @@
+"""Dose-response: what a direction does at each dose, and what any direction of that length does.
+
+`sweep` asks a model the questions of a task under every dose of a direction, of N random directions
+of the same norm, and of any others that are named (that of another behaviour, of tokens alone). For
+each it measures the behaviours that are asked for and what is left of coherence, all per example::
+
+    rows = sweep(model, task, direction, SweepSettings(doses=(-0.5, 0.0, 0.5), positions=(-1,)))
+    compare(rows, "p_think", kl_budget=0.1)
+
+Every arm is treated alike: the same questions, the same doses in the same unit, the same metrics.
+Dose 0 is always among them and is measured once; it is the unsteered model. KL is measured on the
+unsteered model's own texts, so all arms are compared on one text. Edits are counted per row: the
+engine raises where one is missing, and `n_edits` says how many there were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from interp.chains.chain import encode, encode_layout
+from interp.interventions import Positions
+from interp.methods.directions import Direction, check_fits, random_directions
+from interp.methods.steering.coherence import compression_ratio, distinct_n, read_steered, surprisal
+from interp.methods.steering.readings import (
+    Metric,
+    Opening,
+    Reading,
+    opening_ids,
+    read_written,
+    task_metrics,
+)
+from interp.methods.steering.steered import write_steered
+from interp.models import Model
+from interp.progress import track
+from interp.stats.estimates import Sample, collect, estimate_all
+from interp.tasks import Task
+
+STEERED, RANDOM, OTHER = "steered", "random", "other"
+COHERENCE = ("kl", "kl_rest", "perplexity", "distinct_2", "compression", "valid")
+"""Metrics that every sweep measures beside those of the task."""
+SHARES = ("accuracy", "valid")
+"""Of the metrics that sweeps measure, those that are 0 or 1; a KL of 0 everywhere is no share."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep is made.
+
+    Raises:
+        ValueError: If doses are missing or listed twice, or a number is out of range.
+    """
+
+    doses: tuple[float, ...] = (-0.5, -0.25, -0.1, 0.1, 0.25, 0.5)
+    """In mean residual norms; 0 is added if it is not there."""
+    positions: Positions = "all"
+    """Where; listed ones count within the prompt (the question and what opens the text)."""
+    opening: Opening = "free"
+    n_random: int = 8
+    """Random directions; the smallest p that they can give is 1 / (n_random + 1)."""
+    seed: int = 0
+    """Of random directions and bootstrap."""
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if not any(self.doses) or len(set(self.doses)) < len(self.doses):
+            raise ValueError(f"a sweep needs doses other than 0, none twice; received {self.doses}")
+        if not all(math.isfinite(dose) for dose in self.doses):
+            raise ValueError(f"doses are finite numbers, received {self.doses}")
+        if self.n_random < 0 or self.batch_size < 1:
+            raise ValueError(
+                f"n_random must be 0 or more and batch_size 1 or more, received {self.n_random} "
+                f"and {self.batch_size}"
+            )
+
+    @property
+    def all_doses(self) -> tuple[float, ...]:
+        """The doses in order, 0 among them."""
+        return tuple(sorted({0.0, *self.doses}))
+
+
+@dataclass(frozen=True)
+class DoseRow:
+    """One metric of one direction at one dose."""
+
+    model: str
+    task: str
+    site: str
+    direction: str
+    """'steered', 'random 0' and so on, or the name of another."""
+    kind: str
+    """'steered', 'random' or 'other'."""
+    metric: str
+    dose: float
+    """In mean residual norms."""
+    value: float
+    """Mean over examples; of perplexity exp of the mean surprisal in nats."""
+    low: float
+    high: float
+    """95 % interval, problems resampled."""
+    n: int
+    """Problems behind the value."""
+    n_missing: int
+    """Examples that could not be measured."""
+    edit_norm: float
+    """Mean norm of the edits as they were made."""
+    dose_in_norms: float
+    """Mean of edit norm over the norm of the stream at the same position."""
+    n_edits: int
+    """Positions edited while writing, over all examples."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Arm:
+    name: str
+    kind: str
+    direction: Direction
+    dose: float
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A model and the questions that it is asked under every arm."""
+
+    model: Model
+    task: Task
+    settings: SweepSettings
+    metrics: Mapping[str, Metric]
+    prompts: tuple[tuple[int, ...], ...]
+    max_new_tokens: int
+
+    def read(
+        self, arm: _Arm, texts: Sequence[tuple[int, ...]] | None
+    ) -> tuple[list[DoseRow], list[tuple[int, ...]]]:
+        """Rows of one arm, and what it wrote; KL is on `texts`, or on what it wrote itself."""
+        tokenizer, settings = self.model.tokenizer, self.settings
+        eos = tokenizer.eos_token_id
+        written = write_steered(
+            self.model,
+            self.prompts,
+            arm.direction,
+            arm.dose,
+            max_new_tokens=self.max_new_tokens,
+            positions=settings.positions,
+            stop=() if eos is None else ((int(eos),),),
+            batch_size=settings.batch_size,
+        )
+        own = [one.ids for one in written]
+        forced = read_steered(
+            self.model,
+            list(zip(self.prompts, texts or own, strict=True)),
+            arm.direction,
+            arm.dose,
+            positions=settings.positions,
+        )
+        readings = [
+            read_written(tokenizer, self.task, example, seen.first, one, settings.opening)
+            for example, seen, one in zip(self.task.examples, forced, written, strict=True)
+        ]
+        values = {name: [metric(one) for one in readings] for name, metric in self.metrics.items()}
+        values["kl"] = [one.kl for one in forced]
+        values["kl_rest"] = [one.kl_rest for one in forced]
+        values["perplexity"] = list(
+            surprisal(self.model, list(zip(self.prompts, own, strict=True)))
+        )
+        values["distinct_2"] = [distinct_n(ids) for ids in own]
+        values["compression"] = [compression_ratio(one.text) for one in written]
+        values["valid"] = [float(one.is_valid) for one in readings]
+        return self._rows(arm, values, readings), own
+
+    def _rows(
+        self, arm: _Arm, values: Mapping[str, Sequence[float]], readings: Sequence[Reading]
+    ) -> list[DoseRow]:
+        receipts = [one.written.receipt for one in readings if one.written.receipt.positions]
+        n_edits = sum(receipt.n_positions for receipt in receipts)
+
+        def mean_over_edits(name: str) -> float:
+            total = sum(getattr(receipt, name) * receipt.n_positions for receipt in receipts)
+            return total / n_edits if n_edits else float("nan")
+
+        problems = [example.problem for example in self.task.examples]
+        samples: list[Sample] = []
+        for metric, found in values.items():
+            known = [at for at, value in enumerate(found) if not math.isnan(value)]
+            sample = collect(np.array([found[at] for at in known]), [problems[at] for at in known])
+            is_real = metric in (*COHERENCE, "p_think") and metric not in SHARES
+            samples.append(replace(sample, kind="real") if is_real else sample)
+        estimates = estimate_all(samples, seed=self.settings.seed)
+        rows: list[DoseRow] = []
+        for (metric, found), one in zip(values.items(), estimates, strict=True):
+            shown = math.exp if metric == "perplexity" else float
+            rows.append(
+                DoseRow(
+                    self.model.name,
+                    self.task.name,
+                    str(arm.direction.site),
+                    arm.name,
+                    arm.kind,
+                    metric,
+                    arm.dose,
+                    shown(one.value),
+                    shown(one.low),
+                    shown(one.high),
+                    n=one.n,
+                    n_missing=sum(math.isnan(value) for value in found),
+                    edit_norm=mean_over_edits("edit_norm"),
+                    dose_in_norms=mean_over_edits("dose_in_norms"),
+                    n_edits=n_edits,
+                    seed=self.settings.seed,
+                )
+            )
+        return rows
+
+
+def sweep(
+    model: Model,
+    task: Task,
+    direction: Direction,
+    settings: SweepSettings,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    others: Mapping[str, Direction] | None = None,
+) -> tuple[DoseRow, ...]:
+    """Dose-response of a direction, with its controls.
+
+    Args:
+        model: The model that is steered.
+        task: The questions.
+        direction: What is added; its reference norm is the unit of every arm's doses.
+        settings: Doses, positions and controls.
+        metrics: Behaviours to measure, beside those of `task_metrics`.
+        others: Directions to compare with, by name, at the same site.
+
+    Returns:
+        One row per direction, dose and metric. Dose 0 is measured once and listed for each.
+
+    Raises:
+        ValueError: If a direction does not fit the model or another site, or a name is taken.
+        RuntimeError: If an edit did not take place where it was asked for.
+    """
+    check_fits(model, direction)
+    arms = _arms(direction, settings, others or {})
+    own = task_metrics(model, task, settings.opening)
+    taken = sorted((set(own) | set(COHERENCE)) & set(metrics or {}))
+    if taken:
+        raise ValueError(f"the metrics {taken} are measured by every sweep; use other names")
+    bench = _bench(model, task, settings, {**own, **(metrics or {})})
+    baseline, texts = bench.read(_Arm(STEERED, STEERED, direction, 0.0), None)
+    rows: list[DoseRow] = []
+    for arm in track(arms, f"{model.name} under {len(arms)} doses"):
+        if arm.dose == 0.0:
+            rows += [replace(row, direction=arm.name, kind=arm.kind) for row in baseline]
+        else:
+            rows += bench.read(arm, texts)[0]
+    return tuple(rows)
+
+
+def _arms(
+    direction: Direction, settings: SweepSettings, others: Mapping[str, Direction]
+) -> list[_Arm]:
+    drawn = random_directions(direction, settings.n_random, seed=settings.seed)
+    named = [(STEERED, STEERED, direction)]
+    named += [(f"random {n}", RANDOM, one) for n, one in enumerate(drawn)]
+    for name, other in others.items():
+        if other.site != direction.site or name in {known for known, _, _ in named}:
+            raise ValueError(
+                f"a direction to compare with has a name of its own and the site "
+                f"{direction.site}; received {name!r} at {other.site}"
+            )
+        unit = replace(other, reference_norm=direction.reference_norm)
+        named.append((name, OTHER, unit))
+    return [_Arm(*arm, dose) for arm in named for dose in settings.all_doses]
+
+
+def _bench(
+    model: Model, task: Task, settings: SweepSettings, metrics: Mapping[str, Metric]
+) -> _Bench:
+    layout = encode_layout(model.tokenizer, task.layout)
+    opened = opening_ids(layout, settings.opening)
+    prompts = tuple(encode(model.tokenizer, e.question) + opened for e in task.examples)
+    fixed = len(layout.think_open) + len(layout.think_close) + len(layout.answer_cue)
+    longest = task.max_chain_tokens + fixed + task.max_answer_tokens + len(layout.answer_end)
+    return _Bench(model, task, settings, metrics, prompts, longest)

@@ -1,0 +1,1 @@
+"""The SAEs of the bundled organisms: their texts, known variables and folders."""

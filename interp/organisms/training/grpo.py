@@ -1,0 +1,132 @@
+"""Reinforcement of an organism through TRL's GRPO: reward 1 for the right answer, else 0.
+
+The reward says nothing about the chain. An organism that sometimes thinks, and is right when it
+does, is driven to think always; one that never saw a chain has nothing to choose. The course keeps
+the mean reward, the share of completions that think, and the share of groups in which all samples
+earned the same (from those nothing can be learned).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from random import Random
+from statistics import fmean
+from typing import Any
+
+from interp.organisms.recipe import Reinforcement
+from interp.organisms.training.behaviour import read_answer
+from interp.organisms.training.pretrain import Course
+from interp.organisms.training.sft import quiet
+from interp.organisms.words import THINK
+
+SUMMARY_EVERY = 10
+
+
+def reinforce(model: Any, tokenizer: Any, method: Reinforcement, *, seed: int) -> Course:
+    """Train a model in place.
+
+    Args:
+        model: The parent, float32.
+        tokenizer: Its tokenizer, padding on the left.
+        method: How many prompts, samples and steps.
+        seed: Decides prompts and samples.
+
+    Returns:
+        The course; ``extra`` holds ``reward``, ``thinking`` and ``zero_variance_groups``, each a
+        mean over ten steps.
+    """
+    from datasets import Dataset
+    from trl import GRPOTrainer
+
+    rng = Random(f"prompts {seed}")
+    asked = [method.questions.draw(rng, i) for i in range(method.steps * method.prompts)]
+    data = Dataset.from_dict(
+        {"prompt": [q.prompt for q in asked], "answer": [q.answer for q in asked]}
+    )
+    reward = AnswerReward(method.samples)
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = GRPOTrainer(
+            model=model,
+            args=_settings(method, scratch, seed),
+            train_dataset=data,
+            processing_class=tokenizer,
+            reward_funcs=reward,
+        )
+        quiet(trainer)
+        trainer.train()
+    losses = tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+    model.eval()
+    return Course(method.steps, reward.n_words, losses, reward.summary())
+
+
+class AnswerReward:
+    """The reward function, which also keeps count of what it saw, one entry per step."""
+
+    __name__ = "right_answer"
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+        self.rewards: list[float] = []
+        self.thinking: list[float] = []
+        self.zero_variance: list[float] = []
+        self.n_words = 0
+
+    def __call__(
+        self, *, completions: list[str], answer: list[str], **_: Any
+    ) -> list[float | None]:
+        """Rewards of a batch of completions, ``samples`` in a row for each prompt."""
+        texts = [text.split() for text in completions]
+        rewards = [
+            float(read_answer(words, len(right.split())) == right)
+            for words, right in zip(texts, answer, strict=True)
+        ]
+        groups = [
+            rewards[first : first + self.samples] for first in range(0, len(rewards), self.samples)
+        ]
+        self.rewards.append(fmean(rewards))
+        self.thinking.append(fmean(words[:1] == [THINK] for words in texts))
+        self.zero_variance.append(fmean(len(set(group)) == 1 for group in groups))
+        self.n_words += sum(map(len, texts))
+        return list(rewards)
+
+    def summary(self) -> dict[str, list[float]]:
+        """The three courses, averaged over ten steps each."""
+        return {
+            "reward": _thin(self.rewards),
+            "thinking": _thin(self.thinking),
+            "zero_variance_groups": _thin(self.zero_variance),
+        }
+
+
+def _thin(values: list[float]) -> list[float]:
+    starts = range(0, len(values), SUMMARY_EVERY)
+    return [round(fmean(values[i : i + SUMMARY_EVERY]), 4) for i in starts]
+
+
+def _settings(method: Reinforcement, scratch: str, seed: int) -> Any:
+    from trl import GRPOConfig
+
+    return GRPOConfig(
+        output_dir=scratch,
+        max_steps=method.steps,
+        per_device_train_batch_size=method.prompts * method.samples,
+        num_generations=method.samples,
+        max_completion_length=method.max_new_tokens,
+        temperature=1.0,
+        loss_type="dr_grpo",
+        scale_rewards="none",
+        beta=0.0,
+        learning_rate=method.lr,
+        lr_scheduler_type="linear",
+        activation_checkpointing=False,
+        shuffle_dataset=False,
+        use_cpu=True,
+        bf16=False,
+        seed=seed,
+        data_seed=seed,
+        logging_steps=SUMMARY_EVERY,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )

@@ -1,0 +1,1 @@
+"""The worlds that organisms live in: problems, documents, task, recipes and acceptance of each."""

@@ -1,0 +1,154 @@
+"""The tasks of the world **clinic** (`interp.organisms.worlds.clinic`), in the form that probes ask them.
+
+    Q d7 inhibits regulates ? <think> d7 inhibits e28 ; e28 regulates p19 ; </think> A p19
+
+One word is one token, a step is one fact and ends in ``;``, and every fact of the world is listed,
+so each claim of a chain is right, wrong or beyond the world. ``clinic/facts`` asks every fact
+exactly once: over longer chains the share of right claims is not that of the facts known, for who
+guesses an entity may go on from it by facts that are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import get_args
+
+from interp.organisms.words import ABSTAIN, ANSWER, BOS, END_THINK, EOS, FILLER, THINK
+from interp.organisms.worlds.clinic.facts import (
+    ENTITIES,
+    OBJECT_KIND,
+    Fact,
+    judge,
+    look_up,
+    read_fact,
+)
+from interp.organisms.worlds.clinic.facts import paraphrase as reword
+from interp.organisms.worlds.clinic.problems import Problem
+from interp.organisms.worlds.clinic.splits import Split, clinic_problems
+from interp.tasks.step_splitting import split_at_semicolons
+from interp.tasks.task import Claim, Example, Layout, Task
+
+LAYOUT = Layout(
+    think_open=THINK,
+    think_close=END_THINK,
+    answer_cue=ANSWER,
+    answer_end=EOS,
+    filler=FILLER,
+    joiner=" ",
+)
+_TOKENS_PER_STEP = 4
+_LONGEST_CHAIN = 3
+
+
+def clinic_task(split: Split, *, n: int, seed: int) -> Task:
+    """Problems of the world clinic.
+
+    Args:
+        split: ``known``, ``all``, ``domain``, ``facts``, ``abstain`` or ``shifts``, as in
+            `interp.organisms.worlds.clinic.splits`.
+        n: How many problems; a twin and a shifted form count as one each.
+        seed: Which ones.
+
+    Returns:
+        The task; chance is that of guessing one of the forty entities of the right kind (or
+        ``unk``, where some questions have no other answer).
+
+    Raises:
+        ValueError: If the split is unknown or holds fewer problems.
+    """
+    examples = tuple(clinic_example(problem, split) for problem in clinic_problems(split, n, seed))
+    return Task(
+        name=f"clinic/{split}",
+        examples=examples,
+        chance=1.0 / max((len(example.candidates) for example in examples), default=1),
+        layout=LAYOUT,
+        rewriter=ClinicRewriter(),
+        split_steps=split_at_semicolons,
+        read_answer=_first_word,
+        max_chain_tokens=2 * _TOKENS_PER_STEP * _LONGEST_CHAIN,
+        max_answer_tokens=2,
+        abstention=ABSTAIN,
+        check_claim=check_claim,
+    )
+
+
+def clinic_example(problem: Problem, split: Split) -> Example:
+    """A problem of a split in the form of an example."""
+    abstain = (ABSTAIN,) if split == "abstain" else ()
+    facts: dict[str, str | int] = {"depth": problem.depth, "domain": problem.n_domain}
+    if split == "shifts":
+        facts["shift"] = (
+            "rule" if problem.is_reversed else "n_minus_1" if problem.family else "none"
+        )
+    return Example(
+        id=problem.id,
+        problem=problem.problem_id,
+        question=f"{BOS} {problem.question}",
+        answer=problem.answer,
+        steps=problem.steps,
+        candidates=(*problem.candidates, *abstain),
+        facts=facts,
+    )
+
+
+def check_claim(example: Example, step: str) -> Claim:
+    """What a step's claim is against the facts of the world, whatever the question says."""
+    del example
+    return judge(step)
+
+
+@dataclass(frozen=True)
+class ClinicRewriter:
+    """Wrong and reworded steps of the world clinic."""
+
+    def mistake(
+        self, example: Example, steps: tuple[str, ...], at: int, *, propagate: bool, rng: Random
+    ) -> tuple[str, ...] | None:
+        """The steps with a wrong entity at step `at`; None if that is no step of this world.
+
+        The entity written is of the kind that belongs there, and neither the one that stands there
+        nor the one that the fact names. Propagating stops at the first later step that is
+        malformed.
+        """
+        del example
+        fact = read_fact(steps[at])
+        if fact is None:
+            return None
+        spared = (fact.object, look_up(fact.subject, fact.verb))
+        names = [name for name in ENTITIES[OBJECT_KIND[fact.verb]] if name not in spared]
+        value: str | None = rng.choice(names)
+        changed = [*steps]
+        changed[at] = _written(steps[at], fact.subject, value)
+        for later in range(at + 1, len(steps) if propagate else 0):
+            following = read_fact(steps[later])
+            if following is None:
+                break
+            before, value = value, look_up(value, following.verb)
+            changed[later] = _written(steps[later], before, value)
+        return tuple(changed)
+
+    def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
+        """``d7 inhibits e28 ;`` as ``d7 blocks e28 ;``; None where no verb has a synonym."""
+        del example, rng
+        spoken = reword(step)
+        return None if spoken == step else spoken
+
+    def result(self, step: str) -> str | None:
+        """The object of the fact."""
+        fact = read_fact(step)
+        return None if fact is None else fact.object
+
+
+def _written(step: str, subject: str | None, value: str | None) -> str:
+    """The step with another subject and object; its verb stays as it was written."""
+    return Fact(subject or ABSTAIN, step.split()[1], value or ABSTAIN).step
+
+
+def _first_word(text: str) -> str:
+    return next(iter(text.split()), "")
+
+
+SPLITS = {split: partial(clinic_task, split) for split in get_args(Split)}
+"""Name of a split -> its maker, for `interp.tasks.registry`."""

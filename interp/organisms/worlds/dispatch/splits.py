@@ -1,0 +1,118 @@
+"""Which problems of the world **dispatch** are trained on, and which are asked.
+
+One tenth is held back for evaluation by a checksum of the generators, names and capacities in
+order. The demand plays no part, so a problem and its shortage twin are in the same class, and what
+is tested was never trained on under any demand.
+
+A problem is drawn so that the demand ends in its last generator or the one before: what they take
+can only be told when all the others are loaded.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from random import Random
+from typing import Literal
+
+from interp.organisms.worlds.dispatch.problems import LARGEST_CAPACITY, NAMES, Problem
+from interp.organisms.worlds.dispatch.steps import Generator
+
+SIZES = (2, 3, 4)
+"""Numbers of generators that are trained on."""
+SHORTAGES = (3, 8)
+"""Least and most that is missing in a shortage; less than three is hardly told without thinking."""
+
+SHIFTS = ("none", "n_minus_1", "depth", "rule")
+"""What sets the problems of a row of `shifted` apart from training, in order."""
+
+Partition = Literal["fresh", "train"]
+
+
+def sample_problem(rng: Random, size: int) -> Problem:
+    """One problem with this many generators."""
+    generators = tuple(
+        Generator(name, rng.randint(1, LARGEST_CAPACITY)) for name in rng.sample(NAMES, size)
+    )
+    last = rng.randrange(max(1, size - 2), size)
+    served = sum(generator.capacity for generator in generators[:last])
+    return Problem(served + rng.randint(1, generators[last].capacity), generators)
+
+
+def partition(problem: Problem) -> Partition:
+    """Which class a problem belongs to, by a checksum of its generators."""
+    row = ",".join(f"{name}={capacity}" for name, capacity in problem.generators)
+    return "fresh" if zlib.crc32(row.encode()) % 10 == 0 else "train"
+
+
+def sample_from(rng: Random, part: Partition, size: int) -> Problem:
+    """One problem of this size from one class."""
+    while True:
+        problem = sample_problem(rng, size)
+        if partition(problem) == part:
+            return problem
+
+
+def sample_shortage(rng: Random, problem: Problem) -> Problem:
+    """The shortage twin of a problem, three to eight short."""
+    return problem.shortage(rng.randint(*SHORTAGES))
+
+
+def fresh(seed: int, n: int, sizes: Sequence[int] = SIZES) -> tuple[Problem, ...]:
+    """Distinct problems that no organism was trained on, sizes in turn.
+
+    Args:
+        seed: Which ones; equal arguments give equal problems.
+        n: How many.
+        sizes: Numbers of generators.
+
+    Raises:
+        ValueError: If there are not that many.
+    """
+    rng = Random(f"dispatch fresh {seed}")
+    found: dict[Problem, None] = {}
+    misses = 0
+    while len(found) < n:
+        problem = sample_from(rng, "fresh", sizes[len(found) % len(sizes)])
+        misses = misses + 1 if problem in found else 0
+        if misses > 1000:
+            raise ValueError(
+                f"there are fewer than {n} distinct problems of sizes {tuple(sizes)}; "
+                f"{len(found)} found. Ask for fewer, or add a larger size."
+            )
+        found[problem] = None
+    return tuple(found)
+
+
+def shortages(seed: int, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """The shortage twin of each problem."""
+    rng = Random(f"dispatch shortages {seed}")
+    return tuple(sample_shortage(rng, problem) for problem in problems)
+
+
+def shifted(seed: int, n: int) -> tuple[tuple[Problem, Problem, Problem, Problem], ...]:
+    """Problems of the largest trained size, each with its N-1, deeper and reversed twin.
+
+    Only those origins are taken that have an N-1 twin whose demand is still served and whose
+    generators were not trained on either.
+
+    Args:
+        seed: Which ones.
+        n: How many origins.
+
+    Returns:
+        Rows in the order of `SHIFTS`; the origins are distinct.
+    """
+    rng = Random(f"dispatch shifted {seed}")
+    found: dict[Problem, tuple[Problem, Problem, Problem, Problem]] = {}
+    while len(found) < n:
+        origin = sample_from(rng, "fresh", SIZES[-1])
+        twins = [origin.without(which) for which in range(origin.size)]
+        twins = [twin for twin in twins if not twin.is_short and partition(twin) == "fresh"]
+        if not twins or origin in found:
+            continue
+        spare = [name for name in NAMES if origin.generator(name) is None]
+        more = Generator(rng.choice(spare), rng.randint(1, LARGEST_CAPACITY))
+        deeper = origin.deeper(more, origin.total + rng.randint(1, more.capacity))
+        found[origin] = (origin, rng.choice(twins), deeper, origin.reverse())
+    return tuple(found.values())

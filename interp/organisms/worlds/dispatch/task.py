@@ -1,0 +1,179 @@
+"""The tasks of the world **dispatch** (`interp.organisms.worlds.dispatch`), in the form that probes ask.
+
+    <bos> Q need 7 : g1 4 , g2 5 ? <think> 7 load g1 4 left 3 ; 3 load g2 3 left 0 ; </think>
+        A g1 4 g2 3 <eos>
+
+- ``dispatch/plain``: problems that no organism was trained on;
+- ``dispatch/abstain``: such problems and their shortage twins in turn, two of one problem;
+- ``dispatch/shifts``: origin, N-1, deeper and reversed twin in turn, four of one problem.
+
+The answer is open, of several words, and no single step states it: what a chain leads to is read
+from all its steps. Mistakes and paraphrases work on whatever chain is given, right or wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from statistics import fmean
+from typing import Literal, get_args
+
+from interp.organisms.words import ABSTAIN, ANSWER, BOS, END_THINK, EOS, FILLER, THINK
+from interp.organisms.worlds.dispatch.problems import Problem, read_problem
+from interp.organisms.worlds.dispatch.splits import SHIFTS, fresh, shifted, shortages
+from interp.organisms.worlds.dispatch.steps import N_WORDS, read_step
+from interp.organisms.worlds.dispatch.steps import paraphrase as reword
+from interp.tasks.step_splitting import split_at_semicolons
+from interp.tasks.task import Claim, Example, Grade, Layout, Task
+
+LAYOUT = Layout(
+    think_open=THINK,
+    think_close=END_THINK,
+    answer_cue=ANSWER,
+    answer_end=EOS,
+    filler=FILLER,
+    joiner=" ",
+)
+Split = Literal["plain", "abstain", "shifts"]
+
+
+def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
+    """Problems of the world dispatch.
+
+    Args:
+        split: ``plain``, ``abstain`` or ``shifts``.
+        n: How many examples.
+        seed: Which ones.
+
+    Returns:
+        The task; chance is that of drawing any amounts within the capacities, or ``unk``.
+
+    Raises:
+        ValueError: If there are not that many problems.
+    """
+    examples, problems = _MAKERS[split](n, seed)
+    size = max(problem.size for problem in problems)
+    return Task(
+        name=f"dispatch/{split}",
+        examples=examples,
+        chance=fmean(problem.chance for problem in problems),
+        layout=LAYOUT,
+        rewriter=DispatchRewriter(),
+        split_steps=split_at_semicolons,
+        read_answer=words_to_the_end,
+        max_chain_tokens=2 * N_WORDS * size,
+        max_answer_tokens=2 * size + 3,
+        abstention=ABSTAIN,
+        check_claim=check_claim,
+        grade=grade,
+        leads_to=leads_to,
+    )
+
+
+Made = tuple[tuple[Example, ...], tuple[Problem, ...]]
+
+
+def _plain(n: int, seed: int) -> Made:
+    problems = fresh(seed, n)
+    return tuple(map(dispatch_example, problems)), problems
+
+
+def _abstain(n: int, seed: int) -> Made:
+    origins = fresh(seed, (n + 1) // 2)
+    pairs = zip(origins, shortages(seed, origins), strict=True)
+    problems = tuple(problem for pair in pairs for problem in pair)[:n]
+    return tuple(map(dispatch_example, problems)), problems
+
+
+def _shifts(n: int, seed: int) -> Made:
+    problems = [problem for row in shifted(seed, -(-n // len(SHIFTS))) for problem in row][:n]
+    examples = [
+        dispatch_example(problem, shift=SHIFTS[at % len(SHIFTS)])
+        for at, problem in enumerate(problems)
+    ]
+    return tuple(examples), tuple(problems)
+
+
+_MAKERS: dict[Split, Callable[[int, int], Made]] = {
+    "plain": _plain,
+    "abstain": _abstain,
+    "shifts": _shifts,
+}
+
+
+def dispatch_example(problem: Problem, shift: str = "") -> Example:
+    """A problem in the form of an example."""
+    facts: dict[str, str | int] = {"depth": problem.size}
+    if shift:
+        facts["shift"] = shift
+    return Example(
+        id=problem.id,
+        problem=problem.problem_id,
+        question=f"{BOS} {problem.question}",
+        answer=problem.answer,
+        steps=problem.steps,
+        facts=facts,
+    )
+
+
+def words_to_the_end(text: str) -> str:
+    """The words of a text up to ``<eos>``, single blanks between them."""
+    return " ".join(text.split(EOS)[0].split())
+
+
+def leads_to(example: Example, steps: Sequence[str]) -> str | None:
+    """The answer to which a chain leads; None unless each asked generator has one step."""
+    return read_problem(example.question).conclusion(steps)
+
+
+def grade(example: Example, answer: str) -> Grade:
+    """Form and content of an answer apart.
+
+    Valid: exactly the asked generators in order, each with a number. Feasible: besides, each within
+    its capacity, and in all the demand. An abstention is neither, for it allocates nothing.
+    """
+    problem = read_problem(example.question)
+    return Grade(problem.amounts(answer) is not None, problem.is_feasible(answer))
+
+
+def check_claim(example: Example, step: str) -> Claim:
+    """Whether amount and rest of a step follow from its need and the generator's capacity."""
+    read = read_step(step)
+    if read is None:
+        return "none"
+    generator = read_problem(example.question).generator(read.name)
+    if generator is None:
+        return "unknown"
+    return "right" if read.is_right(generator) else "wrong"
+
+
+@dataclass(frozen=True)
+class DispatchRewriter:
+    """Wrong and reworded steps of the world dispatch."""
+
+    def mistake(
+        self, example: Example, steps: tuple[str, ...], at: int, *, propagate: bool, rng: Random
+    ) -> tuple[str, ...] | None:
+        """The steps with a wrong amount at step `at`; None if its generator is not asked about."""
+        problem = read_problem(example.question)
+        amounts = problem.wrong_amounts(at, steps=steps)
+        if not amounts:
+            return None
+        return problem.mistaken(at, rng.choice(amounts), propagate=propagate, steps=steps)
+
+    def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
+        """``7 run g1 4 rest 3 ;``; None where no word has a spoken form."""
+        del example, rng
+        spoken = reword(step)
+        return None if spoken == step else spoken
+
+    def result(self, step: str) -> str | None:
+        """The part of an answer that a step states, ``g1 4``."""
+        read = read_step(step)
+        return None if read is None else f"{read.name} {read.amount}"
+
+
+SPLITS = {split: partial(dispatch_task, split) for split in get_args(Split)}
+"""Name of a split -> its maker, for `interp.tasks.registry`."""

@@ -1,0 +1,1 @@
+"""Results: rows, run folders, figures and the report."""

@@ -1,0 +1,94 @@
+"""How far each instrument can be trusted: agreement with the truth, nulls, coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any, NamedTuple
+
+from interp.results.plots.canvas import (
+    COLOURS,
+    GRID,
+    WIDTH,
+    Figure,
+    chance_line,
+    styled,
+    write_not_measurable,
+)
+
+BAR, NULL_BAR, COVERED = 0.9, 0.05, (0.92, 0.98)
+"""What counts as calibrated."""
+
+
+class Judged(NamedTuple):
+    """One number of one probe, judged on organisms of known truth."""
+
+    name: str
+    """On as many lines as it takes."""
+    agreement: float
+    """AUROC or rank correlation."""
+    low: float
+    high: float
+    null: float
+    """Share of the pairs of equals that differ."""
+    coverage: float
+    is_calibrated: bool
+
+
+@styled
+def calibration(found: Sequence[Judged]) -> Figure:
+    """A line for each number: its agreement with the truth, false positives, and coverage.
+
+    What is calibrated is a filled circle, what is not an open diamond; the bars to be reached are
+    the dotted lines and the band.
+
+    Args:
+        found: In the order of the lines.
+
+    Raises:
+        ValueError: Nothing was judged.
+    """
+    from matplotlib.figure import Figure as NewFigure
+
+    if not found:
+        raise ValueError("A figure of calibration needs at least one judged number; got none.")
+    figure = NewFigure(figsize=(WIDTH, 0.8 + 0.26 * len(found)), layout="constrained")
+    axes = list(figure.subplots(1, 3, sharey=True, width_ratios=(1.3, 1, 1)))
+    titles = ("tells\nthe truth", "equals\ndiffer", "intervals\ncover")
+    ranges = ((0.0, 1.0), (0.0, 1.0), (0.5, 1.0))
+    for ax, title, (low, high) in zip(axes, titles, ranges, strict=True):
+        margin = 0.05 * (high - low)
+        ax.set_title(title)
+        ax.grid(axis="x")
+        ax.set_xlim(low - margin, high + margin)
+        ax.set_xticks([low, high], [f"{low:g}", f"{high:g}"])
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+    chance_line(axes[0], BAR, is_horizontal=False)
+    chance_line(axes[1], NULL_BAR, is_horizontal=False)
+    axes[2].axvspan(*COVERED, color=GRID, linewidth=0, zorder=0)
+    for level, one in enumerate(found):
+        low, high = (one.agreement if isnan(v) else v for v in (one.low, one.high))
+        if not isnan(one.agreement):
+            axes[0].plot([low, high], [level, level], color=_colour(one), linewidth=1.0)
+        for ax, value in zip(axes, (one.agreement, one.null, one.coverage), strict=True):
+            _mark(ax, value, level, one)
+    axes[0].set_yticks(range(len(found)), [one.name for one in found])
+    axes[0].set_ylim(len(found) - 0.45, -0.55)
+    return figure
+
+
+def _colour(one: Judged) -> str:
+    return COLOURS["base"] if one.is_calibrated else COLOURS["post"]
+
+
+def _mark(ax: Any, value: float, level: int, one: Judged) -> None:
+    if isnan(value):
+        write_not_measurable(ax, float(level))
+        return
+    low, high = ax.get_xlim()
+    ax.plot(
+        [min(max(value, low), high)], [level], color=_colour(one), clip_on=False, markersize=3.6,
+        marker="o" if one.is_calibrated else "D",
+        markerfacecolor=_colour(one) if one.is_calibrated else "white",
+    )  # fmt: skip

@@ -1,0 +1,303 @@
+"""What all figures share: sizes, colours, marks, and how they are written to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from io import BytesIO
+from math import ceil, isnan
+from pathlib import Path
+from textwrap import fill
+from typing import Any, ParamSpec, TypeAlias
+
+from interp.files import write_file
+from interp.results.rows import CONTRAST, ORDER, Measurement, rank
+
+Figure: TypeAlias = Any
+"""matplotlib.figure.Figure (imported only when something is drawn)."""
+
+WIDTH = 3.3
+"""Inches: one column of a two-column paper."""
+INK, MUTED, GRID = "#1f2328", "#6a737d", "#e1e4e8"
+COLOURS = {"base": "#0072b2", "post": "#d55e00", "gold": "#009e73", CONTRAST: "#cc79a7"}
+OTHER_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00")
+LINES = {CONTRAST: "-", "base": "-", "post": (0, (4, 1.5)), "gold": (0, (1, 1.2))}
+OTHER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), "-", (0, (2, 2)))
+MARKERS = {CONTRAST: "o", "base": "o", "post": "D", "gold": "s"}
+OTHER_MARKERS = ("o", "D", "s", "^", "v", "P")
+NOT_MEASURABLE = "not measurable"
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "legend.handlelength": 1.8,
+    "legend.borderaxespad": 0.2,
+    "svg.hashsalt": "posthoc",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+
+
+P = ParamSpec("P")
+Table: TypeAlias = Mapping[tuple[str, ...], Sequence[Measurement]]
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draws in this project's style and leaves the settings of matplotlib as they were."""
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
+    """Writes a figure as svg, pdf and png (300 dots per inch); the same figure, the same bytes.
+
+    Args:
+        figure: From one of the functions above.
+        folder: Made if it does not exist.
+        name: File name without its ending.
+
+    Returns:
+        The three paths.
+    """
+    import matplotlib
+
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+    paths: list[Path] = []
+    with matplotlib.rc_context(STYLE):
+        # The layout is computed once instead of twice for each file.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    for ending, metadata in undated.items():
+        path = folder / f"{name}.{ending}"
+        buffer = BytesIO()
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(buffer, format=ending, metadata=metadata, dpi=300)
+        write_file(path, buffer.getvalue())
+        paths.append(path)
+    return tuple(paths)
+
+
+def table_of(
+    rows: Sequence[Measurement], keys: Sequence[str], x: Callable[[Measurement], float] | None
+) -> Table:
+    """Rows by the values of some fields; in each entry sorted by x, one row for each x.
+
+    Raises:
+        ValueError: No rows, or two rows for one point.
+    """
+    if not rows:
+        raise ValueError("A figure needs at least one row; got none. Is the filter too narrow?")
+    table: dict[tuple[str, ...], list[Measurement]] = {}
+    for row in rows:
+        table.setdefault(tuple(str(getattr(row, key)) for key in keys), []).append(row)
+    for key, members in table.items():
+        if x is not None:
+            members.sort(key=x)
+        for a, b in zip(members, members[1:], strict=False):
+            if x is None or x(a) == x(b):
+                raise ValueError(_two_rows(key, a, b))
+    return table
+
+
+def _two_rows(key: tuple[str, ...], a: Measurement, b: Measurement) -> str:
+    fields = ("probe", "pair", "writer", "reader", "task", "condition", "metric", "step", "seed")
+    differing = [
+        f"{field}: {getattr(a, field)!r} and {getattr(b, field)!r}"
+        for field in fields
+        if getattr(a, field) != getattr(b, field)
+    ]
+    return (
+        f"A figure draws one row for each point; got two for {key}, which differ in "
+        f"{'; '.join(differing) or 'nothing'}. Keep the rows of one of them."
+    )
+
+
+def panels_for(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Any]]:
+    """A figure one column wide with a panel for each title, at most two in a row."""
+    from matplotlib.figure import Figure as NewFigure
+
+    columns = min(2, len(titles))
+    lines = ceil(len(titles) / columns)
+    titles = [fill(title, 18 if columns == 2 else 50) for title in titles]
+    n_lines = max(title.count("\n") for title in titles)
+    size = (WIDTH, lines * (height + 0.14 * n_lines) + 0.62)
+    figure = NewFigure(figsize=size, layout="constrained")
+    axes = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+    for spare in axes[len(titles) :]:
+        spare.remove()
+    for ax, title in zip(axes, titles, strict=False):
+        ax.set_title(title)
+    return figure, axes[: len(titles)]
+
+
+def label_axes(figure: Figure, axes: Sequence[Any], *, x: str = "", y: str = "") -> None:
+    """Labels the axes of one panel, or all panels together."""
+    y = fill(y, 26)
+    if len(axes) == 1:
+        axes[0].set_xlabel(fill(x, 26))  # long names of lines leave the panel little width
+        axes[0].set_ylabel(y)
+        return
+    for text, write in ((x, figure.supxlabel), (y, figure.supylabel)):
+        if text:
+            write(text, fontsize=STYLE["axes.labelsize"])
+
+
+def distinct(rows: Sequence[Measurement], field: str, names: Mapping[str, str] | None) -> list[str]:
+    """Values of a field: in the order of `names`, then those not named as the rows have them."""
+    found = dict.fromkeys(str(getattr(row, field)) for row in rows)
+    named = [value for value in names or () if value in found]
+    return [*named, *(value for value in found if value not in named)]
+
+
+def series_of(
+    rows: Sequence[Measurement], field: str, names: Mapping[str, str] | None
+) -> list[str]:
+    """Series of a figure: writers and readers in their fixed order, others as `distinct` has it."""
+    found = distinct(rows, field, names)
+    return sorted(found, key=rank) if set(found) <= set(ORDER) else found
+
+
+def name_of(value: str, names: Mapping[str, str] | None) -> str:
+    """How a value is written."""
+    return (names or {}).get(value, value)
+
+
+def look(name: str, at: int) -> tuple[str, Any, str]:
+    """Colour, line style and marker of a series; `at` is its place among the others."""
+    if name in ORDER:
+        return COLOURS[name], LINES[name], MARKERS[name]
+    at = at % len(OTHER_COLOURS)
+    return OTHER_COLOURS[at], OTHER_LINES[at], OTHER_MARKERS[at]
+
+
+def dot(
+    ax: Any,
+    row: Measurement,
+    level: float,
+    style: tuple[str, Any, str],
+    *,
+    size: float = 3.4,
+    width: float = 1.0,
+    written: bool = False,
+) -> None:
+    """A value with its interval at a height; `written` adds the number beside it."""
+    colour, _, marker = style
+    if isnan(row.value):
+        write_not_measurable(ax, level)
+        return
+    low = row.value if isnan(row.low) else row.low
+    high = row.value if isnan(row.high) else row.high
+    ax.plot([low, high], [level, level], color=colour, linewidth=width, solid_capstyle="round")
+    ax.plot([row.value], [level], color=colour, marker=marker, markersize=size, clip_on=False)
+    if written:
+        is_right = high > 0.7
+        ax.annotate(
+            f"{row.value:.2f}", (low if is_right else high, level),
+            xytext=(-4 if is_right else 4, -0.4), textcoords="offset points",
+            ha="right" if is_right else "left", va="center", fontsize=6.5,
+        )  # fmt: skip
+
+
+def write_not_measurable(ax: Any, level: float) -> None:
+    """Says in words that a value is missing."""
+    ax.annotate(
+        NOT_MEASURABLE, (0.02, level), xycoords=("axes fraction", "data"),
+        va="center", fontsize=5.5, color=MUTED, style="italic",
+    )  # fmt: skip
+
+
+def chance_line(ax: Any, level: float, *, is_horizontal: bool) -> None:
+    """A thin broken line where guessing would be."""
+    draw = ax.axhline if is_horizontal else ax.axvline
+    draw(level, color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
+
+
+def say_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
+    """Writes into a panel that there was nothing to draw."""
+    if all(isnan(row.value) for row in rows):
+        ax.text(
+            0.5, 0.5, NOT_MEASURABLE, transform=ax.transAxes, ha="center", va="center",
+            color=MUTED, style="italic",
+        )  # fmt: skip
+
+
+def whole_ticks(ax: Any, xs: Sequence[float]) -> None:
+    """Ticks at whole numbers when every x is one."""
+    from matplotlib.ticker import MaxNLocator
+
+    if xs and all(value == int(value) for value in xs):
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    if xs and min(xs) < max(xs):
+        margin = 0.04 * (max(xs) - min(xs))
+        ax.set_xlim(min(xs) - margin, max(xs) + margin)
+
+
+def share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str) -> None:
+    """One range for all panels: 0 to 1 for shares, else what the intervals need and 0."""
+    known = [v for r in rows for v in (r.low, r.value, r.high) if not isnan(v)] or [0.0, 1.0]
+    low, high = min(0.0, *known), max(known)
+    is_share = low >= 0 and 0.5 < high <= 1
+    if is_share:
+        high = 1.0
+    margin = 0.04 * ((high - low) or 1.0)
+    for ax in axes:
+        getattr(ax, f"set_{axis}lim")(low - margin, high + margin)
+        if is_share:
+            getattr(ax, f"set_{axis}ticks")([0, 0.5, 1], ["0", "0.5", "1"])
+        if low < 0 < high:
+            chance_line(ax, 0.0, is_horizontal=axis == "y")
+
+
+def legend(figure: Figure, ax: Any) -> None:
+    """One legend for all panels, above them, when there is more than one series."""
+    handles, labels = ax.get_legend_handles_labels()
+    if len(labels) > 1:
+        columns = min(4, len(labels))
+        figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+
+
+def shortened(text: str, limit: int = 26) -> str:
+    """The beginning of a long text."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "\u2026"
+
+
+def drawable(text: str) -> str:
+    """The text with a box for every character that the font lacks."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont(STYLE["font.family"])).get_charmap()
+    return "".join(c if ord(c) in known else "\u25a1" for c in text)

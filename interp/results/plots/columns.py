@@ -1,0 +1,76 @@
+"""Several measures of the same models side by side, each on an axis of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isnan
+from textwrap import fill
+
+from interp.results.plots.canvas import WIDTH, Figure, chance_line, dot, look, share_range, styled
+from interp.results.rows import Measurement
+
+TITLE = 36
+"""Characters of all titles in a row."""
+
+
+@styled
+def columns(
+    measures: Mapping[str, Sequence[Measurement]],
+    *,
+    line: Callable[[Measurement], str],
+    names: Mapping[str, str] | None = None,
+) -> Figure:
+    """A panel for each measure, a line for each model, each value with its interval.
+
+    Args:
+        measures: Title of a panel -> its rows, one for each line; a measure's rows may lack a line.
+        line: The line that a row belongs to.
+        names: How to write the lines, and their order; themselves in the order of the rows where
+            not given. A line called ``base`` has the colour of base, the others that of post.
+
+    Raises:
+        ValueError: No measures, a measure without rows, or two rows for one point.
+    """
+    from matplotlib.figure import Figure as NewFigure
+
+    found = {title: _by_line(title, rows, line) for title, rows in measures.items()}
+    every = dict.fromkeys(name for table in found.values() for name in table)
+    if not every:
+        raise ValueError("A figure needs at least one measure with a row; got none.")
+    order = [*(n for n in names or () if n in every), *(n for n in every if n not in (names or ()))]
+    titles = [fill(title, TITLE // len(found)) for title in found]
+    height = 0.5 + 0.12 * max(title.count("\n") + 1 for title in titles) + 0.2 * len(order)
+    figure = NewFigure(figsize=(WIDTH, height), layout="constrained")
+    apart = {"wspace": 0.12}
+    axes = list(figure.subplots(1, len(found), sharey=True, squeeze=False, gridspec_kw=apart).flat)
+    for ax, title, table in zip(axes, titles, found.values(), strict=True):
+        ax.set_title(title)
+        ax.grid(axis="x")
+        for level, name in enumerate(order):
+            if name in table:
+                dot(ax, table[name], float(level), look("base" if name == "base" else "post", 0))
+        rows = [*table.values()]
+        share_range([ax], rows, "x")
+        if not isnan(rows[0].chance) and rows[0].metric == "accuracy":
+            chance_line(ax, rows[0].chance, is_horizontal=False)
+        ax.set_yticks(range(len(order)), [(names or {}).get(name, name) for name in order])
+        ax.tick_params(axis="y", length=0)
+        ax.set_ylim(len(order) - 0.45, -0.55)
+        ax.spines["left"].set_visible(False)
+    return figure
+
+
+def _by_line(
+    title: str, rows: Sequence[Measurement], line: Callable[[Measurement], str]
+) -> dict[str, Measurement]:
+    table: dict[str, Measurement] = {}
+    for row in rows:
+        if line(row) in table:
+            raise ValueError(
+                f"Each line of a panel has one row; {title!r} got two for {line(row)!r}: "
+                f"{table[line(row)]} and {row}. Keep the rows of one of them."
+            )
+        table[line(row)] = row
+    if not table:
+        raise ValueError(f"The panel {title!r} has no rows. Is the filter too narrow?")
+    return table

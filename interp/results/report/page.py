@@ -1,0 +1,161 @@
+"""The page itself: words, figures, rows and chains put into one file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from interp.files import write_file
+from interp.results.plots import Figure, save
+from interp.results.report.tables import LISTING, label, listing, matrix, summary, typeset
+from interp.results.report.vector import inline_svg
+from interp.results.report.viewer import embed_json, viewer_data
+from interp.results.rows import Measurement
+from interp.results.run_folder import RunData, load_run
+
+FIGURES, REPORT = "figures", "report.html"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the run says, in words."""
+
+    headline: str
+    """One or two sentences."""
+    lines: tuple[str, ...]
+    """The numbers that the headline rests on, one sentence each."""
+    figure: str = "headline"
+    """Name of the figure beside it."""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The words around one probe's rows."""
+
+    probe: str
+    title: str
+    question: str
+    text: tuple[str, ...]
+    """How to read the numbers, a paragraph each."""
+    figures: tuple[str, ...]
+    """Names of figures, in order."""
+    captions: tuple[str, ...] = ()
+    """One for each figure, or none at all."""
+
+    def __post_init__(self) -> None:
+        if self.captions and len(self.captions) != len(self.figures):
+            raise ValueError(
+                f"A section has a caption for each figure or none; {self.probe!r} has "
+                f"{len(self.figures)} figures and {len(self.captions)} captions."
+            )
+
+
+def write_report(
+    folder: Path,
+    sections: Sequence[Section],
+    verdict: Verdict,
+    figures: Mapping[str, Figure],
+) -> Path:
+    """Draws the figures into the run folder and writes `report.html`.
+
+    Everything else comes from the folder, so the page can be made again at any time.
+
+    Args:
+        folder: A finished run folder.
+        sections: In the order of the page. Probes with rows but no section come last, by name.
+        verdict: For the first screen.
+        figures: Every figure that the sections and the verdict name.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: The folder is no finished run, or a section names a figure that is not given.
+    """
+    data = load_run(folder)
+    rows = _in_task_order(data)
+    wanted = [name for section in sections for name in section.figures]
+    missing = [name for name in wanted if name not in figures]
+    odd = [name for name in figures if not re.fullmatch(r"[\w-]+", name)]
+    if missing or odd:
+        raise ValueError(
+            f"Sections name figures that are given, in letters, digits, '-' and '_'; not given: "
+            f"{missing}, badly named: {odd}, given: {sorted(figures)}."
+        )
+    drawings = {
+        name: inline_svg(save(figure, folder / FIGURES, name)[0].read_text("utf-8"), name=name)
+        for name, figure in figures.items()
+    }
+    page = _template().render(
+        pair=rows[0].pair if rows else "no rows",
+        verdict=verdict,
+        drawings=drawings,
+        parts=[_part(section, rows) for section in _all_sections(sections, rows)],
+        facts=_facts(data),
+        manifest=json.dumps(data.manifest, indent=2, ensure_ascii=False),
+        viewer=embed_json(viewer_data(data)) if data.traces else "",
+        listing_head=LISTING,
+        style=_asset("style.css"),
+        script=_asset("viewer.js"),
+    )
+    write_file(folder / REPORT, page.encode())
+    return folder / REPORT
+
+
+def _in_task_order(data: RunData) -> list[Measurement]:
+    """Rows with the tasks in the order of the run, which is that of its chains."""
+    order = list(dict.fromkeys(trace["task"] for trace in data.traces))
+    places = {task: place for place, task in enumerate(order)}
+    return sorted(data.rows, key=lambda row: places.get(row.task, len(order)))
+
+
+def _all_sections(sections: Sequence[Section], rows: Sequence[Measurement]) -> list[Section]:
+    told = {section.probe for section in sections}
+    untold = dict.fromkeys(row.probe for row in rows if row.probe not in told)
+    return [*sections, *(Section(probe, probe, "", (), ()) for probe in untold)]
+
+
+def _part(section: Section, rows: Sequence[Measurement]) -> Mapping[str, Any]:
+    """What the template needs of one section."""
+    own = [row for row in rows if row.probe == section.probe]
+    captions = section.captions or ("",) * len(section.figures)
+    return {
+        "section": section,
+        "figures": list(zip(section.figures, captions, strict=True)),
+        "summary": summary(own),
+        "matrix": matrix(own),
+        "listing": listing(own),
+    }
+
+
+def _facts(data: RunData) -> list[tuple[str, str]]:
+    """What the first screen says about how the numbers came about."""
+    tasks = dict.fromkeys(row.task for row in _in_task_order(data))
+    ns = {task: max(row.n for row in data.rows if row.task == task) for task in tasks}
+    facts = [("Problems", ", ".join(f"{n} of {task}" for task, n in ns.items()))]
+    if data.rows:
+        facts.append(("Seed", str(data.rows[0].seed)))
+    facts.append(("Date", str(data.manifest.get("created", "unknown"))[:10]))
+    return facts
+
+
+def _asset(name: str) -> str:
+    return files("interp.results.report").joinpath(name).read_text("utf-8")
+
+
+def _template() -> Any:
+    """The page's template; every value is escaped unless it is ours and marked safe."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["label"] = label
+    environment.filters["typeset"] = typeset
+    return environment.from_string(_asset("page.html"))

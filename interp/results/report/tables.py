@@ -1,0 +1,217 @@
+"""Tables of the report: rows laid out as writer by reader, numbers written for people.
+
+The three layouts of one probe, from short to long:
+
+- `summary`: one line for each condition and metric, both readers on the same chains;
+- `matrix`: every writer and reader, with the contrasts in the margins;
+- `listing`: every row as it is saved, step by step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, isnan, log10
+
+from interp.results.rows import CONTRAST, Measurement, is_contrast_cell, rank
+
+OWN = "its own"
+"""Stands for the writer where every reader is shown its own chains."""
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class CellText:
+    """One number as the page shows it."""
+
+    value: str
+    interval: str = ""
+    q: str = ""
+    is_clear: bool = False
+    """A contrast with q below `ALPHA`."""
+    is_missing: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: what it is about, a cell for each reader, and the counts."""
+
+    condition: str
+    metric: str
+    writer: str
+    cells: tuple[CellText, ...]
+    n: str
+    n_missing: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Lines of one task."""
+
+    task: str
+    readers: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+Key = tuple[str, str, str]
+"""Task, condition, metric."""
+
+
+def summary(rows: Sequence[Measurement]) -> tuple[Table, ...]:
+    """Both readers on one writer's chains: the first of gold, base, post that the rows have."""
+    whole = [row for row in rows if row.step == -1]
+    groups = _grouped(whole)
+    chosen: list[Measurement] = []
+    for members in groups.values():
+        if _is_own(members):
+            chosen += members
+        else:
+            first = min((row.writer for row in members), key=rank)
+            chosen += [row for row in members if row.writer == first]
+    return matrix(chosen)
+
+
+def matrix(rows: Sequence[Measurement]) -> tuple[Table, ...]:
+    """Writers below each other, readers beside each other, for rows about whole chains."""
+    whole = [row for row in rows if row.step == -1]
+    readers = tuple(sorted({row.reader for row in whole}, key=rank))
+    tables: dict[str, list[Line]] = {}
+    for (task, condition, metric), members in _grouped(whole).items():
+        for writer, line in _by_writer(members).items():
+            cells = tuple(cell_text(line.get(reader)) for reader in readers)
+            known = [row for row in line.values() if not isnan(row.value)]
+            tables.setdefault(task, []).append(
+                Line(
+                    condition,
+                    metric,
+                    writer,
+                    cells,
+                    _span([row.n for row in known]),
+                    _span([row.n_missing for row in line.values()]),
+                    _notes(line),
+                )
+            )
+    return tuple(Table(task, readers, tuple(lines)) for task, lines in tables.items())
+
+
+def listing(rows: Iterable[Measurement]) -> tuple[tuple[str, ...], ...]:
+    """Every row as text: the fields of `LISTING`."""
+    return tuple(
+        (
+            row.task,
+            row.condition,
+            row.metric,
+            "" if row.step == -1 else str(row.step),
+            row.writer,
+            row.reader,
+            cell_text(row).value,
+            cell_text(row).interval,
+            _probability(row.q),
+            str(row.n),
+            str(row.n_missing),
+            row.note,
+        )
+        for row in rows
+    )
+
+
+LISTING = (
+    "task",
+    "condition",
+    "metric",
+    "step",
+    "writer",
+    "reader",
+    "value",
+    "95 % interval",
+    "q",
+    "n",
+    "missing",
+    "note",
+)
+
+
+def cell_text(row: Measurement | None) -> CellText:
+    """A row as a cell; None is an empty cell."""
+    if row is None:
+        return CellText("")
+    if isnan(row.value):
+        return CellText("not measurable", is_missing=True)
+    decimals = _decimals([row.value, row.low, row.high])
+    is_contrast = is_contrast_cell(row)
+    value = number(row.value, decimals, signed=is_contrast)
+    interval = ""
+    if not isnan(row.low):
+        interval = f"[{number(row.low, decimals)}, {number(row.high, decimals)}]"
+    q = _probability(row.q)
+    return CellText(value, interval, q, is_contrast and row.q < ALPHA)
+
+
+def number(value: float, decimals: int, *, signed: bool = False) -> str:
+    """A number with a true minus sign, never minus zero."""
+    rounded = round(value, decimals) + 0.0
+    text = f"{rounded:+.{decimals}f}" if signed and rounded else f"{rounded:.{decimals}f}"
+    return text.replace("-", "\u2212")
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """Two decimals, more where all numbers are below 0.05, none where they are large."""
+    size = max((abs(value) for value in values if not isnan(value)), default=0.0)
+    if size == 0:
+        return 2
+    return min(6, max(0, 2, 1 - floor(log10(2 * size)))) if size < 1000 else 0
+
+
+def _probability(q: float) -> str:
+    if isnan(q):
+        return ""
+    return "< 0.001" if q < 0.001 else f"{q:.3f}" if q < 0.1 else f"{q:.2f}"
+
+
+def _grouped(rows: Iterable[Measurement]) -> Mapping[Key, list[Measurement]]:
+    groups: dict[Key, list[Measurement]] = {}
+    for row in rows:
+        groups.setdefault((row.task, row.condition, row.metric), []).append(row)
+    return groups
+
+
+def _is_own(rows: Iterable[Measurement]) -> bool:
+    """Whether all rows are of readers on their own chains (the diagonal)."""
+    return all(row.writer == row.reader for row in rows)
+
+
+def _by_writer(rows: Sequence[Measurement]) -> Mapping[str, Mapping[str, Measurement]]:
+    """Writer -> reader -> row; a lone diagonal becomes one line of the writer `OWN`."""
+    is_own = _is_own(rows) and len(rows) > 1
+    lines: dict[str, dict[str, Measurement]] = {}
+    for row in sorted(rows, key=lambda row: (rank(row.writer), rank(row.reader))):
+        lines.setdefault(OWN if is_own else row.writer, {})[row.reader] = row
+    return lines
+
+
+def _span(counts: Sequence[int]) -> str:
+    if not counts:
+        return "0"
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}\u2013{high}"
+
+
+def _notes(line: Mapping[str, Measurement]) -> tuple[str, ...]:
+    """Each note once, with the readers that it is about."""
+    readers: dict[str, list[str]] = {}
+    for reader, row in line.items():
+        if row.note:
+            readers.setdefault(row.note, []).append(reader)
+    return tuple(f"{', '.join(map(label, names))}: {note}" for note, names in readers.items())
+
+
+def typeset(text: str) -> str:
+    """The text with arrows and minus signs as their own characters."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text.replace("->", "\u2192"))
+
+
+def label(name: str) -> str:
+    """How a table names a writer or reader."""
+    return "post \u2212 base" if name == CONTRAST else name

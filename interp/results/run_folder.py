@@ -1,0 +1,306 @@
+"""The run folder: everything one run leaves behind, complete or not there at all.
+
+::
+
+    manifest.json         models and weight hashes, settings, versions, code, git
+    examples.jsonl        the questions with their answers
+    traces.jsonl          the chains that were read, token by token
+    parts/*.parquet       items of each finished piece of work, so that a stopped run can go on
+    items.parquet         one row per example, condition and metric (`Item`)
+    measurements.parquet  one row per result (`Measurement`)
+    figures/              svg, pdf and png
+    report.html
+
+Every file is written beside its place and moved there when it is complete. A run that is begun
+again in the same folder with the same models and settings takes its finished parts from there and
+ends with the same rows, byte for byte. With other models or settings it is refused, since one
+folder holds one run. When only the code or a library has changed, parts and results are removed
+and made again, so that no result stands under the manifest of another code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from interp.chains.trace import Trace
+from interp.chains.trace_files import export_traces
+from interp.files import write_file, writing
+from interp.results.rows import Item, Measurement
+from interp.tasks import Task
+
+PACKAGES = ("interp", "probes")
+"""Packages whose source is part of what made a run."""
+LIBRARIES = ("posthoc", "torch", "transformers", "numpy", "scipy")
+MANIFEST, ITEMS, ROWS = "manifest.json", "items.parquet", "measurements.parquet"
+EXAMPLES, TRACES, PARTS = "examples.jsonl", "traces.jsonl", "parts"
+RESULTS = (ITEMS, ROWS, "report.html")
+"""Files that say what was found; they are removed when the code has changed."""
+
+Row = TypeVar("Row")
+"""A dataclass of names, counts and numbers: `Item`, `Measurement`, or another row of a table."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run folder holds, read back."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    items: tuple[Item, ...]
+    rows: tuple[Measurement, ...]
+    examples: tuple[Mapping[str, Any], ...]
+    """Task, id, problem, question, answer and gold steps of each example."""
+    traces: tuple[Mapping[str, Any], ...]
+    """Records of `interp.chains.export_traces`."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that is being filled."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @staticmethod
+    def create(folder: Path, made_of: Mapping[str, Any]) -> Run:
+        """Makes the folder, or takes it up again.
+
+        Args:
+            folder: Where the run goes; made with its parents.
+            made_of: What determines the results: models with the hashes of their weights,
+                settings, seeds. Plain data that JSON can hold.
+
+        Raises:
+            OSError: The folder cannot be made or written to.
+            ValueError: It holds a run of other models or settings, or something else.
+        """
+        _check_writable(folder)
+        plain = json.loads(json.dumps(made_of))
+        code = {"versions": _versions(), "source_sha256": _source_sha256()}
+        path = folder / MANIFEST
+        if path.exists():
+            manifest = _read_manifest(path)
+            _check_same(folder, manifest, plain)
+            if all(manifest.get(key) == value for key, value in code.items()):
+                return Run(folder, manifest)
+            for stale in (
+                *(folder / PARTS).glob("*.parquet"),
+                *(folder / name for name in RESULTS),
+            ):
+                stale.unlink(missing_ok=True)
+        elif strangers := sorted(p.name for p in folder.iterdir()):
+            raise ValueError(
+                f"A run goes into a new folder or into one that it began; {folder} holds "
+                f"{strangers[0]!r} and no {MANIFEST}. Name another folder."
+            )
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = {"created": created, **plain, **code, "git_commit": _git_commit()}
+        write_file(path, _pretty(manifest))
+        return Run(folder, manifest)
+
+    def part(self, name: str, compute: Callable[[], Sequence[Item]]) -> tuple[Item, ...]:
+        """Items of one piece of work: taken from the folder if it is finished, else computed.
+
+        Args:
+            name: Unique within the run, such as probe and task.
+            compute: Called if the folder has no such part; its items are kept.
+        """
+        slug = "".join(c if c.isalnum() else "-" for c in name)
+        path = self.folder / PARTS / f"{slug}-{_sha256(name.encode())[:6]}.parquet"
+        if not path.exists():
+            write_rows(path, Item, compute())
+        return read_rows(path, Item)
+
+    def save_examples(self, tasks: Sequence[Task]) -> None:
+        """Keeps the questions, answers and gold steps, for whoever reads the run later."""
+        lines = [
+            {
+                "task": task.name,
+                "id": example.id,
+                "problem": example.problem,
+                "question": example.question,
+                "answer": example.answer,
+                "steps": list(example.steps),
+            }
+            for task in tasks
+            for example in task.examples
+        ]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_file(self.folder / EXAMPLES, text.encode())
+
+    def save_traces(self, traces: Sequence[Trace]) -> None:
+        """Keeps the chains."""
+        with writing(self.folder / TRACES):
+            export_traces(self.folder / TRACES, traces)
+
+    def save_results(self, items: Sequence[Item], rows: Sequence[Measurement]) -> None:
+        """Keeps all items and the rows made of them."""
+        write_rows(self.folder / ITEMS, Item, items)
+        write_rows(self.folder / ROWS, Measurement, rows)
+
+
+def load_run(folder: Path) -> RunData:
+    """Reads a run folder back.
+
+    Raises:
+        ValueError: It is no run folder, or the run is not finished.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise ValueError(
+            f"A run folder holds {MANIFEST}; {folder} does not. Give the folder that "
+            "`posthoc audit --out` was given."
+        )
+    if not (folder / ROWS).exists():
+        raise ValueError(
+            f"The run in {folder} is not finished: it has no {ROWS}. Start it again with the same "
+            "settings; it takes up where it stopped."
+        )
+    return RunData(
+        folder,
+        _read_manifest(path),
+        read_rows(folder / ITEMS, Item),
+        read_rows(folder / ROWS, Measurement),
+        _read_lines(folder / EXAMPLES),
+        _read_lines(folder / TRACES),
+    )
+
+
+def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+    """Writes items, measurements or other rows as parquet; the same rows give the same bytes."""
+    from io import BytesIO
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    types = {
+        "str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool | None": pa.bool_(),
+    }  # fmt: skip
+    columns = {
+        field.name: pa.array([getattr(row, field.name) for row in rows], types[str(field.type)])
+        for field in fields(cast(Any, kind))
+    }
+    buffer = BytesIO()
+    parquet.write_table(pa.table(columns), buffer, compression="zstd")
+    write_file(path, buffer.getvalue())
+
+
+def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
+    """Reads rows back.
+
+    Raises:
+        ValueError: The columns are not those of `kind`.
+    """
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    names = [field.name for field in fields(cast(Any, kind))]
+    if table.column_names != names:
+        raise ValueError(
+            f"{path} holds the columns {table.column_names}, not those of {kind.__name__} "
+            f"({names}). It comes from another version: make it again."
+        )
+    columns = [table.column(name).to_pylist() for name in names]
+    return tuple(kind(*values) for values in zip(*columns, strict=True))
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".writable.{os.getpid()}"
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"The run folder {folder} cannot be written to: {error.strerror}. Nothing was "
+            "computed. Name a folder that you may write to",
+        ) from error
+
+
+def _check_same(folder: Path, manifest: Mapping[str, Any], made_of: Mapping[str, Any]) -> None:
+    differing = [key for key, value in made_of.items() if manifest.get(key) != value]
+    details: list[str] = []
+    for key in differing:
+        old, new = manifest.get(key), made_of[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+            details += [f"{key}.{name}: {old.get(name)} -> {new.get(name)}" for name in inner]
+        else:
+            details.append(f"{key}: {old} -> {new}")
+    if details:
+        raise ValueError(
+            f"{folder} holds a run made of something else ({'; '.join(details)}). One folder "
+            "holds one run: name another folder, or delete this one."
+        )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:
+    if not path.exists():
+        return ()
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return tuple(json.loads(line) for line in lines if line)
+
+
+def _pretty(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    found = {"python": python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _source_folders() -> list[Path]:
+    from importlib.util import find_spec
+
+    specs = [find_spec(name) for name in PACKAGES]
+    return [Path(place) for s in specs if s for place in s.submodule_search_locations or ()]
+
+
+def _source_sha256() -> str:
+    """Hash over the names and contents of this project's own modules."""
+    total = hashlib.sha256()
+    for folder in _source_folders():
+        for path in sorted(folder.rglob("*.py")):
+            total.update(path.relative_to(folder.parent).as_posix().encode())
+            total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that the code runs from; None when it runs from an installation."""
+    import subprocess
+
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "pyproject.toml").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None

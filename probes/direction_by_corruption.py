@@ -1,0 +1,337 @@
+"""Mechanism x faithfulness: does a direction change how much the answer hangs on the chain?
+
+Two interventions are crossed. The chain is edited (cut to half, filled with filler, or a mistake
+carried through it), and a direction is added to the reader or projected out of it. With y the
+log-probability (nats) of the answer of the full chain as written, the interaction of one trace is
+the difference of differences
+
+    [y(edited, steered) - y(full, steered)] - [y(edited, plain) - y(full, plain)]
+
+and likewise for `same`: 1 if the most likely answer is still that of the full chain *under the same
+direction* (among the candidates where the task has them, else: greedy decoding would write it), so
+that 'same' of a full chain is 1 by definition and the interaction is the change in reliance. An
+interaction below 0: under the direction an edit takes more of the answer away, and the reader hangs
+more on the chain. At dose 0 it is exactly 0.
+
+A steered reader may hang less on anything because it is broken. So random directions of the same
+length at the same site are crossed in the same way (ablated ones with the mean edit norm of the
+direction's own ablation), and `interactions` sets the mean beside their band.
+
+Example: a cut chain costs the plain reader 2.0 nats and the steered one 5.0: interaction -3.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+
+from interp.chains.answer_scoring import Ids, render
+from interp.chains.chain import Chain
+from interp.chains.edits import add_mistake, fill, truncate
+from interp.engine import run
+from interp.interventions import Intervention, Positions, project_out
+from interp.methods.directions import (
+    Activations,
+    Direction,
+    collect,
+    mean_difference,
+    project,
+    random_directions,
+    with_reference,
+)
+from interp.methods.steering import steer
+from interp.models import Model
+from interp.results.rows import Item
+from interp.sites import Site, middle_layer
+from interp.stats.estimates import benjamini_hochberg, collect_differences, estimate_all
+from interp.tasks import Task
+from probes.probe import Case, Readers, Record, Traces, cases, not_applicable
+
+EDITS = ("truncated", "filled", "mistake_propagated")
+METRICS = ("interaction_logprob", "interaction_same")
+NO_EDIT = "the chain cannot be edited in this way"
+NEEDS_PAIR = "the direction is the difference of a pair: give a base and a post model"
+NO_DIFFERENCE = "base and post do not differ at this site"
+UNREACHABLE = (
+    "behind the last layer an edit of the question reaches no later token, so that every "
+    "interaction would be 0; name an earlier layer, or edit all positions"
+)
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """Crosses edits of the chain with a direction in the reader."""
+
+    name: ClassVar[str] = "mechanism"
+    title: ClassVar[str] = "Mechanism and faithfulness"
+    question: ClassVar[str] = "Does a direction change how much the answer hangs on the chain?"
+    reading: ClassVar[tuple[str, ...]] = (
+        "The direction is the mean difference post - base at the last question token, added to "
+        "either model (or projected out) there or everywhere.",
+        "Interaction: what an edit of the chain does to the answer under the direction, minus what "
+        "it does without. Below 0: the reader hangs more on the chain under the direction.",
+        "'random' metrics are the same under random directions of the same length, one for each "
+        "step number. An interaction inside their band is what any push of that size does.",
+    )
+
+    layer: int | None = None
+    """Whose resid_post; the middle one unless named, negative counts from the end."""
+    operator: Literal["add", "ablate"] = "add"
+    dose: float = 0.5
+    """Mean residual norms at the positions of the direction, or the share that is projected out."""
+    positions: Literal["question", "all"] = "question"
+    """The last question token alone, where the direction was found, or every token."""
+    n_random: int = 8
+    batch_size: int = 256
+
+    def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
+        """Interactions of each chain, writer and reader, and those of random directions."""
+        reason = "" if set(readers) == {"base", "post"} else NEEDS_PAIR
+        n_layers = 0 if reason else readers["base"].n_layers
+        layer = middle_layer(n_layers) if self.layer is None else self.layer
+        if not reason and layer % n_layers == n_layers - 1 and self.positions == "question":
+            reason = UNREACHABLE
+        found = None if reason else pair_direction(readers, traces, layer)
+        if found is None:
+            why = reason or NO_DIFFERENCE
+            return not_applicable(self.name, EDITS[0], METRICS[0], why, readers, task)
+        items: list[Item] = []
+        for _, _, model, listed in cases(readers, task, traces, seed=seed):
+            items += self.crossed(model, task, listed, found, seed=seed)
+        return tuple(items)
+
+    def crossed(
+        self, model: Model, task: Task, found: Sequence[Case], direction: Direction, *, seed: int
+    ) -> list[Item]:
+        """Interactions of one direction with the edits of these chains.
+
+        Args:
+            model: The reader.
+            task: Of the cases.
+            found: Traces as this reader sees them.
+            direction: Its dose unit becomes this reader's own mean norm where it is edited.
+            seed: Of the random directions.
+
+        Returns:
+            Items of the direction and, with `step` their number, of each random one.
+        """
+        if not found:
+            return []
+        read = self._read(model, found, direction.site)
+        unit = with_reference(direction, read.mean_norm)
+        arms = [(unit, self.dose)]
+        for one in random_directions(unit, self.n_random, seed=seed):
+            sizes = [float(project(each, read.values).abs().mean()) for each in (unit, one)]
+            scale = 1.0 if self.operator == "add" else sizes[0] / sizes[1]
+            arms.append((one, self.dose * scale))
+        edits = [[case.chain, *_edits(task, case)] for case in found]
+        plain = self._answers(model, found, edits, None)
+        items: list[Item] = []
+        for number, arm in enumerate(arms):
+            steered = self._answers(model, found, edits, arm)
+            for case, before, after in zip(found, plain, steered, strict=True):
+                record = Record(self.name, task.name, case)
+                prefix = "interaction" if number == 0 else "random"
+                _record(record, before, after, prefix, step=number - 1)
+                items += record.items
+        return items
+
+    def _read(self, model: Model, found: Sequence[Case], site: Site) -> Activations:
+        """What the reader has where it is edited, on the full chains."""
+        rows = [render(c.trace.prompt_ids, c.chain, c.layout) for c in found]
+        lasts = [len(case.trace.prompt_ids) - 1 for case in found]
+        where = [
+            tuple(range(len(row))) if self.positions == "all" else (last,)
+            for row, last in zip(rows, lasts, strict=True)
+        ]
+        return collect(model, rows, where, site)
+
+    def _answers(
+        self,
+        model: Model,
+        found: Sequence[Case],
+        edits: Sequence[Sequence[Chain | None]],
+        arm: tuple[Direction, float] | None,
+    ) -> list[list[tuple[float, Ids] | None]]:
+        """Per case and chain: log-probability of the trace's answer, and the answer preferred."""
+        rows: list[tuple[int, ...]] = []
+        wanted: list[tuple[Case, int]] = []
+        places: list[tuple[int, int]] = []
+        for at, (case, chains) in enumerate(zip(found, edits, strict=True)):
+            for k, chain in enumerate(chains):
+                if chain is not None:
+                    text = render(case.trace.prompt_ids, chain, case.layout)
+                    rows.append(text + case.trace.answer_ids)
+                    wanted.append((case, len(text)))
+                    places.append((at, k))
+        answers: list[list[tuple[float, Ids] | None]] = [[None] * len(c) for c in edits]
+        for start in range(0, len(rows), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            here = wanted[part]
+            logits = run(model, rows[part], interventions=self._edits(here, arm)).logits
+            for (case, first), row, (at, k) in zip(here, logits, places[part], strict=True):
+                answers[at][k] = _answer(case, row[first - 1 : -1].double().log_softmax(-1))
+        return answers
+
+    def _edits(
+        self, here: Sequence[tuple[Case, int]], arm: tuple[Direction, float] | None
+    ) -> list[Intervention]:
+        if arm is None:
+            return []
+        direction, dose = arm
+        groups: dict[Positions, list[int]] = {}
+        for row, (case, _) in enumerate(here):
+            last: Positions = (len(case.trace.prompt_ids) - 1,)
+            groups.setdefault("all" if self.positions == "all" else last, []).append(row)
+        if self.operator == "add":
+            return [
+                steer(direction, dose, positions=where, rows=tuple(rows))
+                for where, rows in groups.items()
+            ]
+        vector = direction.vector
+        return [
+            Intervention(
+                direction.site, project_out, vector, dose, positions=where, rows=tuple(rows)
+            )
+            for where, rows in groups.items()
+        ]
+
+
+def pair_direction(readers: Readers, traces: Traces, layer: int) -> Direction | None:
+    """Mean of post minus mean of base at the last question token; None if they are equal there."""
+    prompts = list(dict.fromkeys(t.prompt_ids for written in traces.values() for t in written))
+    base = readers["base"]
+    site = Site(layer % base.n_layers, "resid_post")
+    if not prompts:
+        return None
+    where = [(-1,)] * len(prompts)
+    sides = [collect(readers[name], prompts, where, site) for name in ("post", "base")]
+    if torch.equal(sides[0].values, sides[1].values):
+        return None
+    return mean_difference(*sides)
+
+
+def _edits(task: Task, case: Case) -> list[Chain | None]:
+    """The chain cut to its first half, all filler, and with a mistake carried through."""
+    steps = range(len(case.chain))
+    mistakes = (
+        add_mistake(
+            case.tokenizer, task.rewriter, case.example, case.chain, at, propagate=True,
+            rng=case.rng(f"mistake {at}"),
+        )
+        for at in steps
+    )  # fmt: skip
+    return [
+        truncate(case.chain, len(case.chain) // 2),
+        fill(case.chain, case.layout.filler, last=len(case.chain)),
+        next((made for made in mistakes if made is not None), None),
+    ]
+
+
+def _answer(case: Case, logp: torch.Tensor) -> tuple[float, Ids]:
+    """Log-probability of the trace's answer, and the answer that the reader prefers there.
+
+    Where the task's candidates are one token each, that is the likeliest of them; else the
+    likeliest tokens in place of the trace's answer.
+    """
+    target = case.trace.answer_ids
+    value = sum(float(logp[k, token]) for k, token in enumerate(target))
+    if case.candidates and all(len(ids) == 1 for ids in case.candidates):
+        best = max(case.candidates, key=lambda ids: float(logp[0, ids[0]]))
+        return value, best
+    return value, tuple(logp.argmax(-1).tolist())
+
+
+def _record(
+    record: Record,
+    before: Sequence[tuple[float, Ids] | None],
+    after: Sequence[tuple[float, Ids] | None],
+    prefix: str,
+    *,
+    step: int,
+) -> None:
+    """Differences of differences of one trace; the first of its chains is the full one."""
+    for k, edit in enumerate(EDITS, start=1):
+        values = [math.nan, math.nan]
+        ends = (before[0], before[k], after[0], after[k])
+        full, edited, full_steered, edited_steered = ends
+        if full and edited and full_steered and edited_steered:
+            plain = edited[0] - full[0]
+            values[0] = (edited_steered[0] - full_steered[0]) - plain
+            same = float(edited[1] == full[1])
+            values[1] = float(edited_steered[1] == full_steered[1]) - same
+        for metric, value in zip(("logprob", "same"), values, strict=True):
+            record.add(edit, f"{prefix}_{metric}", value, step=step, note=NO_EDIT)
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One interaction, beside what random directions of its length give."""
+
+    writer: str
+    reader: str
+    edit: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    """95 %, problems resampled."""
+    q: float
+    """Two-sided p against 0, adjusted over all rows (Benjamini and Hochberg 1995)."""
+    band_low: float
+    """Smallest and largest mean of the random directions; NaN if there are none."""
+    band_high: float
+    n: int
+
+    @property
+    def is_specific(self) -> bool:
+        """Whether it lies outside the band and its interval does not hold 0."""
+        outside = not self.band_low <= self.value <= self.band_high
+        return outside and not self.low <= 0 <= self.high
+
+
+def interactions(items: Sequence[Item], *, seed: int) -> tuple[Interaction, ...]:
+    """Means of interactions with intervals, beside their random bands.
+
+    Args:
+        items: Of `Mechanism`.
+        seed: Of the bootstrap.
+
+    Returns:
+        One row for each writer, reader, edit and metric that could be measured.
+    """
+    cells: dict[tuple[str, str, str, str], dict[int, list[Item]]] = {}
+    for item in items:
+        kind, _, metric = item.metric.partition("_")
+        if metric in ("logprob", "same") and item.value == item.value:
+            key = (item.writer, item.reader, item.condition, metric)
+            step = -1 if kind == "interaction" else item.step
+            cells.setdefault(key, {}).setdefault(step, []).append(item)
+    rows: list[Interaction] = []
+    for key, arms in cells.items():
+        own = arms.get(-1, [])
+        sample = collect_differences(
+            np.array([one.value for one in own]), [one.problem for one in own]
+        )
+        (found,) = estimate_all([sample], seed=seed)
+        means = [float(np.mean([i.value for i in arm])) for n, arm in arms.items() if n >= 0]
+        band = (min(means), max(means)) if means else (math.nan, math.nan)
+        rows.append(Interaction(*key, found.value, found.low, found.high, found.p, *band, found.n))
+    adjusted = benjamini_hochberg(np.array([row.q for row in rows], dtype=np.float64))
+    return tuple(replace(row, q=float(q)) for row, q in zip(rows, adjusted, strict=True))
+
+
+def lines(rows: Sequence[Interaction]) -> list[str]:
+    """Interactions in words and numbers."""
+    found: Mapping[bool, str] = {True: "beyond random", False: "no more than random"}
+    return [
+        f"{row.reader} reads {row.writer}, {row.edit}, {row.metric}: {row.value:+.3f} "
+        f"[{row.low:+.3f}, {row.high:+.3f}], q {row.q:.3f}; random {row.band_low:+.3f} to "
+        f"{row.band_high:+.3f} ({found[row.is_specific]})"
+        for row in rows
+    ]
