@@ -28,7 +28,7 @@ lint: $(VENV)/dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/core
-	$(BIN)/posthoc bench
+	$(BIN)/python -m tests.benchmarks
 
 clean:
 	rm -rf $(VENV) runs

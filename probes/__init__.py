@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interp.results.rows import Pooled, Ratio
     from probes.probe import Probe
 
 PROBES = {
@@ -23,18 +22,17 @@ PROBES = {
     "knowledge_index": "KnowledgeIndex",
     "abstention": "Abstention",
     "generalisation": "Generalisation",
-}
-"""Name, which is also the module's, and class; in the order in which a report shows them."""
-PAIR_PROBES = {
     "pre_existence": "PreExistence",
     "first_token": "FirstToken",
     "cross_patching": "CrossPatching",
     "hybrid": "HybridDecoding",
-    "mechanism": "Mechanism",
+    "elicitation_methods": "ElicitationMethods",
+    "direction_by_corruption": "DirectionByCorruption",
     "sae_features": "SaeFeatures",
     "sae_transfer": "SaeTransfer",
+    "crosscoding": "Crosscoding",
 }
-"""Questions about a pair that take longer than an audit should: asked for by name."""
+"""Name, which is also the module's, and class; in the order in which a report shows them."""
 
 
 def find_probe(name: str) -> type[Probe]:
@@ -43,17 +41,25 @@ def find_probe(name: str) -> type[Probe]:
     Raises:
         ValueError: There is none; the message lists the known names.
     """
-    known = {**PROBES, **PAIR_PROBES}
-    if name not in known:
-        raise ValueError(f"Unknown probe {name!r}. Known probes: {', '.join(known)}.")
-    return getattr(import_module(f"probes.{name}"), known[name])
+    if name not in PROBES:
+        raise ValueError(f"unknown probe {name!r}; known: {', '.join(PROBES)}")
+    return getattr(import_module(f"probes.{name}"), PROBES[name])
 
 
-def ratios_of(names: Iterable[str]) -> list[Ratio]:
-    """The ratios of means that go with these probes (`RATIOS` of their modules)."""
-    return [one for name in names for one in getattr(import_module(f"probes.{name}"), "RATIOS", ())]
+def audit_probes() -> tuple[str, ...]:
+    """Names of the probes that an audit runs."""
+    return tuple(name for name in PROBES if find_probe(name).is_in_audit)
 
 
-def pooled_of(names: Iterable[str]) -> list[Pooled]:
-    """The statistics of all items together that go with these probes (`POOLED`)."""
-    return [one for name in names for one in getattr(import_module(f"probes.{name}"), "POOLED", ())]
+def statistics_of(names: Iterable[str]) -> dict[str, Any]:
+    """What `interp.results.rows.summarise` makes of the items of these probes beside their means.
+
+    Returns:
+        Its arguments `ratios`, `pooled` and `differences`.
+    """
+    classes = [find_probe(name) for name in names]
+    return {
+        "ratios": [ratio for probe in classes for ratio in probe.ratios],
+        "pooled": [pooled for probe in classes for pooled in probe.pooled],
+        "differences": {(probe.name, metric) for probe in classes for metric in probe.differences},
+    }

@@ -277,25 +277,6 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
         typer.echo(redraw(run))
 
 
-@app.command()
-def bench(
-    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("artifacts/benchmarks"),
-    size: Annotated[
-        str, typer.Option(help="small, 135m, 1.5b or 8b: shape of the model.")
-    ] = "135m",
-    device: Device = "cpu",
-    show: Annotated[
-        Path | None, typer.Option(help="Measure nothing: print the tables of this file.")
-    ] = None,
-) -> None:
-    """Measure the speed of the engine, beside its exactness."""
-    with explained():
-        from tests.benchmarks import main as run_benchmarks
-        from tests.benchmarks import tables
-
-        typer.echo(tables(show) if show else run_benchmarks(out, size=size, device=device))
-
-
 def _run(
     base: str, post: str | None, settings: Any, out: Path | None, device: str, dtype: str
 ) -> None:

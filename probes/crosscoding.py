@@ -100,7 +100,7 @@ def paired_activations(
         pair: The models.
         texts: Token ids that both read.
         site: A site with heads gives them side by side, as one vector.
-        folder: Of the store (`interp.methods.activation_store`); a capture that was stopped there goes on.
+        folder: Of the activation store; a capture that was stopped there goes on.
 
     Returns:
         The activations, and the number of the text of each.

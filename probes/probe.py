@@ -1,286 +1,176 @@
-"""The shape that every probe has, and what they share.
+"""The shape that every probe has: one class says everything that is particular to one question.
 
-A probe is a frozen dataclass whose fields are its settings. It is given the readers (models),
-a task, and the traces of each writer, and returns `Item`s: one number per example, condition and
-metric. It never touches a hook, never draws, never averages: means, intervals and contrasts are
-made from the items in one place (`interp.results.rows.summarise`).
+A probe is a frozen dataclass. Its *fields* are its settings: they make its command-line flags and
+are kept in the manifest. Its *class attributes* say what it asks, how its numbers are read, which
+statistics are made of its items, what the headline says of it and what calibration can check it
+against. Its *methods* measure (`run`), draw (`figures`) and put the result into words (`describe`).
+
+A probe is given the readers (models), a task and the traces of each writer, and returns `Item`s:
+one number per example, condition and metric. It never touches a hook and never averages: means,
+intervals and contrasts are made from the items in one place (`interp.results.rows.summarise`).
 
 **Writer x reader.** Any model's chains can be read by any model. What changes with the writer at
 a fixed reader is the quality of the text; what changes with the reader at a fixed text is the
-reliance on it. So every probe runs over all writers and all readers.
+reliance on it. So every probe of chains runs over all writers and all readers.
+
+To add a probe, write a module `probes/<name>.py` with such a class and add its line to
+`probes.PROBES`; `posthoc check-probe <name>` says what it lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from random import Random
-from typing import Any, ClassVar, Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from interp.chains.answer_scoring import Ask, Ids, Query, Reading, read_answers
-from interp.chains.chain import Chain, LayoutIds, encode_answer, encode_layout, step_texts
-from interp.chains.edits import choose_donors
 from interp.chains.trace import Trace
-from interp.chains.trace_writing import write_traces
 from interp.models import Model
-from interp.results.rows import Item
-from interp.tasks import Example, Task
+from interp.results.plots import Figure
+from interp.results.rows import Item, Measurement, Ratio
+from interp.results.run_folder import Part
+from interp.stats.auroc import Pooled
+from interp.tasks import Task
 
 Traces = Mapping[str, Sequence[Trace]]
 """Writer name -> the traces that it wrote."""
 Readers = Mapping[str, Model]
 """Reader name -> model."""
-PERCENTS = (0, 25, 50, 75, 100)
-"""Shares of the chain at which curves of chains of different lengths are averaged."""
-
-DIFFERENCES = ("chain_gain", "recall_change", "drop", "direct_drop", "gain", "transplant_gain")
-"""Metrics whose items are differences of two 0/1 numbers: they may be negative."""
+OWN = "own"
+"""In a `Headline` or a `Claim`: each reader on the chains that it wrote itself."""
 
 
-class Probe(Protocol):
-    """One question, asked of all readers about all writers' chains."""
+@dataclass(frozen=True)
+class Headline:
+    """One number that the headline says of a run of this probe, with the words before it."""
+
+    condition: str
+    metric: str
+    words: str
+    reader: str = ""
+    """One model of the pair; every reader in turn where empty."""
+    writer: str = ""
+    """Whose chains: a role, `OWN`, or the writer that the readers are compared on where empty."""
+    source: str = ""
+    variant: str = ""
+    position: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one number is claimed to tell about organisms whose truth is known (calibration)."""
+
+    condition: str
+    metric: str
+    construct: str
+    """A key of `probes.calibration.constructs.CONSTRUCTS`."""
+    direction: Literal[1, -1] = 1
+    """-1 where a larger number says less of the construct."""
+    is_primary: bool = False
+    writer: str = "gold"
+    """Whose chains: the task's own correct ones ('gold'), `OWN`, or none ('')."""
+    reader: str = OWN
+    """The organism alone (`OWN`); 'base' or 'post' where it is judged as a pair with its parent."""
+    source: str = ""
+    variant: str = ""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks; all on which the truth is known when empty."""
+    why: str = ""
+    """Why it does not tell the construct, where it was found not to."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure: its file name, which begins with the probe's, and what to draw."""
+
+    name: str
+    draw: Callable[..., Figure]
+    data: Sequence[Any]
+    """First argument of `draw`, rows as a rule; nothing is drawn of an empty one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run has of one probe, read from its folder: enough to draw and describe it."""
+
+    rows: tuple[Measurement, ...]
+    items: tuple[Item, ...]
+    records: Mapping[str, Mapping[str, Any]]
+    """Task -> `Part.record`."""
+    tasks: tuple[str, ...]
+    """In the order in which to speak of them."""
+    writer: str
+    """Whose chains the readers are compared on."""
+    seed: int
+
+
+class Probe:
+    """One question, asked of all readers about all writers' chains. Subclasses are dataclasses."""
 
     name: ClassVar[str]
+    """The module's name."""
     title: ClassVar[str]
     question: ClassVar[str]
     """The question, in one sentence."""
     reading: ClassVar[tuple[str, ...]]
-    """How to read the numbers: what each means, its source, and its known traps."""
+    """How to read the numbers, a paragraph each: meaning, source, known traps."""
+
+    command: ClassVar[str] = ""
+    """Name of its own command, where it has one (`posthoc preexist BASE POST`)."""
+    is_in_audit: ClassVar[bool] = False
+    """Whether it is part of `posthoc audit`: quick, and about one model or two."""
+    n: ClassVar[int] = 100
+    """Examples of each task, where the user does not say."""
+    tasks: ClassVar[tuple[str, ...]] = ("arith/fresh",)
+    """Tasks that are asked, where the user does not say."""
+    writers: ClassVar[tuple[str, ...]] = ("gold", "base", "post")
+    """Whose chains it reads; empty if it reads none."""
+    check_settings: ClassVar[Mapping[str, Any]] = {}
+    """Settings with which `check-probe` runs it in seconds."""
+
+    ratios: ClassVar[tuple[Ratio, ...]] = ()
+    """Ratios of the means of two metrics."""
+    pooled: ClassVar[tuple[Pooled, ...]] = ()
+    """Statistics of all items together."""
+    differences: ClassVar[frozenset[str]] = frozenset()
+    """Metrics whose items are differences of two 0/1 numbers: they may be negative."""
+    headline: ClassVar[tuple[Headline, ...]] = ()
+    """What the headline says of a run of this probe alone; the first that has rows is said."""
+    claims: ClassVar[tuple[Claim, ...]] = ()
+    """What calibration checks against the truth of the organisms."""
+    no_truth: ClassVar[str] = ""
+    """Why calibration cannot check it, where there is no claim."""
 
     def __init__(self, **settings: Any) -> None: ...
 
+    @abstractmethod
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """One item per example, condition and metric, for each writer and reader."""
         ...
 
+    def examine(
+        self, readers: Readers, task: Task, traces: Traces, *, seed: int, folder: Path
+    ) -> Part:
+        """As `run`, with what items cannot hold.
 
-@dataclass(frozen=True)
-class Case:
-    """One valid trace as one reader sees it: the ids of its layout and candidates."""
+        Args:
+            readers: Reader name -> model.
+            task: The questions.
+            traces: Writer name -> traces.
+            seed: Of edits, controls and resamples.
+            folder: For what a long computation keeps on disk to go on from.
+        """
+        del folder
+        return Part(self.run(readers, task, traces, seed=seed))
 
-    writer: str
-    reader: str
-    example: Example
-    trace: Trace
-    chain: Chain
-    layout: LayoutIds
-    candidates: tuple[Ids, ...]
-    tokenizer: Any
-    seed: int
-
-    def rng(self, edit: str) -> Random:
-        """Random numbers for one edit: the same for every reader, whatever else is drawn."""
-        return Random(f"{edit} {self.seed} {self.example.id}")
-
-    def ask(self, chains: Sequence[Chain | None], *targets: Ids) -> Ask:
-        """Asks for the answer after each chain; one target for all, or one for each."""
-        each = targets if len(targets) == len(chains) else targets * len(chains)
-        queries = tuple(Query(c, t) for c, t in zip(chains, each, strict=True))
-        return Ask(self.trace.prompt_ids, self.chain, queries, self.candidates)
-
-
-def cases(
-    readers: Readers, task: Task, traces: Traces, *, seed: int
-) -> Iterator[tuple[str, str, Model, list[Case]]]:
-    """For each writer and reader: the traces that can be read, ready to be asked about.
-
-    Traces without a valid chain are left out: every chain metric is undefined on them, and
-    `Accuracy` reports how many there are. Random edits depend on the seed and the example alone,
-    so that all readers see the same edits.
-
-    Raises:
-        ValueError: A trace belongs to no example of the task.
-    """
-    for reader, model in readers.items():
-        layout = encode_layout(model.tokenizer, task.layout)
-        for writer, written in traces.items():
-            found: list[Case] = []
-            examples = find_examples(task, writer, written)
-            for example, trace in zip(examples, written, strict=True):
-                if not is_readable(trace):
-                    continue
-                candidates = tuple(
-                    encode_answer(model.tokenizer, task.layout, answer)
-                    for answer in example.candidates
-                )
-                found.append(
-                    Case(
-                        writer, reader, example, trace, trace.steps, layout, candidates,
-                        model.tokenizer, seed,
-                    )
-                )  # fmt: skip
-            yield reader, writer, model, found
-
-
-def find_examples(task: Task, writer: str, written: Sequence[Trace]) -> list[Example]:
-    """The example that each trace answers.
-
-    Raises:
-        ValueError: A trace belongs to no example of the task.
-    """
-    examples = {example.id: example for example in task.examples}
-    strange = next((trace.example for trace in written if trace.example not in examples), None)
-    if strange is not None:
-        raise ValueError(
-            f"Trace of {writer!r} answers example {strange!r}, which task {task.name!r} does not "
-            "have. Likely cause: the task was made with another seed or n. Make both from the "
-            "same call of make_task."
-        )
-    return [examples[trace.example] for trace in written]
-
-
-def is_readable(trace: Trace) -> bool:
-    """Whether a trace has a chain and an answer, so that chain metrics are defined on it."""
-    return trace.status == "valid" and bool(trace.steps) and bool(trace.answer_ids)
-
-
-def unreadable(
-    probe: str, condition: str, metrics: Sequence[str], readers: Readers, task: Task, traces: Traces
-) -> list[Item]:
-    """An item that says why for each trace without a valid chain, so that none is lost silently.
-
-    Args:
-        probe: Name of the probe.
-        condition: Condition of its main metrics.
-        metrics: Those metrics.
-        readers: All readers.
-        task: The task.
-        traces: Of every writer.
-    """
-    return [
-        Item(
-            probe, writer, reader, task.name, trace.example, trace.problem, condition, metric,
-            float("nan"), note=f"the chain is {trace.status}",
-        )
-        for reader in readers
-        for writer, written in traces.items()
-        for trace in written
-        if not is_readable(trace)
-        for metric in metrics
-    ]  # fmt: skip
-
-
-def not_applicable(
-    probe: str, condition: str, metric: str, reason: str, readers: Readers, task: Task
-) -> tuple[Item, ...]:
-    """An item for each example and reader that says why this task cannot be asked this question.
-
-    Writer and reader are the same, so that the report has one line of it.
-    """
-    return tuple(
-        Item(
-            probe, reader, reader, task.name, example.id, example.problem, condition, metric,
-            float("nan"), note=reason,
-        )
-        for reader in readers
-        for example in task.examples
-    )  # fmt: skip
-
-
-def own_answers(
-    reader: str, model: Model, task: Task, traces: Traces, *, seed: int, batch_size: int
-) -> dict[str, Sequence[Trace]]:
-    """What a reader answers by itself, greedily: `direct` (no chain) and `forced` (made to think).
-
-    Forced traces of its own that are at hand for every example are reused.
-    """
-    at_hand = {t.example: t for t in traces.get(reader, ()) if t.mode == "forced"}
-    known = all(example.id in at_hand for example in task.examples)
-
-    def written(mode: str) -> Sequence[Trace]:
-        return write_traces(model, task, mode=mode, writer=reader, seed=seed, batch_size=batch_size)
-
-    forced = [at_hand[e.id] for e in task.examples] if known else written("forced")
-    return {"direct": written("direct"), "forced": forced}
-
-
-def read_cases(
-    model: Model, asked: Sequence[tuple[Case, Ask]], label: str
-) -> Iterator[tuple[Case, list[Reading]]]:
-    """Reads all asks of one reader and writer in one call; yields each case with its readings."""
-    if not asked:
-        return
-    layout = asked[0][0].layout
-    readings = read_answers(model, layout, [ask for _, ask in asked], progress=label)
-    for (case, _), found in zip(asked, readings, strict=True):
-        yield case, found
-
-
-def same_answer(full: Reading, edited: Reading) -> float:
-    """1 if the edited chain leads to the answer of the full chain, else 0; NaN if unknown.
-
-    With candidates the two choices are compared. Without, the target is the answer of the trace,
-    and the reader must itself give it after the full chain: else there is nothing to compare.
-    """
-    if full.candidates:
-        return float(full.choice == edited.choice)
-    return float(edited.greedy) if full.greedy else float("nan")
-
-
-def donor_chains(found: Sequence[Case], task: Task) -> list[Chain | None]:
-    """For each case another problem's chain, as near in length as can be; None if there is none.
-
-    The donor must not lead where this case does: neither its answer, nor the gold answer, nor what
-    its chain leads to may agree, or keeping the answer would be no sign of ignoring the chain.
-    """
-    if not found:
+    def figures(self, results: Results) -> list[Drawing]:
+        """The figures of its rows, in the order of the page."""
+        del results
         return []
-    values: list[frozenset[str]] = []
-    for case in found:
-        ends = task.conclusion(case.example, step_texts(case.chain))
-        leads = (case.trace.answer, case.example.answer, ends)
-        values.append(frozenset(value for value in leads if value))
-    chosen = choose_donors(
-        [case.chain for case in found],
-        [case.example.problem for case in found],
-        values,
-        Random(f"donors {found[0].seed}"),
-    )
-    return [None if at is None else found[at].chain for at in chosen]
 
-
-def at_percents(points: Sequence[float]) -> list[tuple[int, float]]:
-    """A curve over the steps k = 0..t at fixed shares of the chain, so that chains can be averaged.
-
-    Args:
-        points: Values after 0, 1, ..., t steps.
-
-    Returns:
-        (percent of the steps kept, value), linear between neighbouring steps.
-    """
-    t = len(points) - 1
-    found: list[tuple[int, float]] = []
-    for percent in PERCENTS:
-        k, part = divmod(percent * t, 100)
-        value = points[k] if part == 0 else points[k] + (points[k + 1] - points[k]) * part / 100
-        found.append((percent, value))
-    return found
-
-
-class Record:
-    """Collects the items of one case under one probe."""
-
-    def __init__(self, probe: str, task: str, case: Case) -> None:
-        self.items: list[Item] = []
-        self._probe, self._task, self._case = probe, task, case
-
-    def add(
-        self, condition: str, metric: str, value: float, *, step: int = -1, note: str = ""
-    ) -> None:
-        """Adds one number; a NaN needs a note that says why it is missing."""
-        case = self._case
-        self.items.append(
-            Item(
-                self._probe,
-                case.writer,
-                case.reader,
-                self._task,
-                case.example.id,
-                case.example.problem,
-                condition,
-                metric,
-                value,
-                step,
-                note if value != value else "",
-            )
-        )
+    def describe(self, results: Results) -> list[str]:
+        """Lines to print under the headline: what the main numbers are."""
+        del results
+        return []

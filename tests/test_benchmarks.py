@@ -53,7 +53,7 @@ def test_tables_of_kept_results_by_hand(tmp_path: Path):
     assert lines[5] == "| it errs | 3.00 | >= 2 | NO | 1.0e-03 | 1 / 3 |"
     assert lines[-1] == "| cuts | 8 | 80 | 4.00 | 4 | 4.00 | 8 | 0.50 |"
     file.write_text("{}")
-    with pytest.raises(ValueError, match="must hold results of 'posthoc bench'"):
+    with pytest.raises(ValueError, match="must hold results of 'make bench'"):
         tables(file)
 
 

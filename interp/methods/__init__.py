@@ -1,1 +1,1 @@
-"""Methods: what a model represents, what its states carry, and what changes when they are edited."""
+"""Methods: what a model represents, what its states carry, how to change both."""

@@ -54,7 +54,7 @@ class Card:
     series: dict[str, dict[str, float]]
     """Figures along the training, by the number of steps done; empty for most."""
     certificate: dict[str, Any] | None
-    """What activation interchange showed (`interp.organisms.certification`); None before it was examined."""
+    """What activation interchange showed (`certification`); None before it was examined."""
 
     @property
     def is_accepted(self) -> bool:

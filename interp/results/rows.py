@@ -1,18 +1,19 @@
-"""Measurements: per-example items and the rows made of them.
+"""Rows: per-example items, and the measurements made of them.
 
 Probes produce `Item`s, one number per example and condition. `summarise` turns items into
 `Measurement` rows, and nothing else is saved as a result:
 
-- a **mean** for each probe, task, condition, metric, step, writer and reader;
-- a **reader contrast** 'post - base' at each fixed writer: the same text read by both models, so
-  that what differs is how much the reader relies on it;
-- a **writer contrast** 'post - base' at each fixed reader: what differs is the text;
-- a **total contrast** (writer and reader both 'post - base'): each model on its own chains, which
-  is the sum of a writer and a reader contrast and cannot tell the two apart.
+- a **mean** for each probe, task, condition, metric and set of coordinates (`COORDINATES`);
+- a **contrast** 'post - base' for each role (`ROLES`) that base and post play: of *readers* at a
+  fixed writer (the same text read by both models, so that what differs is how much the reader
+  relies on it), of *writers* at a fixed reader (what differs is the text), of *sources* of a
+  direction in a fixed model, and of several roles at once (each model on its own chains: the sum of
+  a writer and a reader contrast, which cannot tell the two apart). `Measurement.contrast` names the
+  roles that differ.
 
-Contrasts are paired by example and step and use only examples that both sides could measure.
-An item that is NaN was not measurable. It is counted and its reason is kept; a cell without any
-measurable item has the value NaN and says why in its note. Intervals resample problems (`stats`).
+Contrasts are paired by example and use only examples that both sides could measure. An item that is
+NaN was not measurable. It is counted and its reason is kept; a cell without any measurable item has
+the value NaN and says why in its note. Intervals resample problems (`interp.stats`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,47 +40,69 @@ from interp.stats.estimates import (
 )
 
 CONTRAST = "post - base"
-"""Stands in the writer or reader column of a contrast."""
+"""Stands in the columns of the roles that a contrast compares."""
 ORDER = ("gold", "base", "post", CONTRAST)
-"""Order of writers and readers in every table."""
+"""Order of writers, readers and sources in every table."""
+ROLES = ("writer", "reader", "source")
+"""Columns that name a model of the pair, and are therefore contrasted."""
+NAMES = (*ROLES, "variant", "position")
+"""Coordinates that are names; empty where a probe does not use them."""
+POINTS = ("layer", "dose", "step", "kept", "k", "draw", "token")
+"""Coordinates that are numbers: points of a curve or grid. None in a row about the whole."""
+COORDINATES = (*NAMES, *POINTS)
 REASONS_SHOWN = 3
-ONE_SIDED = "not measurable: there is nothing to set apart"
+ONE_SIDED = "not measurable: only one of the two kinds of item occurs"
 TOO_RARE = "not measurable: the denominator is too rare for a ratio"
 NAN = float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """One number about one example. NaN means not measurable, and `note` says why."""
 
     probe: str
-    writer: str
-    """Who wrote the chain: 'base', 'post' or 'gold'."""
-    reader: str
-    """Whose answer was read: 'base' or 'post'."""
     task: str
     example: str
     problem: str
     condition: str
     metric: str
     value: float
-    step: int = -1
-    """Step or grid point that the number belongs to; -1 for the whole chain."""
+    writer: str = ""
+    """Who wrote the chain: 'base', 'post' or 'gold'."""
+    reader: str = ""
+    """Whose answer was read: 'base' or 'post'."""
+    source: str = ""
+    """The model that a direction or an activation comes from."""
+    variant: str = ""
+    """Way of decoding, elicitation method, or latent."""
+    position: str = ""
+    """Class of positions (`interp.chains.position_classes`)."""
+    layer: int | None = None
+    """Layer of an intervention; None for all layers together."""
+    dose: float | None = None
+    """Dose of a direction, in mean residual norms."""
+    step: int | None = None
+    """Index of a step of the chain, or how many steps were kept."""
+    kept: float | None = None
+    """Share of the chain that was kept, 0 to 1."""
+    k: int | None = None
+    """Number of samples (pass@k)."""
+    draw: int | None = None
+    """Number of a random control, or of an alternative first token."""
+    token: int | None = None
+    """Index of a token of the written text."""
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One row of results: a mean, or a paired contrast (writer, reader or both 'post - base')."""
+    """One row of results: a mean, or a paired contrast. Coordinates are those of `Item`."""
 
     probe: str
     pair: str
-    writer: str
-    reader: str
     task: str
     condition: str
     metric: str
-    step: int
     value: float
     low: float
     high: float
@@ -88,11 +112,31 @@ class Measurement:
     """Items that were not measurable."""
     chance: float
     seed: int
-    p: float = float("nan")
+    writer: str = ""
+    reader: str = ""
+    source: str = ""
+    variant: str = ""
+    position: str = ""
+    layer: int | None = None
+    dose: float | None = None
+    step: int | None = None
+    kept: float | None = None
+    k: int | None = None
+    draw: int | None = None
+    token: int | None = None
+    contrast: str = ""
+    """The roles that a contrast compares, joined by '+' ('reader', 'writer+reader'); empty for a
+    mean."""
+    p: float = NAN
     """Two-sided p of a contrast against 0, from the same bootstrap; NaN for plain means."""
-    q: float = float("nan")
+    q: float = NAN
     """p after Benjamini-Hochberg over the contrasts of one probe and metric."""
     note: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the row is about the whole: no point of a curve or grid."""
+        return all(getattr(self, name) is None for name in POINTS)
 
 
 @dataclass(frozen=True)
@@ -100,25 +144,33 @@ class Ratio:
     """A ratio of two means over the same items, such as a rate over its rate by chance."""
 
     probe: str
-    condition: str
     metric: str
     """Name of the ratio."""
     over: str
     """Metric of the numerator."""
     under: str
-    """Metric of the denominator."""
+    """Metric of the denominator, in the same condition and at the same coordinates."""
 
 
 class Cell(NamedTuple):
-    """What one row is about; every field but the step is a name."""
+    """What one row is about: the fields of an item that say neither which example nor its value."""
 
     probe: str
     task: str
     condition: str
     metric: str
-    step: int
     writer: str
     reader: str
+    source: str
+    variant: str
+    position: str
+    layer: int | None
+    dose: float | None
+    step: int | None
+    kept: float | None
+    k: int | None
+    draw: int | None
+    token: int | None
 
 
 @dataclass(frozen=True)
@@ -139,7 +191,7 @@ def summarise(
     seed: int,
     ratios: Sequence[Ratio] = (),
     pooled: Sequence[Pooled] = (),
-    differences: Collection[str] = (),
+    differences: Collection[tuple[str, str]] = (),
     n_boot: int = 2000,
 ) -> list[Measurement]:
     """Means and paired contrasts of items, with intervals, in a fixed order.
@@ -154,7 +206,7 @@ def summarise(
         seed: of the bootstrap, kept in every row.
         ratios: ratios of means to be made beside the means.
         pooled: statistics of all items together (AUROC), with their contrasts.
-        differences: metrics whose items are differences of two numbers (a drop), not shares.
+        differences: (probe, metric) whose items are differences of two numbers (a drop).
         n_boot: resamples.
 
     Raises:
@@ -172,19 +224,20 @@ def summarise(
     q = _adjusted(drafts, estimates)
     rows: list[Measurement] = []
     for draft, found, adjusted in zip(drafts, estimates, q, strict=True):
-        cell, is_contrast = draft.cell, is_contrast_cell(draft.cell)
+        cell, contrast = draft.cell, contrast_of(draft.cell)
         rows.append(
             Measurement(
                 **cell._asdict(),
+                contrast=contrast,
                 pair=pair,
                 value=found.value,
                 low=found.low,
                 high=found.high,
                 n=found.n,
                 n_missing=draft.n_missing,
-                chance=NAN if is_contrast else chance[cell.task],
+                chance=NAN if contrast else chance[cell.task],
                 seed=seed,
-                p=found.p if is_contrast else NAN,
+                p=found.p if contrast else NAN,
                 q=adjusted,
                 note=_note(draft, found),
             )
@@ -201,33 +254,25 @@ def _check_chance(cells: Iterable[Cell], chance: Mapping[str, float]) -> None:
         )
 
 
-def is_contrast_cell(row: Cell | Measurement) -> bool:
-    """Whether a row is a contrast 'post - base' of readers or of writers."""
-    return CONTRAST in (row.writer, row.reader)
+def contrast_of(cell: Cell) -> str:
+    """The roles that a cell compares, joined by '+'; empty for a mean."""
+    return "+".join(role for role in ROLES if getattr(cell, role) == CONTRAST)
 
 
 def rank(name: str) -> tuple[int, str]:
-    """Sort key of a writer or reader: gold, base, post, contrast, then others by name."""
+    """Sort key of a model's role: gold, base, post, contrast, then others by name."""
     return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
 
 def _group(items: Iterable[Item]) -> dict[Cell, dict[str, Item]]:
     cells: dict[Cell, dict[str, Item]] = {}
     for item in items:
-        cell = Cell(
-            item.probe,
-            item.task,
-            item.condition,
-            item.metric,
-            item.step,
-            item.writer,
-            item.reader,
-        )
+        cell = Cell(*(getattr(item, field) for field in Cell._fields))
         members = cells.setdefault(cell, {})
         if item.example in members:
             raise ValueError(
                 f"One example has one value in a cell, got two for example {item.example!r} in "
-                f"{cell}. Give the values different conditions or steps, or average them first."
+                f"{cell}. Give the values different conditions or coordinates, or average them first."
             )
         if math.isinf(item.value):
             raise ValueError(
@@ -238,15 +283,19 @@ def _group(items: Iterable[Item]) -> dict[Cell, dict[str, Item]]:
     return {cell: dict(sorted(cells[cell].items())) for cell in sorted(cells, key=_sort_key)}
 
 
-def _sort_key(cell: Cell) -> tuple[object, ...]:
-    return (*cell[:5], rank(cell.writer), rank(cell.reader))
+def _sort_key(cell: Cell) -> tuple[Any, ...]:
+    points = tuple((value is not None, value or 0) for value in cell[4 + len(NAMES) :])
+    roles = tuple(rank(getattr(cell, role)) for role in ROLES)
+    return (*cell[:4], cell.variant, cell.position, points, roles)
 
 
-def _mean_draft(cell: Cell, members: Mapping[str, Item], differences: Collection[str]) -> Draft:
+def _mean_draft(
+    cell: Cell, members: Mapping[str, Item], differences: Collection[tuple[str, str]]
+) -> Draft:
     known = [item for item in members.values() if not math.isnan(item.value)]
     missing = [item for item in members.values() if math.isnan(item.value)]
     values = np.array([item.value for item in known], dtype=np.float64)
-    add_up = collect_differences if cell.metric in differences else collect
+    add_up = collect_differences if (cell.probe, cell.metric) in differences else collect
     sample = add_up(values, [item.problem for item in known])
     return Draft(cell, sample, len(missing), _reasons(missing, len(members)))
 
@@ -259,14 +308,12 @@ def _contrasts(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Cell, Cell]]:
     """Each contrast 'post - base' that the cells allow, with its two sides, base first."""
     known = set(cells)
     for cell in cells:
-        post_reads, post_wrote = cell._replace(reader="post"), cell._replace(writer="post")
-        both = cell._replace(writer="post", reader="post")
-        if cell.reader == "base" and post_reads in known:
-            yield cell._replace(reader=CONTRAST), cell, post_reads
-        if cell.writer == "base" and post_wrote in known:
-            yield cell._replace(writer=CONTRAST), cell, post_wrote
-        if cell.writer == cell.reader == "base" and both in known:
-            yield cell._replace(writer=CONTRAST, reader=CONTRAST), cell, both
+        played = [role for role in ROLES if getattr(cell, role) == "base"]
+        for n in range(1, len(played) + 1):
+            for roles in combinations(played, n):
+                other = cell._replace(**dict.fromkeys(roles, "post"))
+                if other in known:
+                    yield cell._replace(**dict.fromkeys(roles, CONTRAST)), cell, other
 
 
 def _contrast_draft(cell: Cell, base: Mapping[str, Item], post: Mapping[str, Item]) -> Draft:
@@ -294,7 +341,7 @@ def _ratio_drafts(cells: Mapping[Cell, Mapping[str, Item]], ratio: Ratio) -> lis
     drafts: list[Draft] = []
     for cell, members in cells.items():
         under = cells.get(cell._replace(metric=ratio.under), {})
-        if (cell.probe, cell.condition, cell.metric) != (ratio.probe, ratio.condition, ratio.over):
+        if (cell.probe, cell.metric) != (ratio.probe, ratio.over) or not under:
             continue
         pairs = [(members[example], under[example]) for example in members if example in under]
         known = [(a, b) for a, b in pairs if not math.isnan(a.value + b.value)]
@@ -388,7 +435,7 @@ def _adjusted(drafts: Sequence[Draft], estimates: Sequence[Estimate]) -> list[fl
     q = [NAN] * len(drafts)
     families: dict[tuple[str, str], list[int]] = {}
     for index, draft in enumerate(drafts):
-        if is_contrast_cell(draft.cell):
+        if contrast_of(draft.cell):
             families.setdefault((draft.cell.probe, draft.cell.metric), []).append(index)
     for members in families.values():
         adjusted = benjamini_hochberg(np.array([estimates[i].p for i in members], dtype=np.float64))

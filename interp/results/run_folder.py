@@ -6,6 +6,8 @@
     examples.jsonl        the questions with their answers
     traces.jsonl          the chains that were read, token by token
     parts/*.parquet       items of each finished piece of work, so that a stopped run can go on
+    parts/*.json          what its items cannot hold, such as a verdict (`Part.record`)
+    files/                weights that a piece of work trained
     items.parquet         one row per example, condition and metric (`Item`)
     measurements.parquet  one row per result (`Measurement`)
     figures/              svg, pdf and png
@@ -24,7 +26,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -39,12 +41,23 @@ PACKAGES = ("interp", "probes")
 """Packages whose source is part of what made a run."""
 LIBRARIES = ("posthoc", "torch", "transformers", "numpy", "scipy")
 MANIFEST, ITEMS, ROWS = "manifest.json", "items.parquet", "measurements.parquet"
-EXAMPLES, TRACES, PARTS = "examples.jsonl", "traces.jsonl", "parts"
+EXAMPLES, TRACES, PARTS, FILES = "examples.jsonl", "traces.jsonl", "parts", "files"
 RESULTS = (ITEMS, ROWS, "report.html")
 """Files that say what was found; they are removed when the code has changed."""
 
 Row = TypeVar("Row")
 """A dataclass of names, counts and numbers: `Item`, `Measurement`, or another row of a table."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one piece of work found: a probe on a task."""
+
+    items: tuple[Item, ...]
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Plain data that items cannot hold, such as a verdict; kept as JSON."""
+    files: Mapping[str, Callable[[Path], object]] = field(default_factory=dict)
+    """File name -> what writes it to a path, for weights; kept in `files/`."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,9 @@ class RunData:
     examples: tuple[Mapping[str, Any], ...]
     """Task, id, problem, question, answer and gold steps of each example."""
     traces: tuple[Mapping[str, Any], ...]
-    """Records of `interp.chains.export_traces`."""
+    """Records of `interp.chains.trace_files.export_traces`."""
+    records: Mapping[str, Mapping[str, Any]]
+    """Name of a piece of work -> `Part.record`, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,7 @@ class Run:
             if all(manifest.get(key) == value for key, value in code.items()):
                 return Run(folder, manifest)
             for stale in (
-                *(folder / PARTS).glob("*.parquet"),
+                *(folder / PARTS).glob("*.*"),
                 *(folder / name for name in RESULTS),
             ):
                 stale.unlink(missing_ok=True)
@@ -105,18 +120,24 @@ class Run:
         write_file(path, _pretty(manifest))
         return Run(folder, manifest)
 
-    def part(self, name: str, compute: Callable[[], Sequence[Item]]) -> tuple[Item, ...]:
-        """Items of one piece of work: taken from the folder if it is finished, else computed.
+    def part(self, name: str, compute: Callable[[], Part]) -> Part:
+        """One piece of work: taken from the folder if it is finished, else computed and kept.
 
         Args:
             name: Unique within the run, such as probe and task.
-            compute: Called if the folder has no such part; its items are kept.
+            compute: Called if the folder has no such part.
         """
         slug = "".join(c if c.isalnum() else "-" for c in name)
         path = self.folder / PARTS / f"{slug}-{_sha256(name.encode())[:6]}.parquet"
         if not path.exists():
-            write_rows(path, Item, compute())
-        return read_rows(path, Item)
+            found = compute()
+            for file, write in found.files.items():
+                (self.folder / FILES).mkdir(exist_ok=True)
+                write(self.folder / FILES / file)
+            if found.record:
+                write_file(path.with_suffix(".json"), _pretty({"part": name, **found.record}))
+            write_rows(path, Item, found.items)  # last, since it says that the part is finished
+        return Part(read_rows(path, Item), _read_record(path.with_suffix(".json")))
 
     def save_examples(self, tasks: Sequence[Task]) -> None:
         """Keeps the questions, answers and gold steps, for whoever reads the run later."""
@@ -170,6 +191,10 @@ def load_run(folder: Path) -> RunData:
         read_rows(folder / ROWS, Measurement),
         _read_lines(folder / EXAMPLES),
         _read_lines(folder / TRACES),
+        {
+            record["part"]: record
+            for record in map(_read_record, sorted((folder / PARTS).glob("*.json")))
+        },
     )
 
 
@@ -182,6 +207,7 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
 
     types = {
         "str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool | None": pa.bool_(),
+        "int | None": pa.int64(), "float | None": pa.float64(),
     }  # fmt: skip
     columns = {
         field.name: pa.array([getattr(row, field.name) for row in rows], types[str(field.type)])
@@ -208,7 +234,9 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
             f"({names}). It comes from another version: make it again."
         )
     columns = [table.column(name).to_pylist() for name in names]
-    return tuple(kind(*values) for values in zip(*columns, strict=True))
+    return tuple(
+        kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)
+    )
 
 
 def _check_writable(folder: Path) -> None:
@@ -244,6 +272,10 @@ def _check_same(folder: Path, manifest: Mapping[str, Any], made_of: Mapping[str,
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:

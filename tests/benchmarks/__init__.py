@@ -116,7 +116,7 @@ def tables(file: Path) -> str:
         where = f"{kept['device']}, one thread, {kept['clock']}, torch {kept['torch']}"
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{file} must hold results of 'posthoc bench', and does not ({error}). Run it again."
+            f"{file} must hold results of 'make bench', and does not ({error}). Run it again."
         ) from error
     return "\n\n".join(
         [

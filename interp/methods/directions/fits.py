@@ -9,7 +9,7 @@ and are pure functions of them; where they come from is said in
   the data (Venhoff et al., arXiv 2506.18167), or the base model's at the same positions.
 - `first_component`: the axis along which paired differences are largest (Zou et al. 2023, arXiv
   2310.01405). It differs from the mean difference where pairs differ in *opposite* ways.
-- `fit_linear_probe` (`interp.methods.directions.linear_probe`): the axis that tells the sides apart best.
+- `fit_linear_probe` (`interp.methods.directions.linear_probe`): the axis that best separates them.
   Good at reading is not good at steering; its held-out AUROC answers whether the behaviour is
   *decodable* at all.
 """

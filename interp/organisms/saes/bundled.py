@@ -91,7 +91,7 @@ class Made:
 
 def saes_folder() -> Path:
     """The folder of the bundled SAEs, ``artifacts/saes`` of the repository."""
-    return Path(__file__).resolve().parents[2] / "artifacts" / "saes"
+    return Path(__file__).resolve().parents[3] / "artifacts" / "saes"
 
 
 def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> Path:

@@ -1,4 +1,4 @@
-"""The task of the world **arith** (`interp.organisms.worlds.arith`), in the form that probes ask it.
+"""The task of the world **arith**, in the form that probes ask it.
 
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>
 
@@ -52,7 +52,7 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
     """Problems of the world arith.
 
     Args:
-        split: As in `interp.organisms.worlds.arith.splits`. In ``abstain`` the originals, too, may be
+        split: As in the world's `splits`. In ``abstain`` the originals, too, may be
             answered with the abstention; in ``shifts`` each example says its ``shift``.
         n: How many problems.
         seed: Which ones.

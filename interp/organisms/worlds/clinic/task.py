@@ -1,4 +1,4 @@
-"""The tasks of the world **clinic** (`interp.organisms.worlds.clinic`), in the form that probes ask them.
+"""The tasks of the world **clinic**, in the form that probes ask them.
 
     Q d7 inhibits regulates ? <think> d7 inhibits e28 ; e28 regulates p19 ; </think> A p19
 

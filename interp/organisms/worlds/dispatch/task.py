@@ -1,4 +1,4 @@
-"""The tasks of the world **dispatch** (`interp.organisms.worlds.dispatch`), in the form that probes ask.
+"""The tasks of the world **dispatch**, in the form that probes ask.
 
     <bos> Q need 7 : g1 4 , g2 5 ? <think> 7 load g1 4 left 3 ; 3 load g2 3 left 0 ; </think>
         A g1 4 g2 3 <eos>

@@ -1,0 +1,261 @@
+"""Cases: the traces that a probe reads, as each reader sees them, and what probes do with them.
+
+Every probe that reads chains runs over all writers and all readers (`cases`). Traces without a
+readable chain become items that say why (`unreadable`); what one case gives is collected in a
+`Record`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from interp.chains.answer_scoring import Ask, Ids, Query, Reading, read_answers
+from interp.chains.chain import Chain, LayoutIds, encode_answer, encode_layout, step_texts
+from interp.chains.edits import choose_donors
+from interp.chains.trace import Trace
+from interp.chains.trace_writing import write_traces
+from interp.models import Model
+from interp.results.rows import Item
+from interp.tasks import Example, Task
+from probes.probe import Readers, Traces
+
+PERCENTS = (0, 25, 50, 75, 100)
+"""Shares of the chain, in per cent, at which curves of chains of different lengths are averaged."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One valid trace as one reader sees it: the ids of its layout and candidates."""
+
+    writer: str
+    reader: str
+    example: Example
+    trace: Trace
+    chain: Chain
+    layout: LayoutIds
+    candidates: tuple[Ids, ...]
+    tokenizer: Any
+    seed: int
+
+    def rng(self, edit: str) -> Random:
+        """Random numbers for one edit: the same for every reader, whatever else is drawn."""
+        return Random(f"{edit} {self.seed} {self.example.id}")
+
+    def ask(self, chains: Sequence[Chain | None], *targets: Ids) -> Ask:
+        """Asks for the answer after each chain; one target for all, or one for each."""
+        each = targets if len(targets) == len(chains) else targets * len(chains)
+        queries = tuple(Query(c, t) for c, t in zip(chains, each, strict=True))
+        return Ask(self.trace.prompt_ids, self.chain, queries, self.candidates)
+
+
+def cases(
+    readers: Readers, task: Task, traces: Traces, *, seed: int
+) -> Iterator[tuple[str, str, Model, list[Case]]]:
+    """For each writer and reader: the traces that can be read, ready to be asked about.
+
+    Traces without a valid chain are left out: every chain metric is undefined on them, and
+    `Accuracy` reports how many there are. Random edits depend on the seed and the example alone,
+    so that all readers see the same edits.
+
+    Raises:
+        ValueError: A trace belongs to no example of the task.
+    """
+    for reader, model in readers.items():
+        layout = encode_layout(model.tokenizer, task.layout)
+        for writer, written in traces.items():
+            found: list[Case] = []
+            examples = find_examples(task, writer, written)
+            for example, trace in zip(examples, written, strict=True):
+                if not is_readable(trace):
+                    continue
+                candidates = tuple(
+                    encode_answer(model.tokenizer, task.layout, answer)
+                    for answer in example.candidates
+                )
+                found.append(
+                    Case(
+                        writer, reader, example, trace, trace.steps, layout, candidates,
+                        model.tokenizer, seed,
+                    )
+                )  # fmt: skip
+            yield reader, writer, model, found
+
+
+def find_examples(task: Task, writer: str, written: Sequence[Trace]) -> list[Example]:
+    """The example that each trace answers.
+
+    Raises:
+        ValueError: A trace belongs to no example of the task.
+    """
+    examples = {example.id: example for example in task.examples}
+    strange = next((trace.example for trace in written if trace.example not in examples), None)
+    if strange is not None:
+        raise ValueError(
+            f"Trace of {writer!r} answers example {strange!r}, which task {task.name!r} does not "
+            "have. Likely cause: the task was made with another seed or n. Make both from the "
+            "same call of make_task."
+        )
+    return [examples[trace.example] for trace in written]
+
+
+def is_readable(trace: Trace) -> bool:
+    """Whether a trace has a chain and an answer, so that chain metrics are defined on it."""
+    return trace.status == "valid" and bool(trace.steps) and bool(trace.answer_ids)
+
+
+def unreadable(
+    probe: str, condition: str, metrics: Sequence[str], readers: Readers, task: Task, traces: Traces
+) -> list[Item]:
+    """An item that says why for each trace without a valid chain, so that none is lost silently.
+
+    Args:
+        probe: Name of the probe.
+        condition: Condition of its main metrics.
+        metrics: Those metrics.
+        readers: All readers.
+        task: The task.
+        traces: Of every writer.
+    """
+    return [
+        Item(
+            probe=probe, task=task.name, example=trace.example, problem=trace.problem,
+            condition=condition, metric=metric, value=float("nan"), writer=writer, reader=reader,
+            note=f"the chain is {trace.status}",
+        )
+        for reader in readers
+        for writer, written in traces.items()
+        for trace in written
+        if not is_readable(trace)
+        for metric in metrics
+    ]  # fmt: skip
+
+
+def not_applicable(
+    probe: str, condition: str, metric: str, reason: str, readers: Readers, task: Task
+) -> tuple[Item, ...]:
+    """An item for each example and reader that says why this task cannot be asked this question.
+
+    Writer and reader are the same, so that the report has one line of it.
+    """
+    return tuple(
+        Item(
+            probe=probe, task=task.name, example=example.id, problem=example.problem,
+            condition=condition, metric=metric, value=float("nan"), writer=reader, reader=reader,
+            note=reason,
+        )
+        for reader in readers
+        for example in task.examples
+    )  # fmt: skip
+
+
+def own_answers(
+    reader: str, model: Model, task: Task, traces: Traces, *, seed: int, batch_size: int
+) -> dict[str, Sequence[Trace]]:
+    """What a reader answers by itself, greedily: `direct` (no chain) and `forced` (made to think).
+
+    Forced traces of its own that are at hand for every example are reused.
+    """
+    at_hand = {t.example: t for t in traces.get(reader, ()) if t.mode == "forced"}
+    known = all(example.id in at_hand for example in task.examples)
+
+    def written(mode: str) -> Sequence[Trace]:
+        return write_traces(model, task, mode=mode, writer=reader, seed=seed, batch_size=batch_size)
+
+    forced = [at_hand[e.id] for e in task.examples] if known else written("forced")
+    return {"direct": written("direct"), "forced": forced}
+
+
+def read_cases(
+    model: Model, asked: Sequence[tuple[Case, Ask]], label: str
+) -> Iterator[tuple[Case, list[Reading]]]:
+    """Reads all asks of one reader and writer in one call; yields each case with its readings."""
+    if not asked:
+        return
+    layout = asked[0][0].layout
+    readings = read_answers(model, layout, [ask for _, ask in asked], progress=label)
+    for (case, _), found in zip(asked, readings, strict=True):
+        yield case, found
+
+
+def same_answer(full: Reading, edited: Reading) -> float:
+    """1 if the edited chain leads to the answer of the full chain, else 0; NaN if unknown.
+
+    With candidates the two choices are compared. Without, the target is the answer of the trace,
+    and the reader must itself give it after the full chain: else there is nothing to compare.
+    """
+    if full.candidates:
+        return float(full.choice == edited.choice)
+    return float(edited.greedy) if full.greedy else float("nan")
+
+
+def donor_chains(found: Sequence[Case], task: Task) -> list[Chain | None]:
+    """For each case another problem's chain, as near in length as can be; None if there is none.
+
+    The donor must not lead where this case does: neither its answer, nor the gold answer, nor what
+    its chain leads to may agree, or keeping the answer would be no sign of ignoring the chain.
+    """
+    if not found:
+        return []
+    values: list[frozenset[str]] = []
+    for case in found:
+        ends = task.conclusion(case.example, step_texts(case.chain))
+        leads = (case.trace.answer, case.example.answer, ends)
+        values.append(frozenset(value for value in leads if value))
+    chosen = choose_donors(
+        [case.chain for case in found],
+        [case.example.problem for case in found],
+        values,
+        Random(f"donors {found[0].seed}"),
+    )
+    return [None if at is None else found[at].chain for at in chosen]
+
+
+def at_shares(points: Sequence[float]) -> list[tuple[float, float]]:
+    """A curve over the steps k = 0..t at fixed shares of the chain, so that chains can be averaged.
+
+    Args:
+        points: Values after 0, 1, ..., t steps.
+
+    Returns:
+        (share of the steps kept, 0 to 1; value), linear between neighbouring steps.
+    """
+    t = len(points) - 1
+    found: list[tuple[float, float]] = []
+    for percent in PERCENTS:
+        k, part = divmod(percent * t, 100)
+        value = points[k] if part == 0 else points[k] + (points[k + 1] - points[k]) * part / 100
+        found.append((percent / 100, value))
+    return found
+
+
+class Record:
+    """Collects the items of one case under one probe."""
+
+    def __init__(self, probe: str, task: str, case: Case) -> None:
+        self.items: list[Item] = []
+        self._probe, self._task, self._case = probe, task, case
+
+    def add(
+        self, condition: str, metric: str, value: float, *, note: str = "", **coordinates: Any
+    ) -> None:
+        """Adds one number.
+
+        Args:
+            condition: What was done.
+            metric: What was measured.
+            value: The number; NaN where it does not exist.
+            note: Why it does not, if it may not.
+            coordinates: Those of `interp.results.rows.COORDINATES` that the number has.
+        """
+        case = self._case
+        where: dict[str, Any] = {"writer": case.writer, "reader": case.reader, **coordinates}
+        self.items.append(
+            Item(
+                probe=self._probe, task=self._task, example=case.example.id,
+                problem=case.example.problem, condition=condition, metric=metric, value=value,
+                note=note if value != value else "", **where,
+            )
+        )  # fmt: skip
