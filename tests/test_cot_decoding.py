@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from interp.chains.completions import Text
+from interp.chains.completions import Completion
 from interp.methods.decoding.cot_decoding import (
     Path,
     best_path,
@@ -84,17 +84,17 @@ def test_an_organism_that_can_think_is_more_certain_after_a_chain(base, task):
 
 
 def test_the_first_path_is_the_greedy_text(base, task):
-    from interp.chains.completions import form_of
+    from interp.chains.completions import find_format
     from interp.engine import generate
 
-    form = form_of(task, base.tokenizer)
+    form = find_format(task, base.tokenizer)
     greedy = generate(base, form.prompts(), max_new_tokens=form.max_new_tokens, stop=form.stop)
     found = decode_paths(base, task, k=2)
     assert [of[0].text.ids for of in found.paths] == [one.ids for one in greedy]
 
 
 def text(answer, correct=False):
-    return Text((1,), False, (), (0, 1 if answer else 0), answer, correct, False)
+    return Completion((1,), False, (), (0, 1 if answer else 0), answer, correct, False)
 
 
 def test_best_and_summed_can_disagree_and_paths_without_answer_are_left_out():

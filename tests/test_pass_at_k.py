@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from interp.chains.completions import Text, form_of, is_chain_valid, read_text
+from interp.chains.completions import Completion, find_format, is_chain_valid, read_completion
 from interp.methods.decoding.pass_at_k import Samples, draw_samples, pass_at_k
 from interp.tasks.registry import make_task
 
@@ -30,7 +30,7 @@ def test_impossible_counts_are_refused(n, c, k):
 
 
 def text(correct, valid):
-    return Text((), False, (), (0, 0), "", correct, valid)
+    return Completion((), False, (), (0, 0), "", correct, valid)
 
 
 def test_guessing_saturates_plain_pass_at_k_and_not_the_strict_one():
@@ -45,14 +45,14 @@ def test_guessing_saturates_plain_pass_at_k_and_not_the_strict_one():
 
 @pytest.fixture(scope="module")
 def form(tiny):
-    return form_of(make_task("arith/fresh", n=6, seed=0), tiny.tokenizer)
+    return find_format(make_task("arith/fresh", n=6, seed=0), tiny.tokenizer)
 
 
 def written(form, example, steps, answer, *, closes=True):
     close = "</think> A" if closes else ""
     words = f"<think> {' '.join(steps)} {close} {answer} <eos>"
     ids = form.tokenizer(words, add_special_tokens=False)["input_ids"]
-    return read_text(form, example, ids)
+    return read_completion(form, example, ids)
 
 
 def test_a_text_counts_only_with_a_whole_and_correct_chain(form):
@@ -81,7 +81,7 @@ def test_a_step_of_another_operation_with_the_same_result_is_wrong(form):
 def test_direct_answers_are_read_without_a_chain(form):
     example = form.task.examples[0]
     ids = form.tokenizer(f"A {example.answer} <eos>", add_special_tokens=False)["input_ids"]
-    found = read_text(form, example, ids)
+    found = read_completion(form, example, ids)
     assert found.correct and not found.opens and not found.is_chain_valid
     assert found.answer_span == (1, 2)
 

@@ -2,7 +2,7 @@
 
 `interp.traces` asks for the answer after the answer cue, so that it can be asked again after every
 edit of a chain. Decoding methods are judged by what comes out of them instead: the text has to open
-and close its own chain and to give its own answer. `read_text` takes such a text apart.
+and close its own chain and to give its own answer. `read_completion` takes such a text apart.
 
 `is_chain_valid` is the strict criterion of a chain: as many steps as the question has, none of
 which claims anything wrong, each with the result that the exact solution has at that place, and the
@@ -21,7 +21,7 @@ from interp.tasks import Example, Task
 
 
 @dataclass(frozen=True)
-class Text:
+class Completion:
     """One text, taken apart."""
 
     ids: tuple[int, ...]
@@ -42,7 +42,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Form:
+class CompletionFormat:
     """How texts of a task are written in one tokenizer."""
 
     task: Task
@@ -68,7 +68,7 @@ class Form:
         return [encode(self.tokenizer, example.question) for example in self.task.examples]
 
 
-def form_of(task: Task, tokenizer: Any) -> Form:
+def find_format(task: Task, tokenizer: Any) -> CompletionFormat:
     """The form of a task's texts.
 
     Raises:
@@ -82,10 +82,10 @@ def form_of(task: Task, tokenizer: Any) -> Form:
             f"{task.name} has no think_open or think_close. Choose a task that has both, such as "
             f"arith/fresh"
         )
-    return Form(task, tokenizer, layout)
+    return CompletionFormat(task, tokenizer, layout)
 
 
-def read_text(form: Form, example: Example, ids: Sequence[int]) -> Text:
+def read_completion(form: CompletionFormat, example: Example, ids: Sequence[int]) -> Completion:
     """Takes a text apart.
 
     Args:
@@ -110,7 +110,7 @@ def read_text(form: Form, example: Example, ids: Sequence[int]) -> Text:
     answer = form.task.read_answer(decode(form.tokenizer, written[start:stop]))
     correct = bool(answer) and answer == example.answer
     valid = correct and is_chain_valid(form.task, example, steps)
-    return Text(written, opens, steps, (start, stop), answer, correct, valid)
+    return Completion(written, opens, steps, (start, stop), answer, correct, valid)
 
 
 def is_chain_valid(task: Task, example: Example, steps: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interp.chains.chain import encode
-from interp.chains.completions import Text, form_of, read_text
+from interp.chains.completions import Completion, find_format, read_completion
 from interp.engine import generate, run
 from interp.methods.decoding.pass_at_k import Samples
 from interp.models import Model
@@ -36,7 +36,7 @@ class Path:
 
     rank: int
     """0 is the most likely first token: the greedy text."""
-    text: Text
+    text: Completion
     delta: float
     """Mean margin over the answer's tokens, in [0, 1]; NaN where the path gives no answer."""
     mean_logprob: float
@@ -83,7 +83,7 @@ def decode_paths(model: Model, task: Task, *, k: int = 10, batch_size: int = 256
     """
     if not 1 <= k <= model.d_vocab:
         raise ValueError(f"k counts first tokens, from 1 to {model.d_vocab}; received {k}")
-    form = form_of(task, model.tokenizer)
+    form = find_format(task, model.tokenizer)
     prompts = [encode(model.tokenizer, example.question) for example in task.examples]
     logits = run(model, prompts, logits_at="last").logits
     firsts = [row[-1].topk(k).indices.tolist() for row in logits]
@@ -95,7 +95,7 @@ def decode_paths(model: Model, task: Task, *, k: int = 10, batch_size: int = 256
     tokens = [(start[-1], *one.ids) for start, one in zip(starts, written, strict=True)]
     ended = [(start[-1],) in form.stop for start in starts]
     tokens = [ids[:1] if end else ids for ids, end in zip(tokens, ended, strict=True)]
-    texts = [read_text(form, task.examples[at // k], ids) for at, ids in enumerate(tokens)]
+    texts = [read_completion(form, task.examples[at // k], ids) for at, ids in enumerate(tokens)]
     scores = _scores(model, [s[:-1] for s in starts], texts)
     paths = [Path(at % k, text, *scores[at]) for at, text in enumerate(texts)]
     groups = tuple(tuple(paths[at * k : (at + 1) * k]) for at in range(len(prompts)))
@@ -104,7 +104,7 @@ def decode_paths(model: Model, task: Task, *, k: int = 10, batch_size: int = 256
 
 
 def _scores(
-    model: Model, prompts: Sequence[Sequence[int]], texts: Sequence[Text]
+    model: Model, prompts: Sequence[Sequence[int]], texts: Sequence[Completion]
 ) -> list[tuple[float, float]]:
     """Delta and mean log-probability of each path, from one plain pass over it."""
     found: list[tuple[float, float]] = []
@@ -121,13 +121,13 @@ def _scores(
     return found
 
 
-def best_path(paths: Sequence[Path]) -> Text | None:
+def best_path(paths: Sequence[Path]) -> Completion | None:
     """The path with the largest Delta; None where no path gives an answer."""
     known = [path for path in paths if not math.isnan(path.delta)]
     return max(known, key=lambda path: path.delta).text if known else None
 
 
-def summed(paths: Sequence[Path]) -> Text | None:
+def summed(paths: Sequence[Path]) -> Completion | None:
     """The answer with the largest sum of Delta, in its path with the largest Delta."""
     known = [path for path in paths if not math.isnan(path.delta)]
     if not known:
@@ -139,18 +139,18 @@ def summed(paths: Sequence[Path]) -> Text | None:
     return best_path([path for path in known if path.text.answer == answer])
 
 
-def likeliest(paths: Sequence[Path]) -> Text:
+def likeliest(paths: Sequence[Path]) -> Completion:
     """The path with the largest mean log-probability: the baseline without Delta."""
     return max(paths, key=lambda path: path.mean_logprob).text
 
 
-def voted(samples: Samples, k: int) -> list[Text | None]:
+def voted(samples: Samples, k: int) -> list[Completion | None]:
     """Majority vote over k samples of each example; the first text of the commonest answer.
 
     Raises:
         ValueError: If fewer than k samples were drawn.
     """
-    found: list[Text | None] = []
+    found: list[Completion | None] = []
     for texts in samples.texts:
         if not 1 <= k <= len(texts):
             raise ValueError(

@@ -19,7 +19,7 @@ from math import comb
 import numpy as np
 
 from interp.chains.chain import encode
-from interp.chains.completions import Text, form_of, read_text
+from interp.chains.completions import Completion, find_format, read_completion
 from interp.engine import generate
 from interp.models import Model
 from interp.stats.estimates import Estimate, collect, estimate_all
@@ -46,7 +46,7 @@ class Samples:
 
     examples: tuple[str, ...]
     problems: tuple[str, ...]
-    texts: tuple[tuple[Text, ...], ...]
+    texts: tuple[tuple[Completion, ...], ...]
     """For each example the same number of texts."""
 
     def values(self, k: int, *, chain_valid: bool) -> list[float]:
@@ -91,7 +91,7 @@ def draw_samples(
     Raises:
         ValueError: If the temperature is 0, or the task's layout has no chain to open and close.
     """
-    form = form_of(task, model.tokenizer)
+    form = find_format(task, model.tokenizer)
     opened = form.layout.think_open if forced else ()
     prompts: list[Sequence[int]] = []
     seeds: list[int] = []
@@ -104,7 +104,7 @@ def draw_samples(
         temperature=temperature, batch_size=batch_size, progress=f"{n} samples of each",
     )  # fmt: skip
     texts = tuple(
-        tuple(read_text(form, example, (*opened, *one.ids)) for one in written[at * n :][:n])
+        tuple(read_completion(form, example, (*opened, *one.ids)) for one in written[at * n :][:n])
         for at, example in enumerate(task.examples)
     )
     every = task.examples

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from interp.chains.chain import encode
-from interp.chains.completions import Form, find
+from interp.chains.completions import CompletionFormat
 from interp.engine import run
 from interp.methods.directions import (
     Direction,
@@ -30,6 +30,7 @@ from interp.methods.directions import (
     with_reference,
 )
 from interp.models import Model, ModelPair
+from interp.models.token_ids import find_ids
 from interp.sites import Site
 
 CATEGORIES = ("open", "step", "inside", "answer")
@@ -73,7 +74,7 @@ class Vectors:
         return self.random if kind == "random" else self.category
 
 
-def category_of(form: Form, step_ends: frozenset[int], written: Sequence[int]) -> str:
+def category_of(form: CompletionFormat, step_ends: frozenset[int], written: Sequence[int]) -> str:
     """The category of the next token.
 
     Args:
@@ -87,12 +88,12 @@ def category_of(form: Form, step_ends: frozenset[int], written: Sequence[int]) -
     n_open = len(layout.think_open)
     if tuple(written[:n_open]) != layout.think_open:
         return "answer" if len(written) >= n_open else "open"
-    if find(written, layout.think_close, n_open) is not None:
+    if find_ids(written, layout.think_close, n_open) is not None:
         return "answer"
     return "step" if len(written) == n_open or written[-1] in step_ends else "inside"
 
 
-def step_ends_of(form: Form) -> frozenset[int]:
+def step_ends_of(form: CompletionFormat) -> frozenset[int]:
     """The tokens that end the exact steps of a task's examples."""
     steps = {step for example in form.task.examples for step in example.steps}
     return frozenset(encode(form.tokenizer, step)[-1] for step in steps)
@@ -100,7 +101,7 @@ def step_ends_of(form: Form) -> frozenset[int]:
 
 def read_spots(
     pair: ModelPair,
-    form: Form,
+    form: CompletionFormat,
     prompts: Sequence[Sequence[int]],
     texts: Sequence[Sequence[int]],
     problems: Sequence[str],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from interp.chains.chain import encode
-from interp.chains.completions import Form, Text, form_of, read_text
+from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
 from interp.engine import Routing, Step, generate, route
 from interp.engine.token_sources import Choice
 from interp.interventions import Intervention
@@ -62,7 +62,7 @@ class Setup:
 class Hybrid:
     """One text of a variant."""
 
-    text: Text
+    text: Completion
     n_prompt: int
     fired: tuple[int, ...]
     """New tokens (from 0) at which the gate fired."""
@@ -88,7 +88,7 @@ def prepare(pair: ModelPair, task: Task, settings: HybridSettings, *, seed: int)
     Raises:
         ValueError: If the models do not differ at the site, or the layout has no chain.
     """
-    form = form_of(task, pair.tokenizer)
+    form = find_format(task, pair.tokenizer)
     prompts = form.prompts()
     texts = {
         name: [
@@ -152,7 +152,7 @@ def write_hybrid(
             f"a shuffled gate copies how often another fired; {variant.name} received counts "
             f"{'none' if counts is None else 'though its gate is ' + variant.gate}"
         )
-    form = form_of(task, pair.tokenizer)
+    form = find_format(task, pair.tokenizer)
     doses = setup.settings.doses if dose is None else (dose,)
     rule = _Rule(form, setup, variant, doses, task.examples, seed, counts or {})
     written = route(
@@ -179,7 +179,7 @@ class _Rule:
 
     def __init__(
         self,
-        form: Form,
+        form: CompletionFormat,
         setup: Setup,
         variant: Variant,
         doses: Sequence[float],
@@ -260,7 +260,7 @@ def _name(category: str, dose: float) -> str:
     return f"{category}@{dose:g}"
 
 
-def _read(form: Form, example: Example, rule: _Rule, row: int, one: Routing) -> Hybrid:
+def _read(form: CompletionFormat, example: Example, rule: _Rule, row: int, one: Routing) -> Hybrid:
     """A text with where it was steered, checked against the receipts."""
     n_prompt = len(encode(form.tokenizer, example.question))
     norms: dict[int, float] = {}
@@ -278,7 +278,7 @@ def _read(form: Form, example: Example, rule: _Rule, row: int, one: Routing) -> 
     asked = rule.variant.asks_post
     base, post = one.proposed["base"], one.proposed["post"]
     return Hybrid(
-        text=read_text(form, example, one.ids),
+        text=read_completion(form, example, one.ids),
         n_prompt=n_prompt,
         fired=fired,
         steered=tuple(norms),
