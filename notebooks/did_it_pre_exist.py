@@ -24,13 +24,13 @@
 import torch
 
 from interp.results import plots
-from interp.results.rows import summarise
 from interp.results.plots.cells import four_cells
+from interp.results.summaries import summarise
 from interp.tasks import make_task
 from probes.first_token import FirstToken
-from probes.hybrid import (HybridDecoding, hybrid_lines, recovery_of)
+from probes.hybrid import HybridDecoding, hybrid_lines, recovery_of
 from probes.model_names import find_model
-from probes.pre_existence import (Settings, examine, lines)
+from probes.pre_existence import Settings, examine, lines
 
 torch.set_num_threads(1)
 names = {

@@ -24,14 +24,14 @@
 # %matplotlib inline
 import torch
 
+from interp.chains.trace_writing import gold_traces, write_traces
 from interp.results import plots
-from interp.results.rows import summarise
+from interp.results.summaries import summarise
 from interp.tasks import make_task
-from interp.chains.trace_writing import (gold_traces, write_traces)
 from probes import find_probe
 from probes.audit.run import pair_readers
+from probes.audit.verdict import Cell, find, read_corruption
 from probes.model_names import find_model
-from probes.audit.verdict import (Cell, find, read_corruption)
 
 torch.set_num_threads(1)
 readers = pair_readers(find_model("base"), find_model("swapped-sft-pool"))

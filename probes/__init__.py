@@ -52,7 +52,7 @@ def audit_probes() -> tuple[str, ...]:
 
 
 def statistics_of(names: Iterable[str]) -> dict[str, Any]:
-    """What `interp.results.rows.summarise` makes of the items of these probes beside their means.
+    """What `interp.results.summaries.summarise` makes of these probes' items beside their means.
 
     Returns:
         Its arguments `ratios`, `pooled` and `differences`.

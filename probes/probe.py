@@ -7,7 +7,8 @@ against. Its *methods* measure (`run`), draw (`figures`) and put the result into
 
 A probe is given the readers (models), a task and the traces of each writer, and returns `Item`s:
 one number per example, condition and metric. It never touches a hook and never averages: means,
-intervals and contrasts are made from the items in one place (`interp.results.rows.summarise`).
+intervals and contrasts are made from the items in one place,
+`interp.results.summaries.summarise`.
 
 **Writer x reader.** Any model's chains can be read by any model. What changes with the writer at
 a fixed reader is the quality of the text; what changes with the reader at a fixed text is the
@@ -28,9 +29,8 @@ from typing import Any, ClassVar, Literal
 from interp.chains.trace import Trace
 from interp.models import Model
 from interp.results.plots import Figure
-from interp.results.rows import Item, Measurement, Ratio
+from interp.results.rows import Item, Measurement, PooledStatistic, Ratio
 from interp.results.run_folder import Part
-from interp.stats.auroc import Pooled
 from interp.tasks import Task
 
 Traces = Mapping[str, Sequence[Trace]]
@@ -117,27 +117,27 @@ class Probe:
     reading: ClassVar[tuple[str, ...]]
     """How to read the numbers, a paragraph each: meaning, source, known traps."""
 
-    command: ClassVar[str] = ""
-    """Name of its own command, where it has one (`posthoc preexist BASE POST`)."""
     is_in_audit: ClassVar[bool] = False
     """Whether it is part of `posthoc audit`: quick, and about one model or two."""
     n: ClassVar[int] = 100
     """Examples of each task, where the user does not say."""
     tasks: ClassVar[tuple[str, ...]] = ("arith/fresh",)
     """Tasks that are asked, where the user does not say."""
-    writers: ClassVar[tuple[str, ...]] = ("gold", "base", "post")
-    """Whose chains it reads; empty if it reads none."""
+    writers: ClassVar[tuple[str, ...]] = ("gold",)
+    """Whose chains it reads when it is asked for by name; empty if it reads none."""
+    takes_many: ClassVar[bool] = False
+    """Whether readers are 'base' and any number of post-trained models under their own names."""
     check_settings: ClassVar[Mapping[str, Any]] = {}
     """Settings with which `check-probe` runs it in seconds."""
 
     ratios: ClassVar[tuple[Ratio, ...]] = ()
     """Ratios of the means of two metrics."""
-    pooled: ClassVar[tuple[Pooled, ...]] = ()
+    pooled: ClassVar[tuple[PooledStatistic, ...]] = ()
     """Statistics of all items together."""
     differences: ClassVar[frozenset[str]] = frozenset()
     """Metrics whose items are differences of two 0/1 numbers: they may be negative."""
     headline: ClassVar[tuple[Headline, ...]] = ()
-    """What the headline says of a run of this probe alone; the first that has rows is said."""
+    """What the headline says of a run of this probe alone, as far as there are rows."""
     claims: ClassVar[tuple[Claim, ...]] = ()
     """What calibration checks against the truth of the organisms."""
     no_truth: ClassVar[str] = ""

@@ -25,6 +25,7 @@ ORDER = (
     "interp.methods.saes",
     "interp.methods.decoding",
     "interp.results.rows",
+    "interp.results.summaries",
     "interp.results.run_folder",
     "interp.results.plots",
     "interp.results.report",

@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interp.results.rows import CONTRAST, Item, Measurement, Ratio, summarise
+from interp.results.rows import CONTRAST, POINTS, Item, Measurement, Ratio
+from interp.results.run_folder import read_rows, write_rows
+from interp.results.summaries import summarise
 from interp.stats.estimates import benjamini_hochberg, collect, collect_pairs, estimate_all
 
 CHANCE = {"pool": 0.1, "fresh": 0.1}
@@ -204,14 +206,16 @@ def test_an_audit_of_items_takes_seconds() -> None:
 
 def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
     def item(number, metric, value):
-        return Item("p", "gold", "base", "t", f"e{number}", f"e{number}", "c", metric, value)
+        return make_item(
+            task="pool", example=f"e{number}", problem=f"e{number}", metric=metric, value=value
+        )
 
-    ratio = Ratio("p", "c", "normalised", "u", "n")
+    ratio = Ratio("early_answering", "normalised", "u", "n")
     items = [item(i, "u", float(i % 2)) for i in range(60)]
     items += [item(i, "n", 0.25) for i in range(60)]
     (found,) = [
         row
-        for row in summarise(items, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])
+        for row in summarise(items, pair="x", chance=CHANCE, seed=0, ratios=[ratio])
         if row.metric == "normalised"
     ]
     assert found.value == pytest.approx(0.5 / 0.25)
@@ -219,7 +223,7 @@ def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
     few = [member for member in items if int(member.example[1:]) < 58]
     (refused,) = [
         row
-        for row in summarise(few, pair="x", chance={"t": 0.1}, seed=0, ratios=[ratio])
+        for row in summarise(few, pair="x", chance=CHANCE, seed=0, ratios=[ratio])
         if row.metric == "normalised"
     ]
     assert math.isnan(refused.value)
@@ -232,8 +236,82 @@ def test_a_drop_of_nothing_may_still_be_a_rise():
         make_item(metric="drop", example=f"e{i}", problem=f"p{i}", value=0.0) for i in range(40)
     ]
     share = find(rows_of(items))
-    drop = find(rows_of(items, differences=("drop",)))
+    drop = find(rows_of(items, differences={("early_answering", "drop")}))
     assert (share.value, share.low) == (0.0, 0.0)
     assert drop.value == 0.0 and drop.low == -drop.high < -0.05
     mixed = [*items[:30], *(replace(item, value=-1.0) for item in items[30:])]
-    assert find(rows_of(mixed, differences=("drop",))) == find(rows_of(mixed))
+    assert find(rows_of(mixed, differences={("early_answering", "drop")})) == find(rows_of(mixed))
+    # The same name in another probe is another metric.
+    assert find(rows_of(items, differences={("corruption", "drop")})) == share
+
+
+def test_a_ratio_is_made_in_every_condition_and_at_every_point():
+    items = [
+        make_item(condition=c, metric=m, kept=kept, example=f"e{i}", problem=f"e{i}", value=value)
+        for c in ("whole", "cut")
+        for kept in (None, 0.5)
+        for i in range(60)
+        for m, value in (("u", float(i % 2)), ("n", 0.25))
+    ]
+    alone = [item for item in items if item.metric == "u" and item.condition == "whole"]
+    items += [replace(item, condition="without denominator") for item in alone]
+    rows = rows_of(items, ratios=[Ratio("early_answering", "normalised", "u", "n")])
+    made = [(row.condition, row.kept) for row in rows if row.metric == "normalised"]
+    assert made == [("cut", None), ("cut", 0.5), ("whole", None), ("whole", 0.5)]
+
+
+def test_a_row_is_about_the_whole_unless_it_has_a_point():
+    points = {"layer": 0, "dose": 0.0, "step": 0, "kept": 0.0, "k": 1, "draw": 0, "token": 0}
+    assert tuple(points) == POINTS
+    assert make_item().is_whole
+    for name, value in points.items():
+        assert not make_item(**{name: value}).is_whole
+    named = make_item(source="post", variant="cot", position="results")
+    (row,) = rows_of([named])
+    assert row.is_whole
+    assert (row.source, row.variant, row.position) == ("post", "cot", "results")
+
+
+def test_a_contrast_is_named_by_the_roles_that_differ():
+    items = [
+        make_item(writer="gold", reader=reader, source=source, example=f"e{i}", value=float(i))
+        for reader in ("base", "post")
+        for source in ("base", "post")
+        for i in range(3)
+    ]
+    rows = rows_of(items)
+    assert all(row.contrast == "" for row in rows if CONTRAST not in (row.reader, row.source))
+    names = {(row.reader, row.source): row.contrast for row in rows if row.contrast}
+    assert names == {
+        ("base", CONTRAST): "source",
+        ("post", CONTRAST): "source",
+        (CONTRAST, "base"): "reader",
+        (CONTRAST, "post"): "reader",
+        (CONTRAST, CONTRAST): "reader+source",
+    }
+    assert all(row.writer == "gold" and row.variant == "" for row in rows)
+
+
+def test_points_are_separate_rows_in_the_order_of_their_numbers():
+    items = [
+        make_item(kept=kept, example=f"e{i}", value=float(i))
+        for kept in (1.0, None, 0.25, 0.0)
+        for i in range(3)
+    ]
+    assert [row.kept for row in rows_of(items)] == [None, 0.0, 0.25, 1.0]
+
+
+def test_rows_read_back_as_they_were_written(tmp_path):
+    items = [
+        make_item(value=1.0),
+        make_item(step=0, token=3, value=math.nan, note="the chain is empty"),
+        make_item(kept=0.0, k=4, layer=2, dose=-0.5, draw=1, source="post", variant="greedy"),
+    ]
+    rows = rows_of(items)
+    for kind, written in ((Item, items), (Measurement, rows)):
+        path = tmp_path / f"{kind.__name__}.parquet"
+        write_rows(path, kind, written)
+        assert repr(read_rows(path, kind)) == repr(tuple(written))
+        data = path.read_bytes()
+        write_rows(path, kind, read_rows(path, kind))
+        assert path.read_bytes() == data

@@ -7,11 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from interp.results.rows import CONTRAST, Item, summarise
-from interp.stats.auroc import Pooled, Scored, estimate_pooled, pool
+from interp.results.rows import CONTRAST, Item, PooledStatistic
+from interp.results.summaries import summarise
+from interp.stats.auroc import ScoredItem, collect_scores, estimate_pooled
 
-AUROC = Pooled("abstention", "direct", "p_unanswerable", "p_answerable", "auroc")
-PRECISION = Pooled("abstention", "direct", "recall", "false_abstention", "precision")
+AUROC = PooledStatistic("abstention", "direct", "p_unanswerable", "p_answerable", "auroc")
+PRECISION = PooledStatistic("abstention", "direct", "recall", "false_abstention", "precision")
 
 
 def twins(n, seed=0, shift=0.3, ties=False):
@@ -22,7 +23,7 @@ def twins(n, seed=0, shift=0.3, ties=False):
         for is_positive in (True, False):
             score = g.random() + shift * is_positive
             score = round(score, 1) if ties else score
-            found.append(Scored(f"e{i}{is_positive}", f"p{i}", score, is_positive))
+            found.append(ScoredItem(f"e{i}{is_positive}", f"p{i}", score, is_positive))
     return found
 
 
@@ -44,17 +45,17 @@ def slow_precision(items):
 @pytest.mark.parametrize("ties", [True, False])
 def test_auroc_is_the_share_of_pairs_that_are_won(ties):
     items = twins(30, ties=ties)
-    items += [Scored("lone", "p3", 0.5, True), Scored("lone2", "p99", 0.5, False)]
-    found = estimate_pooled(pool("auroc", items), seed=0, n_boot=50)
+    items += [ScoredItem("lone", "p3", 0.5, True), ScoredItem("lone2", "p99", 0.5, False)]
+    found = estimate_pooled(collect_scores("auroc", items), seed=0, n_boot=50)
     assert found.value == pytest.approx(slow_auroc(items), abs=1e-12)
     assert found.n == 31
 
 
 def test_precision_is_what_is_flagged_rightly_over_what_is_flagged():
     items = [
-        Scored(str(i), f"p{i // 2}", float(i % 3 == 0), i % 2 == 0) for i in range(40)
+        ScoredItem(str(i), f"p{i // 2}", float(i % 3 == 0), i % 2 == 0) for i in range(40)
     ]  # fmt: skip
-    found = estimate_pooled(pool("precision", items), seed=0)
+    found = estimate_pooled(collect_scores("precision", items), seed=0)
     assert found.value == slow_precision(items) == 0.5
     assert found.low < 0.5 < found.high
 
@@ -65,7 +66,7 @@ def test_every_resample_is_that_of_the_items_drawn_with_their_problems(slow):
     n, n_boot, seed = 20, 300, 5
     items = twins(n, ties=True, shift=0.0)
     kind = slow.__name__.removeprefix("slow_")
-    found = estimate_pooled(pool(kind, items), seed=seed, n_boot=n_boot)
+    found = estimate_pooled(collect_scores(kind, items), seed=seed, n_boot=n_boot)
     problems = sorted({item.problem for item in items})
     drawn = np.random.default_rng((seed, n)).integers(0, n, size=(n_boot, n))
     values = []
@@ -91,41 +92,41 @@ def test_intervals_cover_the_true_auroc_of_twins_that_hang_together():
             common = math.sqrt(0.5) * g.normal()
             for is_positive in (True, False):
                 score = common + math.sqrt(0.5) * g.normal() + d * is_positive
-                items.append(Scored(f"{i}{is_positive}", str(i), score, is_positive))
-        found = estimate_pooled(pool("auroc", items), seed=attempt, n_boot=400)
+                items.append(ScoredItem(f"{i}{is_positive}", str(i), score, is_positive))
+        found = estimate_pooled(collect_scores("auroc", items), seed=attempt, n_boot=400)
         inside += found.low <= ndtr(d / math.sqrt(2)) <= found.high
     assert 0.92 <= inside / n_tries <= 0.985  # 0.95 with a standard error of 0.0126
 
 
 def test_a_perfect_separation_still_has_an_interval():
-    items = [Scored(f"{i}{k}", str(i), float(k), bool(k)) for i in range(50) for k in (0, 1)]
-    found = estimate_pooled(pool("auroc", items), seed=0)
+    items = [ScoredItem(f"{i}{k}", str(i), float(k), bool(k)) for i in range(50) for k in (0, 1)]
+    found = estimate_pooled(collect_scores("auroc", items), seed=0)
     assert found.value == 1.0
     assert (found.low, found.high) == (pytest.approx(0.9287, abs=1e-4), 1.0)  # Wilson, 50 of 50
-    both = estimate_pooled(pool("auroc", items, items), seed=0)
+    both = estimate_pooled(collect_scores("auroc", items, items), seed=0)
     assert (both.value, both.p) == (0.0, 1.0)
     assert both.low == pytest.approx(-0.0713, abs=1e-4) and both.high == -both.low
 
 
 def test_a_contrast_is_paired_and_zero_for_equal_sides():
     base, post = twins(60, shift=0.1), twins(60, shift=0.9)
-    apart = estimate_pooled(pool("auroc", base, post), seed=1)
+    apart = estimate_pooled(collect_scores("auroc", base, post), seed=1)
     assert apart.value == pytest.approx(slow_auroc(post) - slow_auroc(base), abs=1e-12)
     assert apart.low > 0 and apart.p < 0.001
-    same = estimate_pooled(pool("auroc", base, base), seed=1)
+    same = estimate_pooled(collect_scores("auroc", base, base), seed=1)
     assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match="both cells hold the same examples, got 120 and 119"):
-        pool("auroc", base, post[1:])
+        collect_scores("auroc", base, post[1:])
 
 
 def test_without_both_kinds_there_is_no_value():
     positives = [item for item in twins(9) if item.is_positive]
-    found = estimate_pooled(pool("auroc", positives), seed=0)
+    found = estimate_pooled(collect_scores("auroc", positives), seed=0)
     assert math.isnan(found.value) and found.n == 0
-    assert math.isnan(estimate_pooled(pool("auroc", []), seed=0).value)
+    assert math.isnan(estimate_pooled(collect_scores("auroc", []), seed=0).value)
     unflagged = [item._replace(score=0.0) for item in twins(9)]
-    assert math.isnan(estimate_pooled(pool("precision", unflagged), seed=0).value)
-    alone = estimate_pooled(pool("auroc", twins(1)), seed=0)
+    assert math.isnan(estimate_pooled(collect_scores("precision", unflagged), seed=0).value)
+    alone = estimate_pooled(collect_scores("auroc", twins(1)), seed=0)
     assert alone.n == 1 and math.isnan(alone.low) and not math.isnan(alone.value)
 
 

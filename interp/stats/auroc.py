@@ -42,21 +42,7 @@ Values = Float[np.ndarray, " resample"]
 NAN = float("nan")
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """A pooled statistic to be made beside the means of a probe."""
-
-    probe: str
-    condition: str
-    positive: str
-    """Metric whose items are the scores of what should be flagged."""
-    negative: str
-    """Metric whose items are the scores of what should not."""
-    statistic: Statistic
-    """Which one; also the metric of its rows."""
-
-
-class Scored(NamedTuple):
+class ScoredItem(NamedTuple):
     """One item as a pooled statistic sees it."""
 
     example: str
@@ -66,7 +52,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoredItems:
     """All scores of one cell, with the problem of each as a number from 0."""
 
     positive: Float[np.ndarray, " positive"]
@@ -82,10 +68,10 @@ class PooledSample:
     """A cell, or two paired cells whose difference (the second minus the first) is wanted."""
 
     statistic: Statistic
-    sides: tuple[Scores, ...]
+    sides: tuple[ScoredItems, ...]
 
 
-def pool(statistic: Statistic, *sides: Sequence[Scored]) -> PooledSample:
+def collect_scores(statistic: Statistic, *sides: Sequence[ScoredItem]) -> PooledSample:
     """The scores of one cell, or of two with the same examples.
 
     Args:
@@ -106,14 +92,14 @@ def pool(statistic: Statistic, *sides: Sequence[Scored]) -> PooledSample:
     return PooledSample(statistic, tuple(_scores(side, code) for side in sides))
 
 
-def _scores(side: Sequence[Scored], code: dict[str, int]) -> Scores:
+def _scores(side: Sequence[ScoredItem], code: dict[str, int]) -> ScoredItems:
     def taken(is_positive: bool) -> tuple[np.ndarray, np.ndarray]:
         chosen = [item for item in side if item.is_positive == is_positive]
         scores = np.array([item.score for item in chosen], dtype=np.float64)
         return scores, np.array([code[item.problem] for item in chosen], dtype=np.int64)
 
     (positive, of_positive), (negative, of_negative) = taken(True), taken(False)
-    return Scores(positive, negative, of_positive, of_negative, len(code))
+    return ScoredItems(positive, negative, of_positive, of_negative, len(code))
 
 
 def estimate_pooled(
@@ -122,7 +108,7 @@ def estimate_pooled(
     """The statistic of a cell, or the difference of two, with its interval.
 
     Args:
-        sample: From `pool`.
+        sample: From `collect_scores`.
         seed: Of the resamples, which depend on it and the number of problems alone.
         n_boot: Number of resamples.
         level: Coverage of the interval.
@@ -163,7 +149,7 @@ def _few(values: Sequence[float], counts: Sequence[int], level: float) -> Interv
     return Interval(float(low), float(high))
 
 
-def _n_telling(scores: Scores, statistic: Statistic) -> int:
+def _n_telling(scores: ScoredItems, statistic: Statistic) -> int:
     """Problems of the rarer kind; for precision, problems with a flag."""
     if statistic == "auroc":
         sides = (scores.positive_problem, scores.negative_problem)
@@ -175,7 +161,7 @@ def _n_telling(scores: Scores, statistic: Statistic) -> int:
     return len(np.unique(np.concatenate(flagged)))
 
 
-def auroc(scores: Scores, weights: Weights) -> Values:
+def auroc(scores: ScoredItems, weights: Weights) -> Values:
     """Share of pairs of a positive and a negative that the positive wins; ties count one half."""
     n = scores.n
     wins = np.zeros((n, n))
@@ -187,7 +173,7 @@ def auroc(scores: Scores, weights: Weights) -> Values:
     return _over(((weights @ wins) * weights).sum(axis=1), n_positive * n_negative)
 
 
-def precision(scores: Scores, weights: Weights) -> Values:
+def precision(scores: ScoredItems, weights: Weights) -> Values:
     """Sum of the positives' scores over the sum of all scores."""
     right = np.bincount(scores.positive_problem, weights=scores.positive, minlength=scores.n)
     false = np.bincount(scores.negative_problem, weights=scores.negative, minlength=scores.n)
@@ -199,7 +185,7 @@ def _over(above: Values, below: Values) -> Values:
     return np.divide(above, below, out=np.full(above.shape, NAN), where=below > 0)
 
 
-STATISTICS: dict[Statistic, Callable[[Scores, Weights], Values]] = {
+STATISTICS: dict[Statistic, Callable[[ScoredItems, Weights], Values]] = {
     "auroc": auroc,
     "precision": precision,
 }

@@ -1,0 +1,325 @@
+"""Summaries: the means and paired contrasts of items, with intervals.
+
+`summarise` turns the items of any probes into `Measurement`s:
+
+- a **mean** for each `RowKey` that items have;
+- a **contrast** 'post - base' for each role (`ROLES`) that base and post play: of *readers* at a
+  fixed writer (the same text read by both models, so that what differs is how much the reader
+  relies on it), of *writers* at a fixed reader (what differs is the text), of *sources* of a
+  direction in a fixed model, and of several roles at once (each model on its own chains: the sum of
+  a writer and a reader contrast, which cannot tell the two apart). `Measurement.contrast` names the
+  roles that differ;
+- each declared `Ratio` and `PooledStatistic`.
+
+Contrasts are paired by example and use only examples that both sides could measure. An item that is
+NaN was not measurable. It is counted and its reason is kept; a key without any measurable item has
+the value NaN and says why in its note. Intervals resample problems (`interp.stats`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from interp.results.rows import (
+    CONTRAST,
+    NAN,
+    POINTS,
+    ROLES,
+    Item,
+    Measurement,
+    PooledStatistic,
+    Ratio,
+    RowKey,
+    rank,
+)
+from interp.stats.auroc import PooledSample, ScoredItem, collect_scores, estimate_pooled
+from interp.stats.estimates import (
+    Estimate,
+    Sample,
+    benjamini_hochberg,
+    collect,
+    collect_differences,
+    collect_pairs,
+    estimate_all,
+    is_too_rare,
+)
+
+REASONS_SHOWN = 3
+ONE_SIDED = "not measurable: only one of the two kinds of item occurs"
+TOO_RARE = "not measurable: the denominator is too rare for a ratio"
+KEY = tuple(field.name for field in fields(RowKey))
+
+
+Items = Mapping[str, Item]
+"""Example -> its item, for one key."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A row before its interval is known."""
+
+    key: RowKey
+    sample: Sample | PooledSample
+    n_missing: int
+    note: str
+
+
+def summarise(
+    items: Iterable[Item],
+    *,
+    pair: str,
+    chance: Mapping[str, float],
+    seed: int,
+    ratios: Sequence[Ratio] = (),
+    pooled: Sequence[PooledStatistic] = (),
+    differences: Collection[tuple[str, str]] = (),
+    n_boot: int = 2000,
+) -> list[Measurement]:
+    """Means and paired contrasts of items, with intervals, in a fixed order.
+
+    The rows depend on the items and the seed only, not on the order of the items; adding other
+    probes changes no row beyond rounding.
+
+    Args:
+        items: one number per example and key; NaN where not measurable.
+        pair: name of the pair, kept in every row.
+        chance: accuracy of guessing in each task, kept in every row that is a mean.
+        seed: of the bootstrap, kept in every row.
+        ratios: ratios of means to be made beside the means.
+        pooled: statistics of all items together (AUROC), with their contrasts.
+        differences: (probe, metric) whose items are differences of two 0/1 numbers (a drop).
+        n_boot: resamples.
+
+    Raises:
+        ValueError: two items of one example with the same key; an infinite value; a task without a
+            chance level.
+    """
+    groups = _group(items)
+    _check_chance(groups, chance)
+    drafts = [_mean_draft(key, members, differences) for key, members in groups.items()]
+    drafts += [_contrast_draft(key, groups[a], groups[b]) for key, a, b in _contrasts(groups)]
+    drafts += [draft for ratio in ratios for draft in _ratio_drafts(groups, ratio)]
+    drafts += [draft for statistic in pooled for draft in _pooled_drafts(groups, statistic)]
+    drafts.sort(key=lambda draft: _sort_key(draft.key))
+    estimates = _estimates([draft.sample for draft in drafts], seed=seed, n_boot=n_boot)
+    rows: list[Measurement] = []
+    for draft, estimate, q in zip(drafts, estimates, _adjust(drafts, estimates), strict=True):
+        contrast = _contrasted_roles(draft.key)
+        rows.append(
+            Measurement(
+                **vars(draft.key),
+                contrast=contrast,
+                pair=pair,
+                value=estimate.value,
+                low=estimate.low,
+                high=estimate.high,
+                n=estimate.n,
+                n_missing=draft.n_missing,
+                chance=NAN if contrast else chance[draft.key.task],
+                seed=seed,
+                p=estimate.p if contrast else NAN,
+                q=q,
+                note=_note(draft, estimate),
+            )
+        )
+    return rows
+
+
+def _check_chance(keys: Iterable[RowKey], chance: Mapping[str, float]) -> None:
+    unknown = sorted({key.task for key in keys} - set(chance))
+    if unknown:
+        raise ValueError(
+            f"every task needs its chance level, received none for {unknown} "
+            f"(known: {sorted(chance)}). Pass chance={{{unknown[0]!r}: task.chance, ...}}."
+        )
+
+
+def _contrasted_roles(key: RowKey) -> str:
+    """The roles that a row compares, joined by '+'; empty for a mean."""
+    return "+".join(role for role in ROLES if getattr(key, role) == CONTRAST)
+
+
+def _group(items: Iterable[Item]) -> dict[RowKey, dict[str, Item]]:
+    """Key -> its items, both in a fixed order."""
+    groups: dict[RowKey, dict[str, Item]] = {}
+    for item in items:
+        key = RowKey(**{field: getattr(item, field) for field in KEY})
+        members = groups.setdefault(key, {})
+        if item.example in members:
+            raise ValueError(
+                f"one example has one value for a key, received two for example {item.example!r} "
+                f"and {key}. Give the values different conditions or coordinates, or average them "
+                "first."
+            )
+        if math.isinf(item.value):
+            raise ValueError(
+                f"an item is a finite number, or NaN with a note that says why it could not be "
+                f"measured; received {item.value} for example {item.example!r} and {key}."
+            )
+        members[item.example] = item
+    return {key: dict(sorted(groups[key].items())) for key in sorted(groups, key=_sort_key)}
+
+
+def _sort_key(key: RowKey) -> tuple[Any, ...]:
+    """Rows about the whole come before the points of their curves, roles side by side."""
+    values = [getattr(key, point) for point in POINTS]
+    points = tuple((value is not None, value or 0) for value in values)
+    roles = tuple(rank(getattr(key, role)) for role in ROLES)
+    names = (key.probe, key.task, key.condition, key.metric, key.variant, key.position)
+    return (*names, points, roles)
+
+
+def _mean_draft(key: RowKey, members: Items, differences: Collection[tuple[str, str]]) -> Draft:
+    known = [item for item in members.values() if not math.isnan(item.value)]
+    missing = [item for item in members.values() if math.isnan(item.value)]
+    values = np.array([item.value for item in known], dtype=np.float64)
+    add_up = collect_differences if (key.probe, key.metric) in differences else collect
+    sample = add_up(values, [item.problem for item in known])
+    return Draft(key, sample, len(missing), _reasons(missing, len(members)))
+
+
+def _contrasts(keys: Iterable[RowKey]) -> Iterator[tuple[RowKey, RowKey, RowKey]]:
+    """Each contrast 'post - base' that the keys allow, with its two sides, base first."""
+    known = set(keys)
+    for key in keys:
+        played = [role for role in ROLES if getattr(key, role) == "base"]
+        for n in range(1, len(played) + 1):
+            for roles in combinations(played, n):
+                other = replace(key, **dict.fromkeys(roles, "post"))
+                if other in known:
+                    yield replace(key, **dict.fromkeys(roles, CONTRAST)), key, other
+
+
+def _contrast_draft(key: RowKey, base: Items, post: Items) -> Draft:
+    first: list[float] = []
+    second: list[float] = []
+    problems: list[str] = []
+    missing: list[Item] = []
+    n_alone = len(base.keys() ^ post.keys())
+    for example in (example for example in base if example in post):
+        a, b = base[example], post[example]
+        if math.isnan(a.value) or math.isnan(b.value):
+            missing.append(a if math.isnan(a.value) else b)
+        else:
+            first.append(a.value)
+            second.append(b.value)
+            problems.append(a.problem)
+    sample = collect_pairs(np.array(first), np.array(second), problems)
+    n_pairs = len(first) + len(missing) + n_alone
+    note = _reasons(missing, n_pairs, no_partner=n_alone)
+    return Draft(key, sample, len(missing) + n_alone, note)
+
+
+def _ratio_drafts(groups: Mapping[RowKey, Items], ratio: Ratio) -> list[Draft]:
+    """One draft for each key of the numerator; problems are resampled, so both means move."""
+    drafts: list[Draft] = []
+    for key, members in groups.items():
+        under = groups.get(replace(key, metric=ratio.under), {})
+        if (key.probe, key.metric) != (ratio.probe, ratio.over) or not under:
+            continue
+        pairs = [(members[example], under[example]) for example in members if example in under]
+        known = [(a, b) for a, b in pairs if not math.isnan(a.value + b.value)]
+        problems = [a.problem for a, _ in known]
+        sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
+        weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
+        own_key = replace(key, metric=ratio.metric)
+        if is_too_rare(weights):
+            empty = collect(np.array([], dtype=np.float64), [])
+            drafts.append(Draft(own_key, empty, len(members), TOO_RARE))
+        else:
+            is_bounded = all(max(abs(a.value), abs(b.value)) <= 1 for a, b in known)
+            sample = Sample(sums, weights, "ratio" if is_bounded else "real")
+            drafts.append(Draft(own_key, sample, len(pairs) - len(known), ""))
+    return drafts
+
+
+def _pooled_drafts(groups: Mapping[RowKey, Items], pooled: PooledStatistic) -> list[Draft]:
+    """The statistic for each key that has scores of both kinds, and its contrasts."""
+    scores: dict[RowKey, dict[str, ScoredItem]] = {}
+    missing: dict[RowKey, list[Item]] = {}
+    for key, positives in groups.items():
+        negatives = groups.get(replace(key, metric=pooled.negative))
+        about = (key.probe, key.condition, key.metric)
+        if about != (pooled.probe, pooled.condition, pooled.positive) or negatives is None:
+            continue
+        kinds = [(item, True) for item in positives.values()]
+        kinds += [(item, False) for item in negatives.values()]
+        own_key = replace(key, metric=pooled.statistic)
+        missing[own_key] = [item for item, _ in kinds if math.isnan(item.value)]
+        scores[own_key] = {
+            item.example: ScoredItem(item.example, item.problem, item.value, is_positive)
+            for item, is_positive in kinds
+            if not math.isnan(item.value)
+        }
+    drafts = [
+        Draft(key, collect_scores(pooled.statistic, [*scored.values()]), len(missing[key]),
+              _reasons(missing[key], len(scored) + len(missing[key])))
+        for key, scored in scores.items()
+    ]  # fmt: skip
+    for key, base, post in _contrasts(scores):
+        a, b = scores[base], scores[post]
+        shared = [example for example in a if example in b]
+        sides = ([a[example] for example in shared], [b[example] for example in shared])
+        unmeasured = {item.example for item in (*missing[base], *missing[post])}
+        n_missing = len(unmeasured | (a.keys() ^ b.keys()))
+        drafts.append(Draft(key, collect_scores(pooled.statistic, *sides), n_missing, ""))
+    return drafts
+
+
+def _estimates(
+    samples: Sequence[Sample | PooledSample], *, seed: int, n_boot: int
+) -> list[Estimate]:
+    plain = [sample for sample in samples if isinstance(sample, Sample)]
+    means = iter(estimate_all(plain, seed=seed, n_boot=n_boot))
+    return [
+        next(means) if isinstance(sample, Sample)
+        else estimate_pooled(sample, seed=seed, n_boot=n_boot)
+        for sample in samples
+    ]  # fmt: skip
+
+
+def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str:
+    counts = Counter(item.note or "no reason given" for item in missing)
+    if no_partner:
+        counts["no value on one side"] += no_partner
+    if not counts:
+        return ""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = [f"{reason} ({count})" for reason, count in ordered[:REASONS_SHOWN]]
+    if len(ordered) > REASONS_SHOWN:
+        shown.append(f"{len(ordered) - REASONS_SHOWN} other reasons")
+    total = sum(counts.values())
+    how_many = "" if total == n_all else f" in {total} of {n_all}"
+    return f"not measurable{how_many}: {'; '.join(shown)}"
+
+
+def _note(draft: Draft, estimate: Estimate) -> str:
+    notes = [draft.note] if draft.note else []
+    if estimate.n == 0 and not notes:
+        notes.append(ONE_SIDED)
+    if estimate.n == 1:
+        notes.append("one problem: no interval")
+    if estimate.n > 1 and estimate.low == estimate.high:
+        notes.append("all problems have the same value: the interval has no width")
+    return ". ".join(notes)
+
+
+def _adjust(drafts: Sequence[Draft], estimates: Sequence[Estimate]) -> list[float]:
+    """Benjamini-Hochberg q over the contrasts of each probe and metric."""
+    q = [NAN] * len(drafts)
+    families: dict[tuple[str, str], list[int]] = {}
+    for index, draft in enumerate(drafts):
+        if _contrasted_roles(draft.key):
+            families.setdefault((draft.key.probe, draft.key.metric), []).append(index)
+    for members in families.values():
+        adjusted = benjamini_hochberg(np.array([estimates[i].p for i in members], dtype=np.float64))
+        for index, value in zip(members, adjusted, strict=True):
+            q[index] = float(value)
+    return q
