@@ -106,6 +106,13 @@ class Measurement(RowKey):
     """p after Benjamini-Hochberg over the contrasts of one probe and metric."""
     note: str = ""
 
+    def describe(self, decimals: int = 2) -> str:
+        """Value and interval, as a sentence quotes them."""
+        if self.value != self.value:
+            return "not measurable"
+        value, low, high = (f"{v:.{decimals}f}" for v in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
 
 @dataclass(frozen=True)
 class Ratio:
