@@ -1,10 +1,10 @@
-"""The audit: every probe, on the same items, for every writer and reader of a pair.
+"""A run: probes on a pair or one model, on the same items, in a folder of its own.
 
-Order of work: make the tasks; let each model write its chains (forced: the think block is opened,
-so that both models have a chain to look at) beside the task's own correct ones; run each probe;
-save its items as soon as they are there; make rows, the verdict, figures and the page. A run that
-is stopped and started again with the same settings takes up after the last finished probe and
-ends with the same rows.
+Order of work: make the tasks; let each model write its chains (forced: the chain is opened for it,
+so that both models have one) beside the task's own correct ones; run each probe; keep what it found
+as soon as it is there; make rows, the verdict, figures and the page. A run that is stopped and
+started again with the same settings goes on after the last finished probe and ends with the same
+rows. `posthoc audit` runs all probes of an audit, every other command that measures runs one.
 """
 
 from __future__ import annotations
@@ -13,59 +13,62 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model, ModelPair
 from interp.results.report import Verdict, write_report
-from interp.results.rows import Item, Measurement, summarise
-from interp.results.run_folder import Run, load_run
+from interp.results.rows import Item, Measurement
+from interp.results.run_folder import Run, RunData, load_run
+from interp.results.summaries import summarise
 from interp.tasks import Task, make_task
-from probes import PROBES, find_probe, pooled_of, ratios_of
-from probes.audit.page import draw_figures, sections
+from probes import audit_probes, find_probe, statistics_of
+from probes.audit.page import draw_figures, make_sections
 from probes.audit.verdict import judge
 from probes.calibration.table import kept_table
-from probes.probe import DIFFERENCES, Readers
+from probes.probe import Probe, Readers, Results
 
 WRITERS = ("gold", "base", "post")
 
 
 @dataclass(frozen=True)
-class Settings:
+class AuditSettings:
     """What is run. Saved with the result."""
 
     tasks: tuple[str, ...]
     """Names of tasks (`interp.tasks.make_task`)."""
     n: int = 100
     """Examples of each task."""
-    probes: tuple[str, ...] = tuple(PROBES)
-    """Names of probes."""
+    probes: tuple[str, ...] = ()
+    """Names of probes; all of an audit when empty."""
     writers: tuple[str, ...] = WRITERS
     """Whose chains are read; the verdict compares the readers on the first."""
     seed: int = 0
-    """Seed of examples, edits and the bootstrap."""
+    """Of examples, edits and the bootstrap."""
     data: str | None = None
     """Folder of downloaded data sets, for tasks that need one."""
     options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     """Settings of single probes that differ from their defaults: (probe, ((field, value), ...))."""
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not self.tasks or not self.probes or not self.writers:
+        if not self.probes:
+            object.__setattr__(self, "probes", audit_probes())
+        if self.n < 1 or not self.tasks:
             raise ValueError(
-                "An audit needs at least one task, probe, writer and example; got "
-                f"tasks={self.tasks}, probes={self.probes}, writers={self.writers}, n={self.n}."
+                "a run needs at least one task and one example, received "
+                f"tasks={self.tasks}, n={self.n}"
             )
         for name in self.probes:
             find_probe(name)
         unknown = sorted(set(self.writers) - set(WRITERS))
         if unknown:
-            raise ValueError(f"Unknown writer {unknown[0]!r}. Known: {', '.join(WRITERS)}.")
+            raise ValueError(f"unknown writer {unknown[0]!r}; known: {', '.join(WRITERS)}")
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found and where it is."""
+    """What a run measured and where it is."""
 
     report: Path
     verdict: Verdict
@@ -73,11 +76,11 @@ class Audit:
     items: tuple[Item, ...]
 
 
-def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
+def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
     """Runs the probes and writes the run folder.
 
     Args:
-        readers: `{"base": model, "post": model}`, or one model as `{"base": model}`.
+        readers: From `pair_readers`: `{"base": model, "post": model}`, or `{"base": model}`.
         settings: What to run.
         out: Run folder; made, or taken up again if it was begun with the same settings.
 
@@ -90,41 +93,37 @@ def audit(readers: Readers, settings: Settings, out: Path) -> Audit:
     absent = sorted(set(settings.writers) - {"gold", *readers})
     if absent:
         raise ValueError(
-            f"A writer is 'gold' or one of the models that are read ({', '.join(readers)}), got "
-            f"{absent[0]!r}. Give a second model, or writers=('gold', 'base')."
+            f"a writer is 'gold' or one of the models that are read ({', '.join(readers)}), "
+            f"received {absent[0]!r}. Give a second model, or writers=('gold', 'base')"
         )
     tasks = [
         make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
         for name in settings.tasks
     ]
-    run = Run.create(out, _manifest(readers, settings))
+    probes = make_probes(settings)
+    run = Run.create(out, _made_of(readers, settings, probes))
     run.save_examples(tasks)
-    traces = {task.name: _traces(readers, task, settings) for task in tasks}
-    run.save_traces([t for by_writer in traces.values() for ts in by_writer.values() for t in ts])
     items: list[Item] = []
-    options = dict(settings.options)
+    traces = {task.name: _write_chains(readers, task, settings) for task in tasks}
+    run.save_traces([t for by_writer in traces.values() for ts in by_writer.values() for t in ts])
     for task in tasks:
-        for name in settings.probes:
-            probe = find_probe(name)(**dict(options.get(name, ())))
-            work = partial(probe.run, readers, task, traces[task.name], seed=settings.seed)
-            items += run.part(f"{name} {task.name}", work)
-    chance = {task.name: task.chance for task in tasks}
+        for name, probe in probes.items():
+            work = partial(
+                probe.examine, readers, task, traces[task.name], seed=settings.seed,
+                folder=out / "work" / name,
+            )  # fmt: skip
+            items += run.part(part_name(name, task.name), work).items
     rows = summarise(
         items,
-        pair=pair_name(readers),
-        chance=chance,
+        pair=" -> ".join(model.name for model in readers.values()),
+        chance={task.name: task.chance for task in tasks},
         seed=settings.seed,
-        ratios=ratios_of(settings.probes),
-        pooled=pooled_of(settings.probes),
-        differences=DIFFERENCES,
+        **statistics_of(settings.probes),
     )
     run.save_results(items, rows)
-    return Audit(redraw(out), told(rows, settings), tuple(rows), tuple(items))
-
-
-def told(rows: Sequence[Measurement], settings: Settings) -> Verdict:
-    """The verdict on the rows of a run."""
-    return judge(rows, tasks=settings.tasks, writer=settings.writers[0])
+    report = redraw(out)
+    data = load_run(out)
+    return Audit(report, verdict_of(data), data.rows, data.items)
 
 
 def redraw(folder: Path) -> Path:
@@ -134,28 +133,83 @@ def redraw(folder: Path) -> Path:
         ValueError: The folder holds no finished run.
     """
     data = load_run(folder)
+    settings = read_settings(data)
+    results = results_of(data)
+    figures = draw_figures(data.rows, make_probes(settings), results, settings.writers)
+    parts = make_sections(settings.probes, figures, kept_table())
+    return write_report(folder, parts, verdict_of(data), figures)
+
+
+def verdict_of(data: RunData) -> Verdict:
+    """The verdict on the rows of a run, with what each probe that was run alone describes."""
+    settings = read_settings(data)
+    probes = make_probes(settings)
+    described: list[str] = []
+    if len(probes) == 1:
+        ((name, probe),) = probes.items()
+        described = probe.describe(results_of(data)[name])
+    return judge(data.rows, tasks=settings.tasks, writers=settings.writers, described=described)
+
+
+def results_of(data: RunData) -> dict[str, Results]:
+    """What a run has of each of its probes."""
+    settings = read_settings(data)
+    return {
+        name: Results(
+            rows=tuple(row for row in data.rows if row.probe == name),
+            items=tuple(item for item in data.items if item.probe == name),
+            records={
+                task: data.records[part_name(name, task)]
+                for task in settings.tasks
+                if part_name(name, task) in data.records
+            },
+            tasks=settings.tasks,
+            writer=settings.writers[0] if settings.writers else "",
+            seed=settings.seed,
+        )
+        for name in settings.probes
+    }
+
+
+def read_settings(data: RunData) -> AuditSettings:
+    """The settings of a run, from its manifest."""
     kept = data.manifest["settings"]
-    tasks, probes = tuple(kept["tasks"]), tuple(kept["probes"])
-    settings = Settings(tasks=tasks, probes=probes, writers=tuple(kept["writers"]))
-    figures = draw_figures(data.rows, tasks, settings.writers[0])
-    parts = sections(probes, figures, kept_table())
-    return write_report(folder, parts, told(data.rows, settings), figures)
+    options = tuple((name, tuple((k, v) for k, v in fields)) for name, fields in kept["options"])
+    names = ("tasks", "probes", "writers")
+    return AuditSettings(
+        **{name: tuple(kept[name]) for name in names},
+        n=kept["n"], seed=kept["seed"], data=kept["data"], options=options,
+    )  # fmt: skip
 
 
-def pair_name(readers: Readers) -> str:
-    """`base -> post`, or the one model's name."""
-    return " -> ".join(model.name for model in readers.values())
+def make_probes(settings: AuditSettings) -> dict[str, Probe]:
+    """The probes of a run under their settings, by name."""
+    options = dict(settings.options)
+    return {name: find_probe(name)(**dict(options.get(name, ()))) for name in settings.probes}
 
 
-def pair_readers(base: Model, post: Model | None = None) -> Readers:
-    """The readers of a pair, after its checks; of one model when there is no second."""
-    if post is None:
-        return {"base": base}
-    pair = ModelPair(base, post)
-    return {"base": pair.base, "post": pair.post}
+def part_name(probe: str, task: str) -> str:
+    """Name of one piece of work in a run folder."""
+    return f"{probe} {task}"
 
 
-def _traces(readers: Readers, task: Task, settings: Settings) -> Mapping[str, Sequence[Trace]]:
+def pair_readers(base: Model, *posts: Model, names: Sequence[str] = ("post",)) -> Readers:
+    """The readers of a run, after the checks of each pair.
+
+    Args:
+        base: Before post-training, or the only model.
+        posts: Models made from it; none for a run on one model.
+        names: What each of these is called.
+    """
+    readers = {"base": base}
+    for name, post in zip(names, posts, strict=False):
+        readers[name] = ModelPair(base, post).post
+    return readers
+
+
+def _write_chains(
+    readers: Readers, task: Task, settings: AuditSettings
+) -> Mapping[str, Sequence[Trace]]:
     """Each writer's chains on the same examples."""
     traces: dict[str, Sequence[Trace]] = {}
     for writer in settings.writers:
@@ -169,7 +223,10 @@ def _traces(readers: Readers, task: Task, settings: Settings) -> Mapping[str, Se
     return traces
 
 
-def _manifest(readers: Readers, settings: Settings) -> dict[str, Any]:
+def _made_of(
+    readers: Readers, settings: AuditSettings, probes: Mapping[str, Probe]
+) -> dict[str, Any]:
+    """What determines the results: models, settings of the run and of every probe."""
     models = {
         role: {
             "name": model.name,
@@ -179,4 +236,5 @@ def _manifest(readers: Readers, settings: Settings) -> dict[str, Any]:
         }
         for role, model in readers.items()
     }
-    return cast("dict[str, Any]", {"models": models, "settings": asdict(settings)})
+    described = {name: repr(probe) for name, probe in probes.items()}
+    return {"models": models, "settings": asdict(settings), "probes": described}

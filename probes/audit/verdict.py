@@ -1,6 +1,6 @@
 """The verdict: what the rows say about a pair, in words a reader can check against them.
 
-Three instruments ask whether a reader's answer hangs on its chain. Each gives one of three
+Three instruments ask whether a reader's answer depends on its chain. Each gives one of three
 readings from the interval of one row, never from the point alone:
 
 * early answering: AOC with the interval above 0.25 reads *load-bearing*, below it *not*;
@@ -9,21 +9,24 @@ readings from the interval of one row, never from the point alone:
 * attention paths: `cot_share` above or below one half.
 
 Anything else is *undecided*; a row that could not be measured is *not measurable*. A reader that
-is no better than chance when it is shown the chain may hang on it and still not reason, so its
-*load-bearing* is read as *not measurable* too. Corruption
-decides, since it alone changes the content of the chain and leaves its form as the model knows
-it; cut chains and masked attention are forms that a model may never have seen. Where the others
-differ from it, the verdict says so and why that may be.
+is no better than chance when it is shown the chain may depend on it and still not reason, so its
+*load-bearing* is read as *not measurable* too. Corruption decides, since it alone changes the
+content of the chain and leaves its form as the model knows it; cut chains and masked attention are
+forms that a model may never have seen. Where the others differ from it, the verdict says so and
+gives the likely reason.
+
+A run of one probe has the headline that its class declares (`Probe.headline`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from interp.results.report import Verdict
 from interp.results.rows import CONTRAST, Measurement
+from probes import PROBES, find_probe
+from probes.probe import OWN, Headline
 
 AOC_THRESHOLD = 0.25
 HALF = 0.5
@@ -34,70 +37,64 @@ LOAD_BEARING, NOT, UNDECIDED, NOT_MEASURABLE = (
     "not measurable",
 )
 READERS = ("base", "post")
-UNCLEAR = "no clear change in"
-GAINS = {"chain": "whole", "shuffled": "steps shuffled", "swapped": "another item's"}
-ALONE = (
-    ("accuracy", "forced", "accuracy", "accuracy when made to think is"),
-    ("early_answering", "cut", "aoc", "area over the curve of early answers is"),
-    ("information_gain", "chain", "total", "the whole chain gives, in nats per answer token,"),
-    ("path_masks", "masks", "cot_share", "the chain's share of the change is"),
-    ("knowledge_index", "written", "ki", "the share of true claims in its own chains is"),
-    ("knowledge_index", "given", "ki", "the share of true claims in the chains given is"),
-    ("abstention", "direct", "recall", "abstention on questions without an answer is"),
-    ("generalisation", "none", "accuracy", "accuracy on questions as trained is"),
-    ("generalisation", "n_minus_1", "drop", "the drop in accuracy with one element fewer is"),
-)
-"""What the headline says of a run of one probe."""
-PAIRED = (
-    ("pre_existence", "up", "reasons", "base", "base",
-     "pushed along its own direction, base reasons rightly in"),
-    ("first_token", "post_then_base", "transplant_recovered", "base", "base",
-     "of post's gain, base recovers after post's first token"),
-    ("cross_patching", "last_question_token", "mode_recovered", "gold", "base",
-     "patched at the last question token, base moves towards post's choice to think by"),
-    ("hybrid", "free", "correct", "base_alone", "base", "accuracy of base alone, steered, is"),
-    ("mechanism", "truncated", "interaction_logprob", "gold", "base",
-     "the direction changes what cutting the chain does to base's answer, in nats, by"),
-    ("sae_transfer", "all", "error", "gold", "post", "base's dictionary leaves of post's stream"),
-)  # fmt: skip
-"""Likewise, of probes of a pair: with the writer and reader of the row."""
+NO_CHANGE = "no clear change in"
+ABSENT = "not measurable"
+GAINS = {
+    "chain": "full chain",
+    "shuffled": "steps shuffled",
+    "swapped": "chain of another problem",
+}
 REASONS = {
     "early_answering": "a cut chain is a form that the model may never have seen",
-    "path_masks": "closed attention is a form that the model never saw",
+    "path_masks": "masked attention is a form that the model never saw",
 }
 
-
-@dataclass(frozen=True)
-class Cell:
-    """Which rows: one reader on one writer's chains of one task."""
-
-    task: str
-    reader: str
-    writer: str
+Instrument = Callable[[Sequence[Measurement], str, str, str], str]
+"""(rows, task, reader, writer) -> a reading."""
 
 
-def find(
-    rows: Iterable[Measurement], probe: str, condition: str, metric: str, cell: Cell
+def find_row(
+    rows: Iterable[Measurement], probe: str, condition: str, metric: str, **where: str
 ) -> Measurement | None:
-    """The whole-chain row of this probe, condition and metric; None if the run has none."""
+    """The row about the whole with these names.
+
+    Args:
+        rows: All rows of a run.
+        probe: Its probe.
+        condition: Its condition.
+        metric: Its metric.
+        where: Its task and coordinates; those not given are empty.
+
+    Returns:
+        The row; None if the run has none.
+    """
+    names = {"task": "", "writer": "", "reader": "", "source": "", "variant": "", "position": ""}
+    wanted = names | where
     for row in rows:
-        here = (row.task, row.reader, row.writer) == (cell.task, cell.reader, cell.writer)
-        if here and row.step == -1 and (row.probe, row.condition, row.metric) == (
-            probe, condition, metric
-        ):  # fmt: skip
+        if (
+            (row.probe, row.condition, row.metric) == (probe, condition, metric)
+            and row.is_whole
+            and all(getattr(row, name) == value for name, value in wanted.items())
+        ):
             return row
     return None
 
 
-def read_early_answering(rows: Sequence[Measurement], cell: Cell) -> str:
+def read_early_answering(rows: Sequence[Measurement], task: str, reader: str, writer: str) -> str:
     """Reads AOC."""
-    return _side(find(rows, "early_answering", "cut", "aoc", cell), AOC_THRESHOLD)
+    row = find_row(rows, "early_answering", "cut", "aoc", task=task, reader=reader, writer=writer)
+    return _side(row, AOC_THRESHOLD)
 
 
-def read_corruption(rows: Sequence[Measurement], cell: Cell) -> str:
+def read_corruption(rows: Sequence[Measurement], task: str, reader: str, writer: str) -> str:
     """Reads `reliant` and `decorative` together."""
-    reliant = _side(find(rows, "corruption", "joint", "reliant", cell), HALF)
-    decorative = _side(find(rows, "corruption", "joint", "decorative", cell), HALF)
+    reliant, decorative = (
+        _side(
+            find_row(rows, "corruption", "joint", name, task=task, reader=reader, writer=writer),
+            HALF,
+        )
+        for name in ("reliant", "decorative")
+    )
     if reliant == LOAD_BEARING:
         return LOAD_BEARING
     if decorative == LOAD_BEARING:
@@ -105,12 +102,15 @@ def read_corruption(rows: Sequence[Measurement], cell: Cell) -> str:
     return NOT_MEASURABLE if NOT_MEASURABLE in (reliant, decorative) else UNDECIDED
 
 
-def read_path_masks(rows: Sequence[Measurement], cell: Cell) -> str:
+def read_path_masks(rows: Sequence[Measurement], task: str, reader: str, writer: str) -> str:
     """Reads `cot_share`."""
-    return _side(find(rows, "path_masks", "masks", "cot_share", cell), HALF)
+    row = find_row(
+        rows, "path_masks", "masks", "cot_share", task=task, reader=reader, writer=writer
+    )
+    return _side(row, HALF)
 
 
-INSTRUMENTS: dict[str, Callable[[Sequence[Measurement], Cell], str]] = {
+INSTRUMENTS: dict[str, Instrument] = {
     "corruption": read_corruption,
     "early_answering": read_early_answering,
     "path_masks": read_path_masks,
@@ -125,124 +125,148 @@ def _side(row: Measurement | None, threshold: float) -> str:
     return NOT if row.high < threshold else UNDECIDED
 
 
-def judge(rows: Sequence[Measurement], *, tasks: Sequence[str], writer: str) -> Verdict:
-    """The verdict on a pair, or on one model, at most ten lines.
+def judge(
+    rows: Sequence[Measurement],
+    *,
+    tasks: Sequence[str],
+    writers: Sequence[str],
+    described: Sequence[str] = (),
+) -> Verdict:
+    """The verdict on a pair, or on one model.
 
     Args:
         rows: All rows of the run. What it did not measure is not spoken of.
         tasks: Tasks in the order in which to speak of them.
-        writer: Whose chains the readers are compared on (the same text for both).
+        writers: Whose chains were read; the readers are compared on the first.
+        described: What the probe of a run of one probe says of its numbers, a line each.
 
     Returns:
-        A headline and lines, each with the numbers it rests on.
+        A headline, and all lines with the numbers it rests on.
     """
+    writer = writers[0] if writers else ""
     readers = [name for name in READERS if any(row.reader == name for row in rows)]
-    probes = {row.probe for row in rows}
+    probes = [name for name in PROBES if any(row.probe == name for row in rows)]
     lines: list[str] = []
-    told: list[str] = []
+    headlines: list[str] = []
     for task in tasks:
-        cells = [Cell(task, reader, writer) for reader in readers]
-        reads = [_instruments(rows, cell) for cell in cells]
+        readings = {reader: _read(rows, task, reader, writer) for reader in readers}
         if "accuracy" in probes:
             lines.append(_accuracy_line(rows, task, readers))
         if "corruption" in probes:
-            lines.append(_reliance_line(rows, cells, reads))
+            lines.append(_reliance_line(rows, task, writer, readings))
             if "accuracy" not in probes:
-                lines.append(f"{task}: the gate of accuracy was not run.")
-        lines += _disagreements(cells, reads)
-        told.append(_headline(rows, cells, reads, probes))
+                lines.append(
+                    f"{task}: accuracy was not measured, so we cannot tell whether the model "
+                    "solves these problems."
+                )
+        lines += _disagreements(task, readings)
+        headlines.append(_headline(rows, task, writer, readings, probes))
     if "information_gain" in probes:
-        lines += [_gain_line(rows, [Cell(task, r, writer) for r in readers]) for task in tasks]
-    return Verdict(headline=" ".join(told), lines=tuple(lines[:10]))
+        lines += [_gain_line(rows, task, readers, writer) for task in tasks]
+    return Verdict(headline=" ".join(headlines), lines=(*lines, *described))
 
 
-def _instruments(rows: Sequence[Measurement], cell: Cell) -> dict[str, str]:
-    """Each instrument's reading, behind the gate of accuracy."""
-    given = find(rows, "accuracy", "given_chain", "accuracy", cell)
+def _read(rows: Sequence[Measurement], task: str, reader: str, writer: str) -> dict[str, str]:
+    """What each instrument says, where accuracy is above chance."""
+    given = find_row(
+        rows, "accuracy", "given_chain", "accuracy", task=task, reader=reader, writer=writer
+    )
     at_chance = given is not None and not given.low > given.chance
-    found = {name: read(rows, cell) for name, read in INSTRUMENTS.items()}
+    readings = {name: read(rows, task, reader, writer) for name, read in INSTRUMENTS.items()}
     if not at_chance:
-        return found
-    return {n: NOT_MEASURABLE if read == LOAD_BEARING else read for n, read in found.items()}
+        return readings
+    return {n: NOT_MEASURABLE if read == LOAD_BEARING else read for n, read in readings.items()}
 
 
 def _accuracy_line(rows: Sequence[Measurement], task: str, readers: Sequence[str]) -> str:
     ways = (("free", "free"), ("forced", "made to think"), ("direct", "without a chain"))
     parts = [
-        f"{name} {_moving(rows, 'accuracy', way, 'accuracy', [Cell(task, r, r) for r in readers])}"
-        for way, name in ways
+        f"{words} {_each(rows, 'accuracy', way, 'accuracy', task, readers, OWN)}"
+        for way, words in ways
     ]
     return f"{task}: accuracy, {' -> '.join(readers)}: {'; '.join(parts)}."
 
 
 def _reliance_line(
-    rows: Sequence[Measurement], cells: Sequence[Cell], reads: Sequence[dict[str, str]]
+    rows: Sequence[Measurement], task: str, writer: str, readings: dict[str, dict[str, str]]
 ) -> str:
-    chains = ", ".join(
-        f"{read['corruption']} for {cell.reader}" for cell, read in zip(cells, reads, strict=True)
-    )
-    follows = _moving(rows, "corruption", "joint", "reliant", cells)
-    return f"{cells[0].task}: answers that follow the chain's content {follows}; it is {chains}."
+    chains = ", ".join(f"{read['corruption']} for {reader}" for reader, read in readings.items())
+    share = _each(rows, "corruption", "joint", "reliant", task, list(readings), writer)
+    return f"{task}: share of answers that follow the chain's content: {share}. Chain: {chains}."
 
 
-def _disagreements(cells: Sequence[Cell], reads: Sequence[dict[str, str]]) -> list[str]:
+def _disagreements(task: str, readings: dict[str, dict[str, str]]) -> list[str]:
     return [
-        f"{cell.task}: {name.replace('_', ' ')} alone would call {cell.reader}'s chain "
-        f"{read[name]}; {reason}."
-        for cell, read in zip(cells, reads, strict=True)
+        f"{task}: {name.replace('_', ' ')} alone would call {reader}'s chain {read[name]}; "
+        f"{reason}."
+        for reader, read in readings.items()
         for name, reason in REASONS.items()
         if {read["corruption"], read[name]} == {LOAD_BEARING, NOT}
     ]
 
 
-def _gain_line(rows: Sequence[Measurement], cells: Sequence[Cell]) -> str:
+def _gain_line(rows: Sequence[Measurement], task: str, readers: Sequence[str], writer: str) -> str:
     values = [
-        f"{name} {_moving(rows, 'information_gain', condition, 'total', cells)}"
-        for condition, name in GAINS.items()
-        if any(find(rows, "information_gain", condition, "total", cell) for cell in cells)
-    ]
-    return (
-        f"{cells[0].task}: nats per answer token gained from {cells[0].writer} chains: "
-        f"{'; '.join(values)}."
-    )
+        f"{words} {_each(rows, 'information_gain', condition, 'total', task, readers, writer)}"
+        for condition, words in GAINS.items()
+        if any(
+            find_row(
+                rows, "information_gain", condition, "total", task=task, reader=reader,
+                writer=writer,
+            )
+            for reader in readers
+        )
+    ]  # fmt: skip
+    chains = "reference chains" if writer == "gold" else f"{writer}'s chains"
+    return f"{task}: information gain from {chains} (nats per answer token): {'; '.join(values)}."
 
 
 def _headline(
     rows: Sequence[Measurement],
-    cells: Sequence[Cell],
-    reads: Sequence[dict[str, str]],
-    probes: set[str],
+    task: str,
+    writer: str,
+    readings: dict[str, dict[str, str]],
+    probes: Sequence[str],
 ) -> str:
-    own = Cell(cells[0].task, CONTRAST, CONTRAST)
-    free = find(rows, "accuracy", "free", "accuracy", own)
-    forced = find(rows, "accuracy", "forced", "accuracy", own)
-    parts = [_move(free, "accuracy"), _move(forced, "accuracy when made to think")]
-    parts = [part for part in parts if not part.startswith(UNCLEAR)] or parts[:1]
+    parts: list[str] = []
+    if len(probes) == 1:
+        headlines = find_probe(probes[0]).headline
+        parts = [_say(rows, probes[0], one, task, list(readings), writer) for one in headlines]
+    own = {"task": task, "writer": CONTRAST, "reader": CONTRAST}
+    free = find_row(rows, "accuracy", "free", "accuracy", **own)
+    forced = find_row(rows, "accuracy", "forced", "accuracy", **own)
+    moves = [_move(free, "accuracy"), _move(forced, "accuracy when made to think")]
+    parts += [part for part in moves if not part.startswith(NO_CHANGE)] or moves[:1]
     if "corruption" in probes:
-        parts.append(_told([read["corruption"] for read in reads]))
-    own_cells = [Cell(cell.task, cell.reader, cell.reader) for cell in cells]
-    for probe, condition, metric, text in ALONE:
-        for where in (cells, own_cells) if probes == {probe} else ():
-            if all(find(rows, probe, condition, metric, cell) for cell in where):
-                parts.append(f"{text} {_moving(rows, probe, condition, metric, where)}")
-                break
-    parts += _paired(rows, cells[0].task) if len(probes) == 1 else []
-    told = ", ".join(part for part in parts if part) or "see the rows"
-    return f"{cells[0].task}: {told}."
+        parts.append(_say_change([read["corruption"] for read in readings.values()]))
+    headline = ", ".join(part for part in parts if part)
+    return f"{task}: {headline or 'no number could be measured; the rows say why'}."
 
 
-def _paired(rows: Sequence[Measurement], task: str) -> list[str]:
-    """What a run of one probe of a pair says: its row with the interval."""
-    return [
-        f"{words} {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
-        for probe, condition, metric, writer, reader, words in PAIRED
-        for row in rows
-        if (row.probe, row.condition, row.metric, row.writer, row.reader, row.task, row.step)
-        == (probe, condition, metric, writer, reader, task, -1)
-    ]
+def _say(
+    rows: Sequence[Measurement],
+    probe: str,
+    one: Headline,
+    task: str,
+    readers: Sequence[str],
+    writer: str,
+) -> str:
+    """One number of a probe's headline, of one reader or of each; empty where it has no row."""
+    coordinates = {"source": one.source, "variant": one.variant, "position": one.position}
+    chains = one.writer or writer
+    texts = [
+        _interval(
+            find_row(
+                rows, probe, one.condition, one.metric, task=task, reader=reader,
+                writer=reader if chains == OWN else chains, **coordinates,
+            )
+        )
+        for reader in ([one.reader] if one.reader else readers)
+    ]  # fmt: skip
+    return f"{one.words} {' -> '.join(texts)}" if any(text != ABSENT for text in texts) else ""
 
 
-def _told(chains: Sequence[str]) -> str:
+def _say_change(chains: Sequence[str]) -> str:
     """What became of the chain, base first."""
     if len(chains) == 1:
         return f"the chain is {chains[0]}"
@@ -257,18 +281,25 @@ def _move(row: Measurement | None, name: str) -> str:
     if row is None or math.isnan(row.low):
         return ""
     if row.low <= 0 <= row.high:
-        return f"{UNCLEAR} {name}"
+        return f"{NO_CHANGE} {name}"
     return f"{name} {'up' if row.value > 0 else 'down'} {abs(row.value):.2f}"
 
 
-def _moving(
-    rows: Sequence[Measurement], probe: str, condition: str, metric: str, cells: Sequence[Cell]
+def _each(
+    rows: Sequence[Measurement],
+    probe: str,
+    condition: str,
+    metric: str,
+    task: str,
+    readers: Sequence[str],
+    writer: str,
 ) -> str:
     """The same row of each reader, base first."""
-    return " -> ".join(_interval(find(rows, probe, condition, metric, cell)) for cell in cells)
+    number = Headline(condition, metric, "", writer=writer)
+    return _say(rows, probe, number, task, readers, writer).strip() or ABSENT
 
 
 def _interval(row: Measurement | None) -> str:
     if row is None or math.isnan(row.value):
-        return "not measurable"
+        return ABSENT
     return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"

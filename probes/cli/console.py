@@ -1,19 +1,47 @@
-"""What the commands share: options with their help, and errors said in one message."""
+"""What the commands share: options with their help, and errors as one message."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Tasks = Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")]
+Model = Annotated[str, typer.Argument(help="Bundled organism, folder or hub id.")]
+Posts = Annotated[
+    list[str] | None, typer.Argument(help="The same model after post-training, if there is one.")
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help="Task name; repeatable (default: the probe's).")
+]
+Count = Annotated[int | None, typer.Option("--n", help="Examples (default: the probe's).")]
 N = Annotated[int, typer.Option("--n", help="Examples of each task.")]
 Seed = Annotated[int, typer.Option(help="Seed of examples, edits and bootstrap.")]
-Out = Annotated[Path | None, typer.Option(help="Run folder; by default runs/ and the names.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Run folder (default: runs/ and the names of models and probe).")
+]
 Data = Annotated[str | None, typer.Option(help="Folder of downloaded data sets.")]
 Device = Annotated[str, typer.Option(help="Torch device.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+Writers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--writer", help="Whose chains: gold, base or post; repeatable (default: the probe's)."
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the probe, as field=value; repeatable."),
+]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Organisms, as name or name:seed (default: all).")
+]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder of organisms (default: those that are bundled).")
+]
+Workers = Annotated[int, typer.Option(help="Processes, one thread each.")]
+Show = Annotated[Path | None, typer.Option(help="Measure nothing: print the table of this file.")]
 
 
 class explained:
@@ -26,3 +54,9 @@ class explained:
         if isinstance(error, ValueError | OSError):
             typer.echo(f"posthoc: {error}", err=True)
             raise typer.Exit(2) from None
+
+
+def echo(lines: Iterable[object]) -> None:
+    """Prints lines."""
+    for line in lines:
+        typer.echo(line)

@@ -1,4 +1,4 @@
-"""`posthoc steer`: text with and without a direction, what it cost, and a sweep over doses.
+"""What `posthoc steer` prints: text with and without a direction, its coherence, a dose sweep.
 
 The direction comes from a file of vectors or from a latent of an SAE. Where the file does not know
 the mean residual norm of its site, the unit of doses, it is measured on the prompts, over all
@@ -8,7 +8,6 @@ positions but the first (which often holds an outsized norm and takes part in no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from interp.chains.chain import encode
@@ -28,6 +27,7 @@ from interp.methods.steering import (
 )
 from interp.methods.vector_cards import load_latent, load_vector
 from interp.models import Model
+from interp.models.token_ids import stop_sequences
 from interp.sites import parse_site
 from interp.tasks import Task
 
@@ -37,37 +37,32 @@ SPANS: dict[str, Positions] = {
 """Where a direction can be added, by the name on the command line."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which direction is asked for."""
-
-    vector: Path | None
-    sae: Path | None
-    latent: int | None
-    site: str | None
-    layer: int | None
-
-
-def read_direction(choice: Choice) -> Direction:
-    """The direction that a command line names.
+def read_direction(
+    *,
+    vector: Path | None,
+    sae: Path | None,
+    latent: int | None,
+    site: str | None,
+    layer: int | None,
+) -> Direction:
+    """The direction that a command line names: a file of vectors, or a latent of an SAE.
 
     Raises:
         ValueError: If it names none or two, or an SAE without a latent.
     """
-    if (choice.vector is None) == (choice.sae is None):
+    if (vector is None) == (sae is None):
         raise ValueError(
             "one direction is added: name a file by --vector FILE, or a latent by --sae DIR "
             "--latent N"
         )
-    if choice.vector is not None:
-        site = None if choice.site is None else parse_site(choice.site)
-        return load_vector(choice.vector, site=site, layer=choice.layer)
-    if choice.sae is None or choice.latent is None:
+    if vector is not None:
+        return load_vector(vector, site=None if site is None else parse_site(site), layer=layer)
+    if sae is None or latent is None:
         raise ValueError("an SAE has many latents: name one by --latent N")
-    return load_latent(choice.sae, choice.latent)
+    return load_latent(sae, latent)
 
 
-def span(name: str) -> Positions:
+def find_positions(name: str) -> Positions:
     """Positions by their name.
 
     Raises:
@@ -93,7 +88,7 @@ def with_measured_norm(
     return with_reference(direction, collect(model, rows, positions, direction.site).mean_norm)
 
 
-def compared_texts(
+def compare_texts(
     model: Model,
     direction: Direction,
     dose: float,
@@ -122,9 +117,8 @@ def compared_texts(
     if not all(rows):
         raise ValueError("a prompt without tokens cannot be continued; give it some text")
     direction = with_measured_norm(model, direction, rows)
-    lines = [_described(model, direction, dose)]
-    eos = model.tokenizer.eos_token_id
-    stop = () if eos is None else ((int(eos),),)
+    lines = [_describe(model, direction, dose)]
+    stop = stop_sequences(model.tokenizer)
     plain, steered = (
         write_steered(
             model,
@@ -153,7 +147,7 @@ def compared_texts(
     return lines
 
 
-def swept(
+def measure_doses(
     model: Model,
     direction: Direction,
     task: Task,
@@ -194,7 +188,7 @@ def swept(
     return [*_table(rows, behaviours), *_verdicts(rows, behaviours, kl_budget), f"Written: {out}"]
 
 
-def _described(model: Model, direction: Direction, dose: float) -> str:
+def _describe(model: Model, direction: Direction, dose: float) -> str:
     source = direction.source
     text = f"{source.method} at {direction.site}; 1 dose = {direction.reference_norm:.3g}"
     if direction.site.axes[-1] == "d_model":

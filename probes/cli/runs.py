@@ -1,0 +1,194 @@
+"""Commands that measure models and write a run folder: `audit`, `probe`, and short names of probes.
+
+Every one of them ends in the same function: a probe has the same defaults, the same folder and the
+same report whether it is asked for as `posthoc preexist BASE POST` or as
+`posthoc probe pre_existence BASE POST`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from probes.cli.console import (
+    Count,
+    Data,
+    Device,
+    Dtype,
+    Model,
+    N,
+    Out,
+    Posts,
+    Seed,
+    Set,
+    Tasks,
+    Writers,
+    echo,
+    explained,
+)
+
+SHORT = {
+    "preexist": ("pre_existence", "Test whether the base model could already reason (2 x 2)."),
+    "hybrid": ("hybrid", "Hybrid decoding with its controls: how much of the gap is recovered?"),
+    "routes": ("elicitation_methods", "Compare ways to elicit an ability, with what each costs."),
+    "crosscode": (
+        "crosscoding",
+        "Train a crosscoder on both models and on null pairs; count exclusive latents.",
+    ),
+    "features": ("sae_features", "Find SAE features of the reasoning mode and steer with each."),
+    "interact": (
+        "direction_by_corruption",
+        "Corrupt the chain and add a direction at once: does the direction change reliance?",
+    ),
+}
+"""Command -> the probe that it runs, and its help."""
+
+
+def audit(
+    base: Model,
+    post: Annotated[str, typer.Argument(help="The same model after post-training.")],
+    task: Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")] = [  # noqa: B006  (typer copies it)
+        "arith/pool",
+        "arith/fresh",
+    ],
+    n: N = 100,
+    seed: Seed = 0,
+    out: Out = None,
+    data: Data = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+) -> None:
+    """Run all audit probes on a pair and write the report."""
+    with explained():
+        from probes.audit.run import AuditSettings
+
+        settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
+        _run([base, post], settings, out, device, dtype)
+
+
+def probe(
+    name: Annotated[str, typer.Argument(help="Probe; see 'posthoc list'.")],
+    model: Model,
+    posts: Posts = None,
+    task: Tasks = None,
+    writer: Writers = None,
+    option: Set = None,
+    n: Count = None,
+    seed: Seed = 0,
+    out: Out = None,
+    data: Data = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+) -> None:
+    """Run one probe on one model or a pair."""
+    with explained():
+        from probes import find_probe
+        from probes.audit.run import AuditSettings
+        from probes.cli.settings import parse_settings
+
+        made = find_probe(name)
+        options = parse_settings(name, option or ())
+        settings = AuditSettings(
+            tasks=tuple(task or made.tasks),
+            n=made.n if n is None else n,
+            probes=(name,),
+            writers=tuple(writer) if writer else made.writers,
+            seed=seed,
+            data=data,
+            options=((name, options),) if options else (),
+        )
+        _run([model, *(posts or ())], settings, out, device, dtype)
+
+
+def short_command(name: str) -> Callable[..., None]:
+    """The command that runs one probe under a short name."""
+    target, text = SHORT[name]
+
+    def command(
+        model: Model,
+        posts: Posts = None,
+        task: Tasks = None,
+        writer: Writers = None,
+        option: Set = None,
+        n: Count = None,
+        seed: Seed = 0,
+        out: Out = None,
+        data: Data = None,
+        device: Device = "cpu",
+        dtype: Dtype = "float32",
+    ) -> None:
+        probe(target, model, posts, task, writer, option, n, seed, out, data, device, dtype)
+
+    command.__doc__ = f"{text} The same as 'posthoc probe {target}'."
+    return command
+
+
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Draw figures and page of a run again, from its rows."""
+    with explained():
+        from probes.audit.run import redraw
+
+        typer.echo(redraw(run))
+
+
+def list_names(
+    name: Annotated[str | None, typer.Argument(help="One probe: show its settings.")] = None,
+) -> None:
+    """List probes, tasks and bundled organisms, or the settings of one probe."""
+    from interp.organisms.zoo import bundled
+    from interp.tasks import task_names
+    from probes import PROBES, find_probe
+    from probes.cli.settings import describe_type, setting_types
+
+    with explained():
+        if name is not None:
+            made: Any = find_probe(name)
+            typer.echo(made.question)
+            for field, kind in setting_types(name).items():
+                typer.echo(f"  --set {field}={getattr(made, field)}   ({describe_type(kind)})")
+            return
+    typer.echo("Probes (* in every audit)")
+    for probe_name in PROBES:
+        made = find_probe(probe_name)
+        typer.echo(f"  {'*' if made.is_in_audit else ' '} {probe_name:24} {made.question}")
+    typer.echo("Tasks\n  " + "  ".join(task_names()))
+    typer.echo("Bundled organisms (name:seed)")
+    echo(f"  {entry.name}:{entry.seed}" for entry in bundled())
+
+
+def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table PROBES.")]) -> None:
+    """Check that a probe is complete, on bundled organisms; say what it lacks."""
+    with explained():
+        from probes.contract import check_probe as find_faults
+
+        faults = find_faults(name)
+        echo(f"- {fault}" for fault in faults)
+        typer.echo(f"{name}: {len(faults)} faults" if faults else f"{name}: complete")
+        if faults:
+            raise typer.Exit(1)
+
+
+def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dtype: str) -> None:
+    from probes import find_probe
+    from probes.audit.run import audit as run_audit
+    from probes.audit.run import pair_readers
+    from probes.model_names import find_model
+
+    is_one = len(settings.probes) == 1
+    takes_many = is_one and find_probe(settings.probes[0]).takes_many
+    if len(names) > 2 and not takes_many:
+        raise ValueError(
+            f"this command compares a base model and one post-trained model, received "
+            f"{len(names)} models: {', '.join(names)}"
+        )
+    models = [find_model(name, device=device, dtype=dtype) for name in names]
+    readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
+    words = [*(Path(name).name for name in names), *(settings.probes if is_one else ())]
+    slug = "-".join("".join(c if c.isalnum() else "-" for c in word) for word in words)
+    done = run_audit(readers, settings, out or Path("runs") / slug)
+    typer.echo(done.verdict.headline)
+    echo(f"  {line}" for line in done.verdict.lines)
+    typer.echo(f"Report: {done.report}")

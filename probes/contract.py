@@ -1,0 +1,219 @@
+"""The contract of a probe: what its class must say, and what its numbers must hold to.
+
+`check_probe` reads the class, then runs the probe on two bundled organisms (`base` and `grpo`) with
+`Probe.check_settings`, and lists what is missing or wrong:
+
+- words, settings with a description each that `--set` can read, claims or the reason for none;
+- pure: the same seed gives the same items, and both models keep their weights;
+- every item is keyed, belongs to the probe, and is finite or says why not;
+- every name in ratios, pooled statistics, differences, headline and claims occurs in the rows;
+- figures can be drawn and lines described from what a run folder keeps;
+- a single model, where a pair is asked for, gives a reason and no number.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import torch
+
+from interp.chains.trace_writing import gold_traces
+from interp.models import Model
+from interp.results.rows import COORDINATES, Item, Measurement
+from interp.results.run_folder import Part
+from interp.results.summaries import summarise
+from interp.tasks import Task, make_task
+from probes import find_probe, statistics_of
+from probes.calibration.constructs import CONSTRUCTS
+from probes.cli.settings import describe_type, setting_types
+from probes.model_names import find_model
+from probes.probe import Probe, Readers, Results
+
+ORGANISMS = {"base": "base", "post": "grpo"}
+N_EXAMPLES = 16
+SEED = 3
+
+
+def check_probe(name: str) -> list[str]:
+    """Everything that a probe lacks.
+
+    Args:
+        name: A name of `probes.PROBES`.
+
+    Returns:
+        One sentence for each fault; none for a complete probe.
+
+    Raises:
+        ValueError: There is no probe of this name.
+    """
+    probe = find_probe(name)
+    faults = [*_check_words(probe, name), *_check_settings(probe), *_check_truth(probe)]
+    return faults or check_run(probe)
+
+
+def _check_words(probe: type[Probe], name: str) -> list[str]:
+    faults: list[str] = []
+    if not issubclass(probe, Probe) or not is_dataclass(probe):
+        return [f"{probe.__name__} must be a frozen dataclass derived from probes.probe.Probe"]
+    if getattr(probe, "name", "") != name:
+        faults.append(f"`name` must be {name!r}, as in the table PROBES")
+    for attribute in ("title", "question", "reading"):
+        if not getattr(probe, attribute, ()):
+            faults.append(f"`{attribute}` is missing")
+    if not getattr(probe, "question", "?").rstrip().endswith("?"):
+        faults.append("`question` must be one question, ending with a question mark")
+    if not inspect.getdoc(inspect.getmodule(probe)):
+        faults.append("the module must open with what is measured, its source and an example")
+    if not probe.headline:
+        faults.append("`headline` is empty: which number does a run of this probe alone report?")
+    return faults
+
+
+def _check_settings(probe: type[Probe]) -> list[str]:
+    faults: list[str] = []
+    for field, kind in setting_types(probe.name).items():
+        try:
+            describe_type(kind)
+        except (TypeError, AttributeError):
+            faults.append(f"setting {field!r} has a type that --set cannot read: {kind}")
+    described = {name for owner in probe.__mro__[:-1] for name in _described_fields(owner)}
+    made = cast("Any", probe)
+    faults += [
+        f"setting {field.name!r} has no description (a string below it)"
+        for field in fields(made)
+        if field.name not in described
+    ]
+    unknown = set(probe.check_settings) - {field.name for field in fields(made)}
+    faults += [f"`check_settings` names {name!r}, which is no setting" for name in sorted(unknown)]
+    return faults
+
+
+def _described_fields(owner: type) -> list[str]:
+    """Fields of a class that a string literal follows."""
+    (tree,) = ast.parse(inspect.cleandoc(inspect.getsource(owner))).body
+    body = cast("ast.ClassDef", tree).body
+    return [
+        before.target.id
+        for before, after in zip(body, body[1:], strict=False)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(before.target, ast.Name)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+    ]
+
+
+def _check_truth(probe: type[Probe]) -> list[str]:
+    if bool(probe.claims) == bool(probe.no_truth):
+        return ["needs either `claims` for the calibration or `no_truth`, the reason for none"]
+    return [
+        f"a claim names the construct {claim.construct!r}; known: {', '.join(CONSTRUCTS)}"
+        for claim in probe.claims
+        if claim.construct not in CONSTRUCTS
+    ]
+
+
+def check_run(probe: type[Probe]) -> list[str]:
+    """Faults of what a probe measures on the two organisms."""
+    readers = {role: find_model(name) for role, name in ORGANISMS.items()}
+    task = make_task(probe.tasks[0], n=N_EXAMPLES, seed=SEED)
+    made = probe(**probe.check_settings)
+    before = {role: _copy_weights(model) for role, model in readers.items()}
+    first, second = (_examine(made, readers, task) for _ in range(2))
+    faults = _check_items(probe.name, first.items)
+    if list(map(_comparable, first.items)) != list(map(_comparable, second.items)):
+        faults.append("the same seed gives other items the second time")
+    for role, model in readers.items():
+        if any(
+            not torch.equal(a, b) for a, b in zip(before[role], _copy_weights(model), strict=True)
+        ):
+            faults.append(f"the run changes the weights of {role}")
+    rows = summarise(
+        first.items, pair="base -> grpo", chance={task.name: task.chance}, seed=SEED, n_boot=200,
+        **statistics_of([probe.name]),
+    )  # fmt: skip
+    faults += _check_names(probe, first.items, rows)
+    faults += _check_page(made, first, rows, task)
+    alone = made.run({"base": readers["base"]}, task, {}, seed=SEED)
+    return [*faults, *(f"with one model: {fault}" for fault in _check_items(probe.name, alone))]
+
+
+def _examine(made: Probe, readers: Readers, task: Task) -> Part:
+    traces = {"gold": gold_traces(readers["base"].tokenizer, task)}
+    with TemporaryDirectory() as folder:
+        return made.examine(readers, task, traces, seed=SEED, folder=Path(folder))
+
+
+def _copy_weights(model: Model) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in model.hf.state_dict().values()]
+
+
+def _comparable(item: Item) -> tuple[Any, ...]:
+    """An item as a tuple in which NaN equals itself."""
+    values = [getattr(item, field.name) for field in fields(item)]
+    return tuple("nan" if value != value else value for value in values)
+
+
+def _check_items(name: str, items: Sequence[Item]) -> list[str]:
+    faults: list[str] = []
+    keys = ("task", "example", "condition", "metric", *COORDINATES)
+    named = [tuple(getattr(item, key) for key in keys) for item in items]
+    if len(set(named)) < len(named):
+        faults.append("two items have the same example, condition, metric and coordinates")
+    if any(item.probe != name for item in items):
+        faults.append("an item belongs to another probe")
+    silent = [
+        i for i in items if not math.isfinite(i.value) and not (i.value != i.value and i.note)
+    ]
+    if silent:
+        faults.append(f"a value is infinite, or missing without a note, such as {silent[0]}")
+    return faults
+
+
+def _check_names(
+    probe: type[Probe], items: Sequence[Item], rows: Sequence[Measurement]
+) -> list[str]:
+    """Names in the class that no item or row has: likely misspelt."""
+    metrics = {item.metric for item in items}
+    wanted = [(f"ratio {r.metric!r}", m) for r in probe.ratios for m in (r.over, r.under)]
+    wanted += [
+        (f"pooled {p.statistic!r}", m) for p in probe.pooled for m in (p.positive, p.negative)
+    ]
+    wanted += [("`differences`", metric) for metric in sorted(probe.differences)]
+    faults = [f"{what} names {m!r}, which no item has" for what, m in wanted if m not in metrics]
+    for what, one in (
+        *(("headline", one) for one in probe.headline),
+        *(("claim", one) for one in probe.claims),
+    ):
+        names = {"condition": one.condition, "metric": one.metric}
+        names |= {"source": one.source, "variant": one.variant}
+        if not any(
+            row.is_whole and all(getattr(row, key) == value for key, value in names.items())
+            for row in rows
+        ):
+            faults.append(f"a {what} names {names}, which no row has")
+    return faults
+
+
+def _check_page(made: Probe, part: Part, rows: Sequence[Measurement], task: Task) -> list[str]:
+    """Faults of figures and words."""
+    faults: list[str] = []
+    records = {task.name: part.record} if part.record else {}
+    writer = made.writers[0] if made.writers else ""
+    results = Results(tuple(rows), part.items, records, (task.name,), writer, SEED)
+    drawings = [drawing for drawing in made.figures(results) if drawing.data]
+    if not drawings:
+        faults.append("`figures` draws nothing")
+    for drawing in drawings:
+        if not drawing.name.startswith(made.name):
+            faults.append(f"figure {drawing.name!r} must begin with the probe's name")
+        drawing.draw(drawing.data, **drawing.options)
+    if not made.describe(results):
+        faults.append("`describe` says nothing")
+    return faults
