@@ -1,19 +1,16 @@
 """Crosscoding: has post-training added features that the base model lacks, or removed some?
 
-A crosscoder (`interp.methods.crosscoder`) is trained on both models' activations at one site, and
-its latents are sorted into shared, base only and post only, with those set apart that only seem
-exclusive. How many would seem exclusive by chance, and how many would be seen at all, is not
-assumed but measured, by two **nulls** and a **plant** that are trained in the same way:
+A crosscoder is trained on both models' activations at one site, and its latents are sorted into
+shared, base only and post only; latents that only seem exclusive form classes of their own. The
+same is done with **control pairs** made of the base model alone
+(`interp.methods.crosscoder.comparison`): the nulls *same* and *noise*, which have no exclusive
+latents, and *plant*, which has eight. A pair has exclusive latents where their rate is above both
+nulls. The site, the texts and the size of the dictionary bound what can be found: a feature that
+occurs in no text is in neither count.
 
-* *same*: the base model against itself. Nothing can be exclusive;
-* *noise*: the base model against itself plus, at each position, a random vector as long as what
-  post-training changed there. The models differ as much as the pair does, without structure;
-* *plant*: the base model against itself plus eight directions, each added at one position in fifty
-  at the mean length of the pair's change. Eight post-only latents are there to be found; how many
-  are is what a count of none is worth.
-
-A pair has exclusive latents where their rate is above both nulls. The site, the texts and the size
-of the dictionary bound what can be found: a feature that no text calls for is in neither count.
+A latent is no example, so classes and rates are in the record. Items are about held-out texts:
+the squared error and the variance in each (their ratio is the FVU), and which share of the latents
+active there belongs to one model alone.
 
 Example: GRPO that only made a model choose what it could do before: no more exclusive latents than
 the nulls have, though Delta is not 0.5 for every latent.
@@ -21,59 +18,176 @@ the nulls have, though Delta is not 0.5 for every latent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
 
 from interp.chains.answer_scoring import Ids, render
 from interp.chains.chain import encode_layout
 from interp.chains.trace_writing import gold_traces
-from interp.methods.activation_store import capture
+from interp.errors import NotMeasurableError
 from interp.methods.crosscoder import (
+    N_PLANTED,
+    PAIR,
+    PLANT,
     POST_ONLY,
     Crosscoder,
+    CrosscoderComparison,
     CrosscoderSettings,
     LatentReport,
-    Thresholds,
-    inspect_latents,
-    shuffled,
-    train_crosscoder,
+    crosscode,
+    null_rate,
+    read_reports,
+    save_crosscoder,
 )
 from interp.methods.crosscoder.latents import KINDS
 from interp.models import ModelPair
-from interp.sites import Site
+from interp.results.plots import Figure, decoder_norms
+from interp.results.rows import Item, Ratio
+from interp.results.run_folder import Part
+from interp.sites import parse_site
 from interp.tasks import Task
+from probes.cases import not_applicable
+from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
-PAIR, SAME, NOISE, PLANT = "pair", "same", "noise", "plant"
-NULLS = (SAME, NOISE)
-N_PLANTED, PLANTED_SHARE = 8, 0.02
-"""Directions, and the share of the positions at which each is added."""
-HELD_OUT = 5
-"""One text in so many is kept for judging the latents."""
-READ_AT_ONCE = 4096
+MODELS = ("base", "post")
 
 
-@dataclass(frozen=True, eq=False)
-class Crosscoding:
-    """A crosscoder of a pair and of its controls, with what is known of their latents."""
+@dataclass(frozen=True)
+class Crosscoding(Probe):
+    """A crosscoder of a pair, beside crosscoders of its control pairs."""
 
-    pair: str
-    site: Site
-    settings: CrosscoderSettings
-    crosscoders: dict[str, Crosscoder]
-    """By PAIR, SAME, NOISE and PLANT."""
-    reports: dict[str, LatentReport]
+    name: ClassVar[str] = "crosscoding"
+    title: ClassVar[str] = "Crosscoder"
+    question: ClassVar[str] = "Does post-training add latents that the base lacks, or remove some?"
+    reading: ClassVar[tuple[str, ...]] = (
+        "A latent is exclusive if its decoder row in one model is close to zero and latent scaling "
+        "finds no trace of it there (Minder et al. 2025). Compare the rate of exclusive latents "
+        "of the pair with that of the nulls: 'same' (base and base) and 'noise' (base, and base "
+        "plus noise as large as the change).",
+        "'plant' is the base and the base with eight planted directions. If few of them are found, "
+        "a rate of zero for the pair says little.",
+        "fvu: fraction of variance unexplained of the reader's activations in held-out texts. "
+        "exclusive_share: of the latents active in a held-out text, the share that only the reader "
+        "has. The variant is the pair or its control; in a control both readers are made of the "
+        "base model.",
+    )
+    n: ClassVar[int] = 1000
+    writers: ClassVar[tuple[str, ...]] = ()
+    check_settings: ClassVar[Mapping[str, Any]] = {
+        "d_sae": 16, "k": 2, "steps": 20, "warmup": 5, "batch_size": 16
+    }  # fmt: skip
+    ratios: ClassVar[tuple[Ratio, ...]] = (
+        Ratio("crosscoding", "fvu", "squared_error", "variance"),
+    )
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            "held_out", "exclusive_share", "of the latents active in a text, only post has",
+            reader="post", writer="gold", variant=PAIR,
+        ),
+    )  # fmt: skip
+    no_truth: ClassVar[str] = "no organism is known to have latents of its own, or to have none"
 
-    @property
-    def null_rate(self) -> float:
-        """The larger exclusive rate of the nulls; NaN where one has no judged latent."""
-        rates = [self.reports[name].exclusive_rate for name in NULLS]
-        return max(rates) if all(rate == rate for rate in rates) else float("nan")
+    site: str = "blocks.1.hook_resid_post"
+    """A stream with one vector per position."""
+    d_sae: int = 512
+    """Latents."""
+    k: int = 16
+    """Active latents per position, on average over a batch."""
+    steps: int = 2000
+    batch_size: int = 512
+    """Positions."""
+    warmup: int = 300
+    """Steps over which the learning rate rises."""
+    dead_after: int = 100_000
+    """Positions after which a latent that was never active counts as dead in training."""
+
+    def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
+        """Items alone; the activations are kept no longer than the call."""
+        with TemporaryDirectory() as folder:
+            return self.examine(readers, task, traces, seed=seed, folder=Path(folder)).items
+
+    def examine(
+        self, readers: Readers, task: Task, traces: Traces, *, seed: int, folder: Path
+    ) -> Part:
+        """Items of held-out texts, the reports on all latents, and the crosscoders as files."""
+        del traces  # reads the task's own chains, which both models can be asked about
+        if set(readers) != set(MODELS):
+            reason = "a crosscoder needs a base and a post model"
+            return Part(
+                not_applicable(
+                    self.name, "held_out", "exclusive_share", readers, task, reason=reason
+                )
+            )
+        pair = ModelPair(readers["base"], readers["post"])
+        texts = whole_texts(pair.tokenizer, task)
+        settings = CrosscoderSettings(
+            self.d_sae, self.k, self.steps, self.batch_size, self.warmup, self.dead_after, seed
+        )
+        slug = task.name.replace("/", "-")
+        try:
+            compared = crosscode(
+                pair, texts, parse_site(self.site), settings, folder=folder / "activations" / slug
+            )
+        except NotMeasurableError as error:
+            return Part(
+                not_applicable(
+                    self.name, "held_out", "exclusive_share", readers, task, reason=str(error)
+                )
+            )
+        files = {
+            f"{slug}-{variant}.safetensors": partial(_save, crosscoder)
+            for variant, crosscoder in compared.crosscoders.items()
+        }
+        return Part(tuple(self._items(compared, task)), compared.record(), files)
+
+    def _items(self, compared: CrosscoderComparison, task: Task) -> Iterator[Item]:
+        for variant, fits in compared.fits.items():
+            for fit in fits:
+                example = task.examples[fit.text]
+                for at, reader in enumerate(MODELS):
+                    for metric, value, note in (
+                        ("squared_error", fit.squared_error[at], ""),
+                        ("variance", fit.variance[at], ""),
+                        ("exclusive_share", fit.exclusive_share[at], "no latent is active"),
+                    ):
+                        yield Item(
+                            probe=self.name, task=task.name, example=example.id,
+                            problem=example.problem, condition="held_out", metric=metric,
+                            value=value, writer="gold", reader=reader, variant=variant,
+                            note=note if value != value else "",
+                        )  # fmt: skip
+
+    def describe(self, results: Results) -> list[str]:
+        """Latents of each class, null rate and fit, for each task."""
+        lines: list[str] = []
+        for task in results.tasks:
+            if record := results.records.get(task):
+                lines += [f"{task}:"] if len(results.tasks) > 1 else []
+                lines += describe_record(record)
+        return lines
+
+    def figures(self, results: Results) -> list[Drawing]:
+        """Relative decoder norms of pair and controls, a figure for each task."""
+        names = {task: f"{self.name}_{task.replace('/', '-')}" for task in results.records}
+        if len(names) == 1:
+            names = dict.fromkeys(names, self.name)
+        return [
+            Drawing(names[task], _draw_norms, tuple(read_reports(record).items()))
+            for task, record in results.records.items()
+            if record
+        ]
+
+
+def _save(crosscoder: Crosscoder, path: Path) -> None:
+    save_crosscoder(path, crosscoder)
+
+
+def _draw_norms(reports: Sequence[tuple[str, LatentReport]]) -> Figure:
+    return decoder_norms(dict(reports))
 
 
 def whole_texts(tokenizer: Any, task: Task) -> list[Ids]:
@@ -89,119 +203,20 @@ def whole_texts(tokenizer: Any, task: Task) -> list[Ids]:
     ]
 
 
-def paired_activations(
-    pair: ModelPair, texts: Sequence[Sequence[int]], site: Site, folder: Path
-) -> tuple[Float[Tensor, "example model d_in"], Int[Tensor, " example"]]:
-    """Activations of both models at all positions but the first of each text, and their texts.
-
-    The first position is left out because its outsized norm would be most of what is explained.
+def describe_record(record: Mapping[str, Any]) -> list[str]:
+    """Latents of each class, null rate and fit, in lines.
 
     Args:
-        pair: The models.
-        texts: Token ids that both read.
-        site: A site with heads gives them side by side, as one vector.
-        folder: Of the activation store; a capture that was stopped there goes on.
-
-    Returns:
-        The activations, and the number of the text of each.
-
-    Raises:
-        ValueError: If a text does not fit, or the folder holds other activations.
-        OSError: If the disk has not enough room.
+        record: Of `CrosscoderComparison.record`.
     """
-    models = {"base": pair.base, "post": pair.post}
-    store = capture(models, texts, [site], folder, progress=f"activations, {pair.name}")
-    lengths = store.offsets.diff()
-    of_text = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-    kept = torch.ones(store.n_tokens, dtype=torch.bool)
-    kept[store.offsets[:-1]] = False
-    both = torch.stack([store.values(name, site) for name in models], dim=1)
-    return both[kept], of_text[kept]
-
-
-def control_pairs(
-    activations: Float[Tensor, "example model d_in"], *, seed: int
-) -> dict[str, Float[Tensor, "example model d_in"]]:
-    """The pairs that say what happens by chance and what can be seen, position by position.
-
-    The planted directions are the same for every seed, so that they can be held out.
-    """
-    base = activations[:, 0]
-    changed = (activations[:, 1] - base).norm(dim=-1, keepdim=True)
-    rng = torch.Generator().manual_seed(seed)
-    noise = torch.randn(base.shape, generator=rng)
-    noise = noise / noise.norm(dim=-1, keepdim=True) * changed
-    return {
-        SAME: torch.stack([base, base], dim=1),
-        NOISE: torch.stack([base, base + noise], dim=1),
-        PLANT: torch.stack([base, base + _planted(base, float(changed.mean()), rng)], dim=1),
-    }
-
-
-def _planted(
-    base: Float[Tensor, "example d_in"], length: float, rng: torch.Generator
-) -> Float[Tensor, "example d_in"]:
-    """What is added at each position: sums of the planted directions that it drew."""
-    fixed = torch.Generator().manual_seed(0)
-    directions = torch.randn(N_PLANTED, base.shape[-1], generator=fixed)
-    directions = directions / directions.norm(dim=-1, keepdim=True)
-    drawn = torch.rand(len(base), N_PLANTED, generator=rng) < PLANTED_SHARE
-    return length * drawn.float() @ directions
-
-
-def crosscode(
-    pair: ModelPair,
-    texts: Sequence[Sequence[int]],
-    site: Site,
-    settings: CrosscoderSettings = CrosscoderSettings(),  # noqa: B008 - frozen
-    *,
-    folder: Path,
-    thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
-) -> Crosscoding:
-    """Trains a crosscoder on a pair and on its controls, and judges all on held-out texts.
-
-    Args:
-        pair: The models.
-        texts: Token ids that both read; every fifth is held out.
-        site: Where.
-        settings: The same for all.
-        folder: Where the activations are kept.
-        thresholds: Where classes of latents begin.
-
-    Returns:
-        The crosscoders and their latents.
-
-    Raises:
-        ValueError: If there are too few texts for a batch, or as in `paired_activations`.
-        OSError: As there.
-    """
-    values, of_text = paired_activations(pair, texts, site, folder)
-    train, test = values[of_text % HELD_OUT > 0], values[of_text % HELD_OUT == 0]
-    sources = {PAIR: train, **control_pairs(train, seed=settings.seed)}
-    targets = {PAIR: test, **control_pairs(test, seed=settings.seed + 1)}
-    crosscoders: dict[str, Crosscoder] = {}
-    reports: dict[str, LatentReport] = {}
-    device = pair.base.device
-    for name, values in sources.items():
-        batches = shuffled(values.to(device), settings.batch_size, seed=settings.seed)
-        label = f"crosscoder, {name}"
-        crosscoders[name] = train_crosscoder(batches, settings, progress=label)
-        split = targets[name].to(device).split(READ_AT_ONCE)
-        reports[name] = inspect_latents(crosscoders[name], split, thresholds)
-    return Crosscoding(pair.name, site, settings, crosscoders, reports)
-
-
-def told(found: Crosscoding) -> list[str]:
-    """The counts of each class, the null rate and the fit, in lines."""
-    names = list(found.reports)
-    settings = found.settings
+    reports, settings = read_reports(record), record["settings"]
     lines = [
-        f"{found.pair}, {found.site}: {settings.d_sae} latents, k = {settings.k}, "
-        f"{found.reports[PAIR].n_positions} held-out positions",
-        f"{'':16}" + "".join(f"{name:>10}" for name in names),
+        f"{record['pair']}, {record['site']}: {settings['d_sae']} latents, k = {settings['k']}, "
+        f"{reports[PAIR].n_positions} held-out positions",
+        f"{'':16}" + "".join(f"{name:>10}" for name in reports),
     ]
     for kind in KINDS:
-        counts = "".join(f"{found.reports[name].count(kind):>10}" for name in names)
+        counts = "".join(f"{report.count(kind):>10}" for report in reports.values())
         lines.append(f"{kind:16}{counts}")
     for label, read in (
         ("exclusive rate", lambda r: r.exclusive_rate),
@@ -210,11 +225,13 @@ def told(found: Crosscoding) -> list[str]:
         ("FVU base", lambda r: r.fvu[0]),
         ("FVU post", lambda r: r.fvu[1]),
     ):
-        values = "".join(f"{read(found.reports[name]):>10.3g}" for name in names)
+        values = "".join(f"{read(report):>10.3g}" for report in reports.values())
         lines.append(f"{label:16}{values}")
-    rate, null = found.reports[PAIR].exclusive_rate, found.null_rate
-    verdict = "above" if rate > null else "not above" if rate <= null else "not comparable with"
-    seen = found.reports[PLANT].count(POST_ONLY)
-    lines.append(f"exclusive latents of the pair: {rate:.1%}, {verdict} the nulls' {null:.1%}")
-    lines.append(f"post-only latents of {N_PLANTED} planted directions: {seen}")
-    return lines
+    rate, null = reports[PAIR].exclusive_rate, null_rate(reports)
+    relation = "above" if rate > null else "not above" if rate <= null else "not comparable with"
+    n_seen = reports[PLANT].count(POST_ONLY)
+    return [
+        *lines,
+        f"exclusive latents of the pair: {rate:.1%}, {relation} the nulls' {null:.1%}",
+        f"post-only latents of {N_PLANTED} planted directions: {n_seen}",
+    ]

@@ -1,25 +1,31 @@
 """Crosscoders of a pair and of its nulls: what they read, what they report, and the figure."""
 
+import json
+import math
+
 import pytest
 import torch
 
 from interp.engine import run
-from interp.methods.crosscoder import CrosscoderSettings
-from interp.models import ModelPair
-from interp.results.plots import decoder_norms, save
-from interp.sites import Site
-from interp.tasks.registry import make_task
-from probes.crosscoding import (
+from interp.methods.crosscoder import (
     NOISE,
     PAIR,
     PLANT,
     SAME,
+    CrosscoderSettings,
     control_pairs,
     crosscode,
+    load_crosscoder,
     paired_activations,
-    told,
-    whole_texts,
+    read_reports,
 )
+from interp.models import ModelPair
+from interp.results.plots import decoder_norms, save
+from interp.results.summaries import summarise
+from interp.sites import Site
+from interp.tasks.registry import make_task
+from probes.crosscoding import Crosscoding, describe_record, whole_texts
+from probes.probe import Results
 
 SITE = Site(1, "resid_post")
 QUICK = CrosscoderSettings(d_sae=48, k=4, steps=250, batch_size=64, warmup=50, dead_after=4000)
@@ -91,11 +97,77 @@ def test_the_plant_adds_the_same_directions_to_other_positions(tiny_pair, texts,
     assert int((both > 1e-3 * both[0]).sum()) == 8
 
 
+def test_a_record_read_back_from_json_says_the_same(found):
+    record = json.loads(json.dumps(found.record()))
+    assert describe_record(record) == describe_record(found.record())
+    for name, report in read_reports(record).items():
+        assert torch.equal(report.delta, found.reports[name].delta)
+        assert report.kinds == found.reports[name].kinds and report.fvu == found.reports[name].fvu
+
+
+def test_errors_and_variances_of_the_texts_add_up_to_the_fvu(found):
+    for name, fits in found.fits.items():
+        for model in (0, 1):
+            left, whole = (sum(getattr(fit, column)[model] for fit in fits)
+                           for column in ("squared_error", "variance"))  # fmt: skip
+            assert left / whole == pytest.approx(found.reports[name].fvu[model], rel=1e-4)
+        shares = [share for fit in fits for share in fit.exclusive_share]
+        assert all(0 <= share <= 1 for share in shares)
+        has_exclusive = found.reports[name].exclusive_rate > 0
+        assert any(share > 0 for share in shares) == has_exclusive
+
+
+QUICK_PROBE = Crosscoding(
+    d_sae=48, k=4, steps=250, batch_size=64, warmup=50, dead_after=4000
+)  # fmt: skip
+
+
+def test_the_probe_keeps_items_of_held_out_texts_a_record_and_the_crosscoders(tiny_pair, tmp_path):
+    task = make_task("arith/fresh", n=30, seed=0)
+    readers = {"base": tiny_pair.base, "post": tiny_pair.post}
+    part = QUICK_PROBE.examine(readers, task, {}, seed=0, folder=tmp_path)
+    held_out = {example.id for example in task.examples[::5]}
+    measured = {item.example for item in part.items if item.value == item.value}
+    assert measured == held_out
+    assert {item.variant for item in part.items} == {PAIR, SAME, NOISE, PLANT}
+    rows = summarise(
+        part.items, pair="a", chance={task.name: 0.1}, seed=0, ratios=QUICK_PROBE.ratios
+    )
+    fvu = {(r.variant, r.reader): r.value for r in rows if r.metric == "fvu" and not r.contrast}
+    for name, report in read_reports(part.record).items():
+        for at, reader in enumerate(("base", "post")):
+            assert fvu[name, reader] == pytest.approx(report.fvu[at], rel=1e-4)
+    for name, write in part.files.items():
+        write(tmp_path / name)
+        assert load_crosscoder(tmp_path / name).d_sae == 48
+    results = Results(tuple(rows), part.items, {task.name: part.record}, (task.name,), "", 0)
+    assert QUICK_PROBE.describe(results) == describe_record(part.record)
+    (drawing,) = QUICK_PROBE.figures(results)
+    assert drawing.name == "crosscoding" and len(drawing.draw(drawing.data).axes) == 4
+
+
+def test_what_cannot_be_trained_is_not_measurable_and_a_bug_is_no_such_thing(
+    tiny_pair, monkeypatch
+):
+    task = make_task("arith/fresh", n=5, seed=0)
+    readers = {"base": tiny_pair.base, "post": tiny_pair.post}
+    for asked, reason in ((readers, "batches of 512"), ({"base": tiny_pair.base}, "a base and")):
+        items = Crosscoding().run(asked, task, {}, seed=0)
+        assert items and all(math.isnan(item.value) and reason in item.note for item in items)
+
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("probes.crosscoding.crosscode", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        Crosscoding().run(readers, task, {}, seed=0)
+
+
 def test_reports_tell_every_latent_once(found):
     for report in found.reports.values():
         assert len(report.kinds) == QUICK.d_sae
         assert report.n_positions == found.reports[PAIR].n_positions
-    lines = told(found)
+    lines = describe_record(found.record())
     rates = {name: report.exclusive_rate for name, report in found.reports.items()}
     assert found.null_rate == max(rates[SAME], rates[NOISE])
     assert ("not above" in lines[-2]) == (rates[PAIR] <= found.null_rate)
