@@ -9,6 +9,8 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from probes import PROBES
+
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -40,12 +42,12 @@ def test_list_names_every_probe_task_and_organism():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("probe", "faithfulness", "base"), "Known probes: accuracy"),
+        (("probe", "faithfulness", "base"), "known: accuracy"),
         (("probe", "corruption", "bse"), "No model is called 'bse'"),
         (("probe", "corruption", "base", "--task", "arith/pol"), "arith/pool"),
-        (("probe", "corruption", "base", "--writer", "gpt"), "Known: gold, base, post"),
+        (("probe", "corruption", "base", "--writer", "gpt"), "known: gold, base, post"),
         (("probe", "corruption", "base", "--set", "evry=1"), "Its settings: every_step"),
-        (("probe", "corruption", "base", "--set", "every_step=7"), "takes a bool"),
+        (("probe", "corruption", "base", "--set", "every_step=7"), "takes true or false"),
         (("report", "no-such-run"), "no-such-run"),
         (("train", "bse"), "swapped-sft-pool"),
     ],
@@ -58,11 +60,45 @@ def test_unknown_names_list_the_known_ones_and_exit_with_2(words, told, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_options_take_the_types_of_the_fields():
-    from probes.cli.options import parse_options
+@pytest.mark.parametrize(
+    ("probe", "text", "value"),
+    [
+        ("corruption", "every_step=false", False),
+        ("path_masks", "n_sink=2", 2),
+        ("hybrid", "doses=0.5,1", (0.5, 1.0)),
+        ("hybrid", "layer=none", None),
+        ("hybrid", "layer=2", 2),
+        ("direction_by_corruption", "operator=ablate", "ablate"),
+    ],
+)
+def test_settings_take_the_types_of_the_fields(probe, text, value):
+    from probes.cli.settings import parse_settings
 
-    assert parse_options("corruption", ["every_step=false"]) == (("every_step", False),)
-    assert parse_options("path_masks", ["n_sink=2"]) == (("n_sink", 2),)
+    assert parse_settings(probe, [text]) == ((text.partition("=")[0], value),)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_every_setting_of_every_probe_can_be_set_to_its_default(probe):
+    from probes import find_probe
+    from probes.cli.settings import parse_settings, setting_types
+
+    made = find_probe(probe)()
+    for name in setting_types(probe):
+        value = getattr(made, name)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        ((_, read),) = parse_settings(probe, [f"{name}={text}"])
+        assert read == value and type(read) is type(value)
+
+
+def test_a_short_command_is_the_probe_with_the_same_defaults(monkeypatch):
+    from probes.cli import runs
+
+    asked = []
+    monkeypatch.setattr(runs, "_run", lambda *words: asked.append(words))
+    for short, (target, _) in runs.SHORT.items():
+        assert call(short, "base", "grpo")[0] == 0
+        assert call("probe", target, "base", "grpo")[0] == 0
+        assert asked[-1] == asked[-2]
 
 
 def test_a_run_folder_that_cannot_be_written_is_refused_before_work(tmp_path):

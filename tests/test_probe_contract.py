@@ -4,13 +4,22 @@ import dataclasses
 import math
 
 import pytest
-import torch
 
 from probes import PROBES
 
 SEED = 3
 TASKS = {"abstention": "arith/abstain", "generalisation": "arith/shifts"}
 """Probes that ask for tasks of a kind; the others are run on arith/fresh."""
+AUDIT = (
+    "accuracy",
+    "early_answering",
+    "information_gain",
+    "corruption",
+    "path_masks",
+    "knowledge_index",
+    "abstention",
+    "generalisation",
+)
 OWN = ("accuracy", *TASKS)
 """Probes whose models answer by themselves, whatever traces there are."""
 
@@ -26,43 +35,80 @@ def setting(tiny_pair, request):
     return readers, task, {"gold": gold_traces(tiny_pair.base.tokenizer, task)}
 
 
-def as_numbers(items):
-    """Items without their value, and the values (NaN compares unequal to itself)."""
-    return [dataclasses.replace(item, value=0.0) for item in items], [i.value for i in items]
+def key_of(item):
+    from interp.results.rows import COORDINATES
+
+    return (item.example, item.condition, item.metric, *(getattr(item, c) for c in COORDINATES))
+
+
+def test_the_probes_of_an_audit_are_those_listed_here():
+    from probes import audit_probes
+
+    assert audit_probes() == AUDIT
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_same_seed_gives_the_same_items_and_leaves_the_models_as_they_were(name, setting):
+def test_every_probe_is_complete(name):
+    from probes.contract import check_probe
+
+    assert check_probe(name) == []
+
+
+def test_an_incomplete_probe_is_told_what_it_lacks(monkeypatch):
+    """Each fault below is planted, and each is named."""
+    import sys
+    from types import ModuleType
+
+    import probes
+    from probes.contract import check_probe
+    from probes.probe import Headline, Probe
+
+    @dataclasses.dataclass(frozen=True)
+    class Half(Probe):
+        name = "half"
+        title = "Half"
+        question = "Is it complete"
+        reading = ("No.",)
+        headline = (Headline("all", "value", "the value is"),)
+        undescribed: int = 0
+
+    module = ModuleType("probes.half")
+    module.Half = Half
+    Half.__module__ = "probes.half"
+    monkeypatch.setitem(sys.modules, "probes.half", module)
+    monkeypatch.setitem(probes.PROBES, "half", "Half")
+    faults = "\n".join(check_probe("half"))
+    for words in ("question mark", "'undescribed' has no description", "`claims`", "must open"):
+        assert words in faults
+
+
+def test_names_that_no_item_has_and_seeds_that_do_not_hold_are_found(monkeypatch):
+    from interp.results.rows import Ratio
     from probes import find_probe
+    from probes.contract import check_run
+    from probes.probe import Headline
 
-    readers, task, traces = setting
-    before = {k: v.clone() for k, v in readers["post"].hf.state_dict().items()}
-    first = as_numbers(find_probe(name)().run(readers, task, traces, seed=SEED))
-    second = as_numbers(find_probe(name)().run(readers, task, traces, seed=SEED))
-    assert first[0] == second[0]
-    torch.testing.assert_close(first[1], second[1], rtol=0, atol=0, equal_nan=True)
-    after = readers["post"].hf.state_dict()
-    assert all(torch.equal(before[key], after[key]) for key in before)
+    made = find_probe("early_answering")
+    assert check_run(made) == []
+    monkeypatch.setattr(made, "ratios", (Ratio("early_answering", "r", "same_answr", "aoc"),))
+    monkeypatch.setattr(made, "headline", (Headline("cut", "aok", "AOC is"),))
+    run, calls = made.run, []
 
+    def drift(self, readers, task, traces, *, seed):
+        calls.append(seed)
+        return run(self, readers, task, traces, seed=seed + len(calls))[:-1]
 
-@pytest.mark.parametrize("name", PROBES)
-def test_items_are_keyed_finite_or_explained_and_cover_both_readers(name, setting):
-    from probes import find_probe
-
-    readers, task, traces = setting
-    items = find_probe(name)().run(readers, task, traces, seed=SEED)
-    keys = [(i.writer, i.reader, i.task, i.example, i.condition, i.metric, i.step) for i in items]
-    assert len(set(keys)) == len(keys)
-    assert {item.reader for item in items} == {"base", "post"}
-    assert {item.example for item in items} == {example.id for example in task.examples}
-    for item in items:
-        assert item.probe == name
-        assert math.isfinite(item.value) or (math.isnan(item.value) and item.note), item
+    monkeypatch.setattr(made, "run", drift)
+    monkeypatch.setattr(made, "figures", lambda *_: [])
+    faults = "\n".join(check_run(made))
+    for words in ("'same_answr'", "'aok'", "draws nothing"):
+        assert words in faults
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", AUDIT)
 def test_a_model_against_itself_shows_no_difference(name, setting):
-    from interp.results.rows import CONTRAST, summarise
+    from interp.results.rows import CONTRAST
+    from interp.results.summaries import summarise
     from probes import find_probe
 
     readers, task, traces = setting
@@ -70,7 +116,9 @@ def test_a_model_against_itself_shows_no_difference(name, setting):
     items = find_probe(name)().run(twins, task, traces, seed=SEED)
     by_reader = {
         reader: {
-            (i.example, i.condition, i.metric, i.step): i.value for i in items if i.reader == reader
+            key_of(dataclasses.replace(i, reader="", writer="")): i.value
+            for i in items
+            if i.reader == reader
         }
         for reader in twins
     }
@@ -87,7 +135,7 @@ def test_a_model_against_itself_shows_no_difference(name, setting):
         assert row.p == 1.0
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", AUDIT)
 def test_a_batch_of_items_equals_the_problems_one_by_one(name, setting):
     """Edits that need another item's chain see fewer items alone; all others must not move."""
     from probes import find_probe
@@ -102,19 +150,19 @@ def test_a_batch_of_items_equals_the_problems_one_by_one(name, setting):
         )
         written = [trace for trace in traces["gold"] if trace.problem == problem]
         alone += find_probe(name)().run(readers, small, {"gold": written}, seed=SEED)
-    values = {(i.writer, i.example, i.condition, i.metric, i.step): i.value for i in together}
+    values = {key_of(item): item.value for item in together}
     compared = 0
     for item in alone:
         if item.condition in {"swapped", "joint"} or item.metric == "same_answer_by_bias":
             continue
-        key = (item.writer, item.example, item.condition, item.metric, item.step)
+        key = key_of(item)
         # 2e-4 nats, which for a perplexity is a share of it.
         assert item.value == pytest.approx(values[key], rel=2e-4, abs=2e-4, nan_ok=True), key
         compared += 1
     assert compared > len(task.examples)
 
 
-@pytest.mark.parametrize("name", [name for name in PROBES if name not in OWN])
+@pytest.mark.parametrize("name", [name for name in AUDIT if name not in OWN])
 def test_traces_without_a_chain_are_counted_not_scored(name, setting):
     from probes import find_probe
 
@@ -129,7 +177,7 @@ def test_traces_without_a_chain_are_counted_not_scored(name, setting):
 def test_a_task_that_a_probe_cannot_be_asked_of_is_one_line_with_its_reason(name, setting):
     """Sums have neither facts, nor questions without an answer, nor shifts."""
     from interp.results.report.tables import summary
-    from interp.results.rows import summarise
+    from interp.results.summaries import summarise
     from interp.tasks import make_task
     from probes import find_probe
 
@@ -147,7 +195,7 @@ def test_a_task_that_a_probe_cannot_be_asked_of_is_one_line_with_its_reason(name
 def test_unknown_probe_lists_the_known_ones():
     from probes import find_probe
 
-    with pytest.raises(ValueError, match="Known probes: accuracy, early_answering"):
+    with pytest.raises(ValueError, match="known: accuracy, early_answering"):
         find_probe("faithfulness")
 
 

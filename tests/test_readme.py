@@ -6,14 +6,52 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_of_patching_finds_the_running_value():
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    block = next(block for block in blocks if "denoise" in block)
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = sorted(
+    {tuple(re.findall(r"^posthoc ([\w-]+)(?: ([a-z]+))?", line)[0])
+     for block in SHELL for line in block.splitlines() if line.startswith("posthoc ")}
+)  # fmt: skip
+
+
+def run_block(word: str) -> dict[str, Any]:
+    """Runs the one block that holds this word; returns its names."""
+    (block,) = (block for block in PYTHON if word in block)
     names: dict[str, Any] = {}
     exec(block, names)
+    return names
+
+
+def test_every_python_block_is_run_by_a_test_below():
+    assert len(PYTHON) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_exists(command):
+    from probes.__main__ import app
+
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    words = list(command) if command[0] in groups and command[1] else [command[0]]
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_example_of_an_audit_prints_its_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = run_block("pair_readers")
+    assert names["done"].report == Path("runs/mine/report.html") and names["done"].report.exists()
+    assert "the answer no longer follows the chain" in capsys.readouterr().out
+    assert {(row.task, row.reader) for row in names["aoc"]} >= {("arith/pool", "post")}
+
+
+def test_the_example_of_patching_finds_the_running_value():
+    names = run_block("denoise")
     words = names["model"].tokenizer.convert_ids_to_tokens(names["clean"])
     fractions = names["grid"].recovered_fraction()[0]
     value = max(place for place, word in enumerate(words) if word == "7")

@@ -1,5 +1,6 @@
 """The verdict reads intervals, not points, and never claims what a gate forbids."""
 
+import dataclasses
 import math
 
 import pytest
@@ -12,15 +13,12 @@ def row(probe, condition, metric, value, half=0.05, *, reader="post", writer="go
 
     low, high = value - half, value + half
     return Measurement(
-        probe, "a -> b", writer, reader, TASK, condition, metric, -1, value, low, high, 40, 0,
-        chance, 0,
+        probe=probe, pair="a -> b", writer=writer, reader=reader, task=TASK, condition=condition,
+        metric=metric, value=value, low=low, high=high, n=40, n_missing=0, chance=chance, seed=0,
     )  # fmt: skip
 
 
-def cell(reader="post"):
-    from probes.audit.verdict import Cell
-
-    return Cell(TASK, reader, "gold")
+CELL = (TASK, "post", "gold")
 
 
 def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
@@ -46,7 +44,7 @@ def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
 def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
     from probes.audit.verdict import read_corruption
 
-    assert read_corruption(chain_rows(reliant, decorative, 0.5, 0.5), cell()) == expected
+    assert read_corruption(chain_rows(reliant, decorative, 0.5, 0.5), *CELL) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,13 +54,13 @@ def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
 def test_early_answering_is_read_at_its_threshold(aoc, expected):
     from probes.audit.verdict import read_early_answering
 
-    assert read_early_answering(chain_rows(1.0, 0.0, aoc, 0.5), cell()) == expected
+    assert read_early_answering(chain_rows(1.0, 0.0, aoc, 0.5), *CELL) == expected
 
 
 def test_a_missing_row_is_not_measurable():
     from probes.audit.verdict import read_path_masks
 
-    assert read_path_masks([], cell()) == "not measurable"
+    assert read_path_masks([], *CELL) == "not measurable"
 
 
 def test_a_reader_at_chance_is_never_called_load_bearing():
@@ -70,7 +68,7 @@ def test_a_reader_at_chance_is_never_called_load_bearing():
 
     base = chain_rows(0.95, 0.0, 0.6, 0.9, reader="base")
     collapsed = chain_rows(0.95, 0.0, 0.6, 0.9, accuracy=0.1)
-    verdict = judge(base + collapsed, tasks=[TASK], writer="gold")
+    verdict = judge(base + collapsed, tasks=[TASK], writers=["gold"])
     assert "from load-bearing to not measurable" in verdict.headline
 
 
@@ -79,25 +77,42 @@ def test_a_disagreement_between_instruments_is_told_with_its_reason():
 
     base = chain_rows(0.95, 0.0, 0.6, 0.9, reader="base")
     decorated = chain_rows(0.0, 0.95, 0.6, 0.1)
-    verdict = judge(base + decorated, tasks=[TASK], writer="gold")
+    verdict = judge(base + decorated, tasks=[TASK], writers=["gold"])
     told = [line for line in verdict.lines if "early answering alone" in line]
     assert len(told) == 1
     assert "never have seen" in told[0]
     assert not any("path masks alone" in line for line in verdict.lines)
 
 
-def test_verdict_has_at_most_ten_lines_and_is_silent_on_what_was_not_measured():
+def test_no_line_of_a_verdict_is_dropped_and_it_is_silent_on_what_was_not_measured():
     from probes.audit.verdict import judge
 
-    rows = chain_rows(0.95, 0.0, 0.6, 0.9)
-    verdict = judge(rows, tasks=[TASK, "a", "b", "c", "d", "e", "f"], writer="gold")
-    assert len(verdict.lines) == 10
+    tasks = [f"task {n}" for n in range(12)]
+    rows = [
+        dataclasses.replace(row, task=task)
+        for task in tasks
+        for row in chain_rows(0.95, 0.0, 0.6, 0.9)
+    ]
+    verdict = judge(rows, tasks=tasks, writers=["gold"], described=["one more"])
+    assert len(verdict.lines) == 2 * len(tasks) + 1
     assert not any("nats" in line for line in verdict.lines)
+
+
+def test_a_run_of_one_probe_has_the_headline_of_its_class():
+    from probes import find_probe
+    from probes.audit.verdict import judge
+
+    rows = [row("early_answering", "cut", "aoc", 0.4, reader=name) for name in ("base", "post")]
+    verdict = judge(rows, tasks=[TASK], writers=["gold"], described=["AOC is an area."])
+    (headline,) = find_probe("early_answering").headline
+    expected = f"{headline.words} 0.40 [0.35, 0.45] -> 0.40 [0.35, 0.45]"
+    assert verdict.headline == f"{TASK}: {expected}."
+    assert verdict.lines == ("AOC is an area.",)
 
 
 def test_one_model_alone_is_spoken_of_alone():
     from probes.audit.verdict import judge
 
-    verdict = judge(chain_rows(0.95, 0.0, 0.6, 0.9, reader="base"), tasks=[TASK], writer="gold")
+    verdict = judge(chain_rows(0.95, 0.0, 0.6, 0.9, reader="base"), tasks=[TASK], writers=["gold"])
     assert verdict.headline == "arith/pool: the chain is load-bearing."
     assert not any("->" in line for line in verdict.lines)
