@@ -94,7 +94,10 @@ def test_the_first_path_is_the_greedy_text(base, task):
 
 
 def text(answer, correct=False):
-    return Completion((1,), False, (), (0, 1 if answer else 0), answer, correct, False)
+    return Completion(
+        ids=(1,), opens=False, steps=(), status="valid" if answer else "no answer",
+        answer_span=(0, 1 if answer else 0), answer=answer, correct=correct, is_chain_valid=False,
+    )  # fmt: skip
 
 
 def test_best_and_summed_can_disagree_and_paths_without_answer_are_left_out():

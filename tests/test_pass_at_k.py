@@ -30,7 +30,10 @@ def test_impossible_counts_are_refused(n, c, k):
 
 
 def text(correct, valid):
-    return Completion((), False, (), (0, 0), "", correct, valid)
+    return Completion(
+        ids=(), opens=False, steps=(), status="valid", answer_span=(0, 0), answer="",
+        correct=correct, is_chain_valid=valid,
+    )  # fmt: skip
 
 
 def test_guessing_saturates_plain_pass_at_k_and_not_the_strict_one():

@@ -51,7 +51,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Reading:
+class AnswerScore:
     """What the reader answers after one edited chain."""
 
     logprob: float
@@ -96,7 +96,7 @@ def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:
 
 def read_answers(
     model: Model, layout: LayoutIds, asks: Sequence[Ask], *, progress: str | None = None
-) -> list[list[Reading]]:
+) -> list[list[AnswerScore]]:
     """Reads the answer to every query of every item, all branches of an item in one pass.
 
     Args:
@@ -106,7 +106,7 @@ def read_answers(
         progress: Label of a progress bar.
 
     Returns:
-        Per ask, one `Reading` per query, in order.
+        Per ask, one `AnswerScore` per query, in order.
 
     Raises:
         ValueError: A target or a candidate has no tokens, or a text exceeds the context.
@@ -147,7 +147,7 @@ def _shared(prefix: Ids, text: Ids) -> int:
     return next(differ, min(len(prefix), len(text)))
 
 
-def _readings(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[Reading]:
+def _readings(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[AnswerScore]:
     single = all(len(ids) == 1 for ids in ask.candidates)
     per_query = 1 if single else 1 + len(ask.candidates)
     readings = []
@@ -162,7 +162,7 @@ def _readings(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[Readi
                 for other, ids in zip(others, ask.candidates, strict=True)
             )
         readings.append(
-            Reading(
+            AnswerScore(
                 logprob=float(target.logprobs[start : start + len(query.target)].sum()),
                 n_tokens=len(query.target),
                 greedy=bool(target.greedy[start:].all()),

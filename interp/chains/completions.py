@@ -1,39 +1,78 @@
-"""Texts: what a model wrote by itself after a question, taken apart and checked.
+r"""Completions: what a model wrote after a question, and whether it is right.
 
-`interp.traces` asks for the answer after the answer cue, so that it can be asked again after every
-edit of a chain. Decoding methods are judged by what comes out of them instead: the text has to open
-and close its own chain and to give its own answer. `read_completion` takes such a text apart.
+`read_completion` is the only reader of such texts, and `is_chain_valid` the only judge of a chain.
+A completion begins right after the question; `opening_ids` are the tokens that may be put there
+for the model. The rules:
 
-`is_chain_valid` is the strict criterion of a chain: as many steps as the question has, none of
-which claims anything wrong, each with the result that the exact solution has at that place, and the
-exact answer after them. Among ten possible answers guessing is right once in ten; a whole chain is
-not guessed.
+* **The end-of-text token ends the text.** Nothing after it is read.
+* **A chain that was opened and not closed has no answer**, even if the answer cue stands inside.
+  In layouts without `think_open` a text begins inside its chain, unless it begins with the answer
+  cue. In layouts without `think_close` the cue closes the chain, and a blank line before the cue
+  leaves it open, since the next question begins there.
+* **The first answer counts**: it begins after the first cue outside a chain and ends with
+  `answer_end` or with the text. Whatever follows belongs to no question.
+* **An answer counts only if something ends it.** A text that was cut off at its token budget may
+  hold the "1" of "18". Its answer is read, but it is not correct.
+* **An answer needs the form that was asked for**: valid by the task's grader, else one of the
+  candidates where there are any. An abstention always has the form, where the task has one.
+
+A chain is valid if it is a whole solution, which is not guessed, as one of ten answers is:
+
+* No step is wrong. A step whose claim cannot be checked, or that claims nothing, is wrong if it
+  states a result that no reference step has.
+* The results of the reference steps occur among those of its steps in order. A step said twice and
+  an additional true step are no fault. A step left out is one: what was not written was not shown,
+  and otherwise a single last step, guessed, would pass as a chain.
+
+In running text a tokenizer may join a piece of the layout with its neighbours (".\n\n" where the
+answer ends in ".\n"), so pieces are found there by their text, and elsewhere by their tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
-from interp.chains.chain import LayoutIds, cut_ids, decode, encode, encode_layout, step_texts
+from interp.chains.chain import (
+    LayoutIds,
+    cut_ids,
+    decode,
+    encode,
+    encode_layout,
+    step_texts,
+    token_starts,
+)
+from interp.errors import NotMeasurableError
+from interp.models.token_ids import find_ids, stop_sequences
 from interp.tasks import Example, Task
 
+Ids = tuple[int, ...]
+Opening = Literal["free", "forced", "direct"]
+CompletionStatus = Literal["valid", "invalid answer", "truncated", "no answer", "chain not closed"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Completion:
-    """One text, taken apart."""
+    """What a model wrote after one question."""
 
-    ids: tuple[int, ...]
+    ids: Ids
     opens: bool
-    """It begins by opening a chain."""
+    """Whether it begins with a chain."""
     steps: tuple[str, ...]
-    """Steps of the chain that it opened and closed; none where it did not."""
+    """Steps of that chain; none if it was not closed."""
+    status: CompletionStatus
+    """*valid*: a finished answer of the right form; *invalid answer*: a finished answer of another
+    form; *truncated*: the text breaks off before its answer has ended; *no answer*: the text ended
+    without one; *chain not closed*: see above."""
     answer_span: tuple[int, int]
     """First token of the answer and one past its last; equal where there is no answer."""
     answer: str
+    """In the form of `Example.answer`; also read where the text breaks off."""
     correct: bool
+    """The answer is the right one, and the status is valid."""
     is_chain_valid: bool
+    """The answer is correct, and so is the whole chain before it."""
 
     @property
     def has_chain(self) -> bool:
@@ -43,99 +82,274 @@ class Completion:
 
 @dataclass(frozen=True)
 class CompletionFormat:
-    """How texts of a task are written in one tokenizer."""
+    """How the completions of a task are written in one tokenizer."""
 
     task: Task
     tokenizer: Any
     layout: LayoutIds
 
     @property
-    def stop(self) -> tuple[tuple[int, ...], ...]:
-        """Token sequences that end a text."""
-        eos = self.tokenizer.eos_token_id
-        ends = (self.layout.answer_end, *(() if eos is None else ((int(eos),),)))
-        return tuple(dict.fromkeys(ends))
+    def stop(self) -> tuple[Ids, ...]:
+        """Token sequences that end a completion."""
+        return stop_sequences(self.tokenizer, self.layout.answer_end)
+
+    @property
+    def chain_stop(self) -> tuple[Ids, ...]:
+        """Token sequences that end the writing of a chain; the first closes it."""
+        if self.layout.think_close:
+            return stop_sequences(self.tokenizer, self.layout.think_close)
+        blank_lines = {encode(self.tokenizer, "\n\n"), encode(self.tokenizer, "\n") * 2} - {()}
+        return stop_sequences(self.tokenizer, self.layout.answer_cue, *sorted(blank_lines))
 
     @property
     def max_new_tokens(self) -> int:
-        """Tokens that the longest text of the task needs."""
+        """Tokens that the longest completion of the task needs."""
         around = (self.layout.think_open, self.layout.think_close, self.layout.answer_cue)
         n_around = sum(map(len, (*around, self.layout.answer_end)))
         return n_around + self.task.max_chain_tokens + self.task.max_answer_tokens
 
-    def prompts(self) -> list[tuple[int, ...]]:
-        """The questions, as they are: nothing opens a chain."""
-        return [encode(self.tokenizer, example.question) for example in self.task.examples]
+    def prompts(self, opening: Opening = "free") -> list[Ids]:
+        """The questions, each with what is put after it."""
+        opened = opening_ids(self.layout, opening)
+        return [encode(self.tokenizer, example.question) + opened for example in self.task.examples]
 
 
-def find_format(task: Task, tokenizer: Any) -> CompletionFormat:
-    """The form of a task's texts.
+def find_format(task: Task, tokenizer: Any, *, needs_chain: bool = True) -> CompletionFormat:
+    """The format of a task's completions.
+
+    Args:
+        task: The questions.
+        tokenizer: Of the writer.
+        needs_chain: Whether a layout without `think_open` or `think_close` is refused. What depends
+            on the choice to open a chain needs both.
 
     Raises:
-        ValueError: If the layout has nothing that opens and closes a chain: what is chain and what
-            is answer cannot then be told apart in a text.
+        NotMeasurableError: If they are needed and missing.
     """
     layout = encode_layout(tokenizer, task.layout)
-    if not layout.think_open or not layout.think_close:
-        raise ValueError(
-            f"a text is taken apart at what opens and closes its chain, and the layout of "
-            f"{task.name} has no think_open or think_close. Choose a task that has both, such as "
+    if needs_chain and not (layout.think_open and layout.think_close):
+        raise NotMeasurableError(
+            f"this needs a layout with text that opens and closes a chain, and the layout of task "
+            f"{task.name} lacks think_open or think_close. Choose a task that has both, such as "
             f"arith/fresh"
         )
     return CompletionFormat(task, tokenizer, layout)
 
 
-def read_completion(form: CompletionFormat, example: Example, ids: Sequence[int]) -> Completion:
-    """Takes a text apart.
+def opening_ids(layout: LayoutIds, opening: Opening) -> Ids:
+    """The tokens between the question and the first token that the model writes.
 
     Args:
-        form: Of the task.
-        example: The question that it answers.
-        ids: All tokens after the question, those of a forced opening included.
+        layout: Of the task.
+        opening: *free*: none, so the model opens a chain or does not; *forced*: those that open a
+            chain; *direct*: the answer cue.
+
+    Raises:
+        ValueError: If the opening is unknown.
     """
-    layout, written = form.layout, tuple(ids)
-    opens = written[: len(layout.think_open)] == layout.think_open
-    first = len(layout.think_open) if opens else 0
-    close = find(written, layout.think_close, first)
-    chain = written[first:close] if opens and close is not None else ()
-    steps = step_texts(
-        cut_ids(form.tokenizer, chain, form.task.split_steps, form.task.layout.joiner)
+    if opening not in get_args(Opening):
+        raise ValueError(
+            f"opening must be one of {', '.join(get_args(Opening))}, received {opening!r}"
+        )
+    return {"free": (), "forced": layout.think_open, "direct": layout.answer_cue}[opening]
+
+
+def read_completion(format: CompletionFormat, example: Example, ids: Sequence[int]) -> Completion:
+    """Reads chain, answer and status of a completion.
+
+    Args:
+        format: Of the task.
+        example: The question that it answers.
+        ids: All tokens after the question, those that were put there for the model included.
+    """
+    written = tuple(ids)
+    text = written[: _end_of_text(format, written)]
+    opens = find_piece(format, text, format.task.layout.answer_cue, at_start=True) is None
+    opens = opens and text[: len(format.layout.think_open)] == format.layout.think_open
+    start, steps, is_closed = 0, (), True
+    if opens:
+        first = len(format.layout.think_open)
+        end, is_closed = find_chain_end(format, text, first)
+        steps = read_steps(format, text[first:end]) if is_closed else ()
+        start = end if format.layout.think_close else first  # the cue itself may close a chain
+    cue, is_open = _find_cue(format, text, start)
+    span, answer, status = (len(written), len(written)), "", "chain not closed"
+    if is_closed and not is_open:
+        span, answer, status = _read_answer(format, example, written, cue)
+    correct = status == "valid" and answer == example.answer
+    return Completion(
+        ids=written,
+        opens=opens,
+        steps=steps,
+        status=status,
+        answer_span=span,
+        answer=answer,
+        correct=correct,
+        is_chain_valid=correct and is_chain_valid(format.task, example, steps),
     )
-    cue = None
-    if not opens or close is not None:
-        cue = find(written, layout.answer_cue, 0 if close is None else close)
-    start = len(written) if cue is None else cue + len(layout.answer_cue)
-    ends = [at for end in form.stop if (at := find(written, end, start)) is not None]
-    stop = min(ends, default=len(written))
-    answer = form.task.read_answer(decode(form.tokenizer, written[start:stop]))
-    correct = bool(answer) and answer == example.answer
-    valid = correct and is_chain_valid(form.task, example, steps)
-    return Completion(written, opens, steps, (start, stop), answer, correct, valid)
 
 
 def is_chain_valid(task: Task, example: Example, steps: Sequence[str]) -> bool:
-    """Whether a chain is a whole and correct solution.
+    """Whether a chain is a whole and correct solution, whatever answer follows it.
 
     Args:
         task: With the facts against which claims are checked.
-        example: The question with its exact steps.
+        example: The question with its reference steps.
         steps: The chain.
     """
-    if not steps or len(steps) != len(example.steps):
-        return False
-    results = [(task.rewriter.result(s), task.rewriter.result(g))
-               for s, g in zip(steps, example.steps, strict=True)]  # fmt: skip
-    if any(found != gold for found, gold in results):
-        return False
-    if task.check_claim is None:
-        return True
-    return all(task.check_claim(example, step) not in ("wrong", "none") for step in steps)
+
+    def state(step: str) -> tuple[str | None, str]:
+        """The result that a step states, and what its claim is against the facts."""
+        claim = task.check_claim(example, step) if task.check_claim is not None else "none"
+        return task.rewriter.result(step), claim
+
+    reference = [stated for stated in map(state, example.steps) if stated[0] is not None]
+    if not reference or not steps:
+        return False  # without a reference result there is nothing that a chain could show
+    results = {result for result, _ in reference}
+    stated = [state(step) for step in steps]
+    for result, claim in stated:
+        is_unchecked = claim in ("none", "unknown") and result is not None
+        if claim == "wrong" or (is_unchecked and result not in results):
+            return False
+    remaining = iter(stated)
+    return all(wanted in remaining for wanted in reference)  # a subsequence: `in` uses them up
 
 
-def find(ids: Sequence[int], wanted: Sequence[int], start: int) -> int | None:
-    """Where a sequence of tokens first occurs from `start` on; None if it does not."""
-    n = len(wanted)
-    return next(
-        (at for at in range(start, len(ids) - n + 1) if tuple(ids[at : at + n]) == tuple(wanted)),
-        None,
-    )
+def has_answer_form(task: Task, example: Example, answer: str) -> bool:
+    """Whether an answer has the form that was asked for."""
+    if not answer or (task.abstention and answer == task.abstention):
+        return bool(answer)
+    if task.grade is not None:
+        return task.grade(example, answer).valid
+    return not example.candidates or answer in example.candidates
+
+
+def read_steps(format: CompletionFormat, chain: Sequence[int]) -> tuple[str, ...]:
+    """The steps of a chain, given without what opens and closes it."""
+    task = format.task
+    return step_texts(cut_ids(format.tokenizer, chain, task.split_steps, task.layout.joiner))
+
+
+def find_chain_end(format: CompletionFormat, ids: Sequence[int], start: int) -> tuple[int, bool]:
+    """Finds where a chain ends.
+
+    Args:
+        format: Of the task.
+        ids: A text.
+        start: First position of the chain.
+
+    Returns:
+        The position after its last token, and whether the chain was closed there.
+    """
+    layout = format.task.layout
+    text = ids[: _end_of_text(format, ids)]
+    close = find_piece(format, text, layout.think_close or layout.answer_cue, start)
+    blank = None if layout.think_close else find_piece(format, text, "\n\n", start)
+    if blank is not None and (close is None or blank[0] < close[0]):
+        return blank[0], False
+    return (len(text), False) if close is None else (close[0], True)
+
+
+def find_answer_end(format: CompletionFormat, ids: Sequence[int], start: int) -> tuple[int, bool]:
+    """Finds where an answer ends.
+
+    Args:
+        format: Of the task.
+        ids: A text.
+        start: First position of the answer.
+
+    Returns:
+        The position after its last token, and whether anything ended it there.
+    """
+    text = ids[: _end_of_text(format, ids)]
+    end = find_piece(format, text, format.task.layout.answer_end, start)
+    return (len(text), len(text) < len(ids)) if end is None else (end[0], True)
+
+
+def find_piece(
+    format: CompletionFormat,
+    ids: Sequence[int],
+    piece: str,
+    start: int = 0,
+    *,
+    at_start: bool = False,
+) -> tuple[int, int] | None:
+    """Finds the first place of a piece of the layout in a text.
+
+    Args:
+        format: Of the task.
+        ids: The text.
+        piece: Not empty.
+        start: First position at which it may begin.
+        at_start: Whether it may begin only there.
+
+    Returns:
+        The position of the token in which it begins, and the one after that in which it ends; None
+        if it does not occur.
+    """
+    wanted = encode(format.tokenizer, piece)
+    at = find_ids(ids, wanted, start) if wanted else None
+    place = None if at is None else (at, at + len(wanted))
+    if not format.task.layout.joiner:
+        before = ids[: place[1]] if place else ids
+        place = _find_text(format.tokenizer, before, piece, start) or place
+    return None if place is not None and at_start and place[0] != start else place
+
+
+def _find_text(
+    tokenizer: Any, ids: Sequence[int], piece: str, start: int
+) -> tuple[int, int] | None:
+    """The place of a piece by its characters, whatever tokens these are in."""
+    text = decode(tokenizer, ids[start:])
+    at = text.find(piece)
+    if at < 0:
+        return None
+    starts = token_starts(tokenizer, ids[start:])
+    first, last = (sum(begin <= char for begin in starts) for char in (at, at + len(piece) - 1))
+    return start + first - 1, start + last
+
+
+def _find_cue(
+    format: CompletionFormat, text: Ids, start: int
+) -> tuple[tuple[int, int] | None, bool]:
+    """The first answer cue outside a chain, and whether a later chain was left open before it."""
+    layout = format.task.layout
+    while True:
+        cue = find_piece(format, text, layout.answer_cue, start)
+        if not layout.think_open or not layout.think_close:
+            return cue, False
+        opened = find_piece(format, text, layout.think_open, start)
+        if opened is None or (cue is not None and cue[0] < opened[0]):
+            return cue, False
+        closed = find_piece(format, text, layout.think_close, opened[1])
+        if closed is None:
+            return None, True
+        start = closed[1]
+
+
+def _read_answer(
+    format: CompletionFormat, example: Example, written: Ids, cue: tuple[int, int] | None
+) -> tuple[tuple[int, int], str, CompletionStatus]:
+    """Span, answer and status of a completion whose chains are closed."""
+    if cue is None:
+        is_whole = _end_of_text(format, written) < len(written)
+        return (len(written), len(written)), "", "no answer" if is_whole else "truncated"
+    end, is_ended = find_answer_end(format, written, cue[1])
+    text = decode(format.tokenizer, written[cue[1] : end])
+    answer = format.task.read_answer(text)
+    status: CompletionStatus = "valid"
+    if not is_ended:
+        status = "truncated"
+    elif not text.strip():
+        status = "no answer"
+    elif not has_answer_form(format.task, example, answer):
+        status = "invalid answer"
+    return (cue[1], end), answer, status
+
+
+def _end_of_text(format: CompletionFormat, ids: Sequence[int]) -> int:
+    """Number of tokens before the end-of-text token."""
+    eos = format.tokenizer.eos_token_id
+    at = None if eos is None else find_ids(ids, (int(eos),))
+    return len(ids) if at is None else at

@@ -1,4 +1,4 @@
-"""Slots: the kinds of positions that a laid-out chain has, and what is predicted at them.
+"""Position classes: the kinds of positions that a laid-out chain has, and what is predicted at them.
 
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A
     |---- question ---| think   |operands| = result ...   |- answer cue -|
@@ -32,7 +32,7 @@ from interp.tasks import Rewriter
 QUESTION, LAST, THINK = "question", "last_question_token", "think_open"
 OPERANDS, EQUALS, RESULTS = "step_operands", "step_equals", "step_results"
 CUE, ALL = "answer_cue", "all"
-SLOTS = (QUESTION, LAST, THINK, OPERANDS, EQUALS, RESULTS, CUE, ALL)
+POSITION_CLASSES = (QUESTION, LAST, THINK, OPERANDS, EQUALS, RESULTS, CUE, ALL)
 MODE, STEP, ANSWER = "mode", "step", "answer"
 READS = (MODE, STEP, ANSWER)
 
@@ -53,7 +53,7 @@ class Readout:
 
 
 @dataclass(frozen=True)
-class Slots:
+class PositionClasses:
     """One text with its slots."""
 
     ids: Ids
@@ -75,7 +75,7 @@ class Slots:
         return any(one.position >= first for one in self.readouts[name])
 
 
-def find_slots(
+def find_position_classes(
     tokenizer: Any,
     layout: LayoutIds,
     rewriter: Rewriter,
@@ -83,7 +83,7 @@ def find_slots(
     chain: Chain,
     answer: Ids,
     candidates: Sequence[Ids],
-) -> Slots:
+) -> PositionClasses:
     """Lays out a text and finds its slots.
 
     Args:
@@ -96,7 +96,7 @@ def find_slots(
         candidates: All answers; results of steps are set against them too.
 
     Returns:
-        Slots that have no position, and readouts that have no place, are left out.
+        PositionClasses that have no position, and readouts that have no place, are left out.
 
     Raises:
         ValueError: If candidates or answer are not single tokens, or too few to have odds.
@@ -110,7 +110,7 @@ def find_slots(
         )
     ids = render(prompt_ids, chain, layout)
     n_question, n_open = len(prompt_ids), len(layout.think_open)
-    places: dict[str, list[int]] = {name: [] for name in SLOTS}
+    places: dict[str, list[int]] = {name: [] for name in POSITION_CLASSES}
     steps: list[Readout] = []
     at = n_question + n_open
     for step in chain:
@@ -130,7 +130,7 @@ def find_slots(
     reads = {STEP: steps, ANSWER: [Readout(len(ids) - 1, answer[0], _others(numbers, answer[0]))]}
     if layout.think_open and layout.think_open[0] != layout.answer_cue[0]:
         reads[MODE] = [Readout(n_question - 1, layout.think_open[0], layout.answer_cue[:1])]
-    return Slots(
+    return PositionClasses(
         ids,
         {name: tuple(found) for name, found in places.items() if found},
         {name: tuple(found) for name, found in reads.items() if found},

@@ -27,12 +27,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.chains.chain import cut_ids, decode, encode, encode_layout, step_texts
+from interp.chains.chain import decode, encode, encode_layout
+from interp.chains.completions import find_format, read_completion
 from interp.engine import generate, run
 from interp.interventions import Intervention, project_out
 from interp.methods.directions import Direction
 from interp.methods.steering import Written, steer
-from interp.methods.steering.readings import read_written
 from interp.models import Model
 from interp.tasks import Example, Task
 
@@ -79,6 +79,7 @@ class Bench:
         tokenizer = model.tokenizer
         self.model, self.task, self.batch_size = model, task, batch_size
         self.layout = encode_layout(tokenizer, task.layout)
+        self.format = find_format(task, tokenizer, needs_chain=False)
         if not self.layout.think_open:
             raise ValueError(
                 f"task {task.name} has no text that opens a chain, so whether a model opens one "
@@ -179,26 +180,8 @@ class Bench:
 
     def is_right(self, example: Example, written: Written) -> bool:
         """Whether a chain after its opening, and the answer after it, are right."""
-        task, tokenizer = self.task, self.model.tokenizer
-        first = torch.zeros(0)  # the probability of opening is read elsewhere
-        reading = read_written(tokenizer, task, example, first, written, "forced")
-        if not reading.is_correct:
-            return False
-        ids = written.ids[: _start_of(written.ids, self.layout.think_close)]
-        steps = step_texts(cut_ids(tokenizer, ids, task.split_steps, task.layout.joiner))
-        if not steps:
-            return False
-        if task.check_claim is not None:
-            claims = [task.check_claim(example, step) for step in steps]
-            if "right" not in claims or not {"wrong", "unknown"}.isdisjoint(claims):
-                return False
-            return task.conclusion(example, steps) == reading.answer
-        return True
-
-
-def _start_of(ids: Ids, part: Ids) -> int:
-    n = len(part)
-    return next((at for at in range(len(ids)) if n and ids[at : at + n] == part), len(ids))
+        ids = self.layout.think_open + written.ids
+        return read_completion(self.format, example, ids).is_chain_valid
 
 
 def _kl(p: Tensor, q: Tensor) -> float:
