@@ -8,17 +8,23 @@ from interp.methods.steering.coherence import (
     surprisal,
 )
 from interp.methods.steering.doses import DoseRow, SweepSettings, sweep
-from interp.methods.steering.frontier import Choice, Comparison, choose_dose, compare, random_band
-from interp.methods.steering.readings import Metric, Reading, task_metrics
+from interp.methods.steering.frontier import (
+    Comparison,
+    DoseChoice,
+    choose_dose,
+    compare,
+    random_band,
+)
+from interp.methods.steering.readings import Metric, SteeredReading, task_metrics
 from interp.methods.steering.steered import Written, steer, write_steered
 
 __all__ = [
-    "Choice",
+    "DoseChoice",
     "Comparison",
     "DoseRow",
     "Forced",
     "Metric",
-    "Reading",
+    "SteeredReading",
     "SweepSettings",
     "Written",
     "choose_dose",

@@ -31,6 +31,7 @@ from interp.interventions import Positions, Receipt
 from interp.methods.directions import Direction
 from interp.methods.steering.steered import forced_steering
 from interp.models import Model
+from interp.stats.divergences import kullback_leibler
 
 LOGIT_BUDGET = 2**26
 """Logits held at a time, in numbers: decides how many rows are read in one pass."""
@@ -78,7 +79,7 @@ def read_steered(
         raise ValueError("a text needs at least one token after its prompt to be compared on")
     # The last token is predicted and never read, as in generation.
     rows = [[*prompt, *continuation][:-1] for prompt, continuation in texts]
-    found: dict[int, Forced] = {}
+    readings: dict[int, Forced] = {}
     for batch in _batches(model, rows):
         here = [rows[n] for n in batch]
         lengths = [(len(texts[n][0]), len(rows[n])) for n in batch]
@@ -91,10 +92,10 @@ def read_steered(
             start = lengths[place][0] - 1
             p = plain[place][start:].double().log_softmax(-1)
             q = steered.logits[place][start:].double().log_softmax(-1)
-            kl = (p.exp() * (p - q)).sum(-1)
+            kl = kullback_leibler(p, q)
             rest = float(kl[1:].mean()) if len(kl) > 1 else float("nan")
-            found[n] = Forced(float(kl.mean()), rest, q[0].float(), receipts.get(place))
-    return tuple(found[n] for n in range(len(rows)))
+            readings[n] = Forced(float(kl.mean()), rest, q[0].float(), receipts.get(place))
+    return tuple(readings[n] for n in range(len(rows)))
 
 
 @torch.no_grad()
@@ -112,15 +113,15 @@ def surprisal(
     """
     read = [n for n, (_, continuation) in enumerate(texts) if continuation]
     rows = [[*texts[n][0], *texts[n][1]][:-1] for n in read]
-    found = [float("nan")] * len(texts)
+    nats = [float("nan")] * len(texts)
     for batch in _batches(model, rows):
         logits = run(model, [rows[place] for place in batch]).logits
         for place, scores in zip(batch, logits, strict=True):
             prompt, continuation = texts[read[place]]
             logprobs = scores[len(prompt) - 1 :].log_softmax(-1)
             chosen = torch.tensor(list(continuation), device=logprobs.device)
-            found[read[place]] = -float(logprobs.gather(1, chosen[:, None]).mean())
-    return tuple(found)
+            nats[read[place]] = -float(logprobs.gather(1, chosen[:, None]).mean())
+    return tuple(nats)
 
 
 def distinct_n(ids: Sequence[int], n: int = 2) -> float:

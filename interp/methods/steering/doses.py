@@ -21,20 +21,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from interp.chains.chain import encode, encode_layout
+from interp.chains.completions import CompletionFormat, Opening, find_format
 from interp.interventions import Positions
 from interp.methods.directions import Direction, check_fits, random_directions
 from interp.methods.steering.coherence import compression_ratio, distinct_n, read_steered, surprisal
-from interp.methods.steering.readings import (
-    Metric,
-    Opening,
-    Reading,
-    opening_ids,
-    read_written,
-    task_metrics,
-)
+from interp.methods.steering.readings import Metric, SteeredReading, read_written, task_metrics
 from interp.methods.steering.steered import write_steered
 from interp.models import Model
+from interp.models.token_ids import stop_sequences
 from interp.progress import track
 from interp.stats.estimates import Sample, collect, estimate_all
 from interp.tasks import Task
@@ -127,26 +121,24 @@ class _Bench:
     """A model and the questions that it is asked under every arm."""
 
     model: Model
-    task: Task
+    format: CompletionFormat
     settings: SweepSettings
     metrics: Mapping[str, Metric]
     prompts: tuple[tuple[int, ...], ...]
-    max_new_tokens: int
 
     def read(
         self, arm: _Arm, texts: Sequence[tuple[int, ...]] | None
     ) -> tuple[list[DoseRow], list[tuple[int, ...]]]:
         """Rows of one arm, and what it wrote; KL is on `texts`, or on what it wrote itself."""
-        tokenizer, settings = self.model.tokenizer, self.settings
-        eos = tokenizer.eos_token_id
+        settings, examples = self.settings, self.format.task.examples
         written = write_steered(
             self.model,
             self.prompts,
             arm.direction,
             arm.dose,
-            max_new_tokens=self.max_new_tokens,
+            max_new_tokens=self.format.max_new_tokens,
             positions=settings.positions,
-            stop=() if eos is None else ((int(eos),),),
+            stop=stop_sequences(self.model.tokenizer),  # what ends an answer may stand in a chain
             batch_size=settings.batch_size,
         )
         own = [one.ids for one in written]
@@ -158,8 +150,8 @@ class _Bench:
             positions=settings.positions,
         )
         readings = [
-            read_written(tokenizer, self.task, example, seen.first, one, settings.opening)
-            for example, seen, one in zip(self.task.examples, forced, written, strict=True)
+            read_written(self.format, example, seen.first, one, settings.opening)
+            for example, seen, one in zip(examples, forced, written, strict=True)
         ]
         values = {name: [metric(one) for one in readings] for name, metric in self.metrics.items()}
         values["kl"] = [one.kl for one in forced]
@@ -173,7 +165,7 @@ class _Bench:
         return self._rows(arm, values, readings), own
 
     def _rows(
-        self, arm: _Arm, values: Mapping[str, Sequence[float]], readings: Sequence[Reading]
+        self, arm: _Arm, values: Mapping[str, Sequence[float]], readings: Sequence[SteeredReading]
     ) -> list[DoseRow]:
         receipts = [one.written.receipt for one in readings if one.written.receipt.positions]
         n_edits = sum(receipt.n_positions for receipt in receipts)
@@ -182,31 +174,33 @@ class _Bench:
             total = sum(getattr(receipt, name) * receipt.n_positions for receipt in receipts)
             return total / n_edits if n_edits else float("nan")
 
-        problems = [example.problem for example in self.task.examples]
+        problems = [example.problem for example in self.format.task.examples]
         samples: list[Sample] = []
-        for metric, found in values.items():
-            known = [at for at, value in enumerate(found) if not math.isnan(value)]
-            sample = collect(np.array([found[at] for at in known]), [problems[at] for at in known])
+        for metric, per_example in values.items():
+            known = [at for at, value in enumerate(per_example) if not math.isnan(value)]
+            sample = collect(
+                np.array([per_example[at] for at in known]), [problems[at] for at in known]
+            )
             is_real = metric in (*COHERENCE, "p_think") and metric not in SHARES
             samples.append(replace(sample, kind="real") if is_real else sample)
         estimates = estimate_all(samples, seed=self.settings.seed)
         rows: list[DoseRow] = []
-        for (metric, found), one in zip(values.items(), estimates, strict=True):
-            shown = math.exp if metric == "perplexity" else float
+        for (metric, per_example), one in zip(values.items(), estimates, strict=True):
+            scale = math.exp if metric == "perplexity" else float
             rows.append(
                 DoseRow(
                     self.model.name,
-                    self.task.name,
+                    self.format.task.name,
                     str(arm.direction.site),
                     arm.name,
                     arm.kind,
                     metric,
                     arm.dose,
-                    shown(one.value),
-                    shown(one.low),
-                    shown(one.high),
+                    scale(one.value),
+                    scale(one.low),
+                    scale(one.high),
                     n=one.n,
-                    n_missing=sum(math.isnan(value) for value in found),
+                    n_missing=sum(math.isnan(value) for value in per_example),
                     edit_norm=mean_over_edits("edit_norm"),
                     dose_in_norms=mean_over_edits("dose_in_norms"),
                     n_edits=n_edits,
@@ -248,7 +242,9 @@ def sweep(
     taken = sorted((set(own) | set(COHERENCE)) & set(metrics or {}))
     if taken:
         raise ValueError(f"the metrics {taken} are measured by every sweep; use other names")
-    bench = _bench(model, task, settings, {**own, **(metrics or {})})
+    layout = find_format(task, model.tokenizer, needs_chain=False)
+    prompts = tuple(layout.prompts(settings.opening))
+    bench = _Bench(model, layout, settings, {**own, **(metrics or {})}, prompts)
     baseline, texts = bench.read(_Arm(STEERED, STEERED, direction, 0.0), None)
     rows: list[DoseRow] = []
     for arm in track(arms, f"{model.name} under {len(arms)} doses"):
@@ -262,9 +258,9 @@ def sweep(
 def _arms(
     direction: Direction, settings: SweepSettings, others: Mapping[str, Direction]
 ) -> list[_Arm]:
-    drawn = random_directions(direction, settings.n_random, seed=settings.seed)
+    controls = random_directions(direction, settings.n_random, seed=settings.seed)
     named = [(STEERED, STEERED, direction)]
-    named += [(f"random {n}", RANDOM, one) for n, one in enumerate(drawn)]
+    named += [(f"random {n}", RANDOM, one) for n, one in enumerate(controls)]
     for name, other in others.items():
         if other.site != direction.site or name in {known for known, _, _ in named}:
             raise ValueError(
@@ -274,14 +270,3 @@ def _arms(
         unit = replace(other, reference_norm=direction.reference_norm)
         named.append((name, OTHER, unit))
     return [_Arm(*arm, dose) for arm in named for dose in settings.all_doses]
-
-
-def _bench(
-    model: Model, task: Task, settings: SweepSettings, metrics: Mapping[str, Metric]
-) -> _Bench:
-    layout = encode_layout(model.tokenizer, task.layout)
-    opened = opening_ids(layout, settings.opening)
-    prompts = tuple(encode(model.tokenizer, e.question) + opened for e in task.examples)
-    fixed = len(layout.think_open) + len(layout.think_close) + len(layout.answer_cue)
-    longest = task.max_chain_tokens + fixed + task.max_answer_tokens + len(layout.answer_end)
-    return _Bench(model, task, settings, metrics, prompts, longest)

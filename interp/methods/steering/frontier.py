@@ -25,7 +25,7 @@ Cost = Literal["kl", "kl_rest"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class DoseChoice:
     """The dose that a direction takes within a budget."""
 
     direction: str
@@ -47,9 +47,9 @@ class Comparison:
     want: Want
     cost: Cost
     kl_budget: float
-    chosen: Choice
-    random: tuple[Choice, ...]
-    others: tuple[Choice, ...]
+    chosen: DoseChoice
+    random: tuple[DoseChoice, ...]
+    others: tuple[DoseChoice, ...]
 
     @property
     def band(self) -> tuple[float, float]:
@@ -79,7 +79,7 @@ def choose_dose(
     direction: str = STEERED,
     want: Want = "rise",
     cost: Cost = "kl",
-) -> Choice:
+) -> DoseChoice:
     """The dose with the largest effect among those within a KL budget.
 
     Args:
@@ -106,7 +106,7 @@ def choose_dose(
     if 0.0 not in within:
         within.append(0.0)
     best = max(within, key=lambda dose: (sign * values[dose], -abs(dose)))
-    return Choice(direction, kind, metric, best, values[best] - values[0.0], kls[best])
+    return DoseChoice(direction, kind, metric, best, values[best] - values[0.0], kls[best])
 
 
 def compare(
@@ -150,19 +150,19 @@ def compare(
 
 def random_band(rows: Sequence[DoseRow], metric: str) -> dict[float, tuple[float, float]]:
     """Dose -> smallest and largest value of a metric among the random directions."""
-    found: dict[float, list[float]] = {}
+    values: dict[float, list[float]] = {}
     for row in rows:
         if row.kind == RANDOM and row.metric == metric:
-            found.setdefault(row.dose, []).append(row.value)
-    return {dose: (min(values), max(values)) for dose, values in sorted(found.items())}
+            values.setdefault(row.dose, []).append(row.value)
+    return {dose: (min(band), max(band)) for dose, band in sorted(values.items())}
 
 
 def _by_dose(rows: Sequence[DoseRow], metric: str, direction: str) -> dict[float, float]:
-    found = {r.dose: r.value for r in rows if r.metric == metric and r.direction == direction}
-    if not found:
+    values = {r.dose: r.value for r in rows if r.metric == metric and r.direction == direction}
+    if not values:
         raise ValueError(
             f"these rows have no metric {metric!r} of {direction!r}. Metrics: "
             f"{', '.join(dict.fromkeys(r.metric for r in rows)) or 'none'}; directions: "
             f"{', '.join(dict.fromkeys(r.direction for r in rows)) or 'none'}"
         )
-    return found
+    return values
