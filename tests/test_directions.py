@@ -11,7 +11,6 @@ from interp.methods.directions import (
     Activations,
     Direction,
     Source,
-    auroc,
     collect,
     cosine,
     first_component,
@@ -31,6 +30,7 @@ from interp.methods.directions import (
 )
 from interp.models import load_model
 from interp.sites import Site
+from interp.stats.auroc import area_under_curve
 
 SITE = Site(1, "resid_post")
 ROWS = [[1, 6, 17, 30, 12], [1, 6, 20], [1, 6, 18, 22, 9, 14]]
@@ -173,8 +173,8 @@ def test_auroc_by_counting_pairs():
         for a in scores[labels == 1]
         for b in scores[labels == 0]
     ]
-    assert auroc(scores, labels) == pytest.approx(np.mean(pairs))
-    assert math.isnan(auroc(scores, np.ones(40)))
+    assert area_under_curve(scores, labels == 1) == pytest.approx(np.mean(pairs))
+    assert math.isnan(area_under_curve(scores, np.ones(40, dtype=bool)))
 
 
 def test_random_directions_have_the_norms_of_what_they_control_for():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from interp.stats.estimates import draw_weights
 from interp.stats.gap_recovered import excess_recovery, gap_recovered, recovered
+from interp.stats.resampling import draw_weights
 
 
 def some_items(n_problems=40, seed=0):

@@ -6,7 +6,6 @@ from random import Random
 import pytest
 import torch
 
-from interp.methods.directions import auroc
 from interp.methods.saes import (
     Injection,
     Latents,
@@ -250,9 +249,11 @@ def test_effect_sizes_and_classes():
         falsify(symbolic, tokens, make_texts(3, chains=False), Injection())
 
 
-def test_auroc_agrees_with_that_of_directions():
+def test_auroc_counts_won_pairs_and_halves_ties():
     generator = torch.Generator().manual_seed(2)
     acts = torch.randn(60, 1, generator=generator).relu()
     holds = torch.rand(60, generator=generator) < 0.5
-    expected = auroc(acts[:, 0].numpy(), holds.numpy().astype(int))
+    true, false = acts[holds, 0], acts[~holds, 0]
+    won = (true[:, None] > false).double() + (true[:, None] == false).double() / 2
+    expected = float(won.mean())
     assert float(score_latents(acts, holds).auroc[0]) == pytest.approx(expected)

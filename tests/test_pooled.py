@@ -3,13 +3,14 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from interp.results.rows import CONTRAST, Item, PooledStatistic
 from interp.results.summaries import summarise
-from interp.stats.auroc import ScoredItem, collect_scores, estimate_pooled
+from interp.stats.auroc import ScoredItem, area_under_curve, collect_scores, estimate_pooled
 
 AUROC = PooledStatistic("abstention", "direct", "p_unanswerable", "p_answerable", "auroc")
 PRECISION = PooledStatistic("abstention", "direct", "recall", "false_abstention", "precision")
@@ -49,6 +50,17 @@ def test_auroc_is_the_share_of_pairs_that_are_won(ties):
     found = estimate_pooled(collect_scores("auroc", items), seed=0, n_boot=50)
     assert found.value == pytest.approx(slow_auroc(items), abs=1e-12)
     assert found.n == 31
+
+
+def test_the_area_under_the_curve_is_that_share_for_each_column():
+    items = twins(30, ties=True)
+    scores = np.array([item.score for item in items])
+    is_positive = np.array([item.is_positive for item in items])
+    assert float(area_under_curve(scores, is_positive)) == pytest.approx(slow_auroc(items))
+    columns = np.stack([scores, -scores, np.zeros(60)], axis=1)
+    share = slow_auroc(items)
+    assert area_under_curve(columns, is_positive) == pytest.approx([share, 1 - share, 0.5])
+    assert np.isnan(area_under_curve(columns, np.ones(60, dtype=bool))).tolist() == [True] * 3
 
 
 def test_precision_is_what_is_flagged_rightly_over_what_is_flagged():
@@ -115,7 +127,7 @@ def test_a_contrast_is_paired_and_zero_for_equal_sides():
     assert apart.low > 0 and apart.p < 0.001
     same = estimate_pooled(collect_scores("auroc", base, base), seed=1)
     assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
-    with pytest.raises(ValueError, match="both cells hold the same examples, got 120 and 119"):
+    with pytest.raises(ValueError, match="both cells hold the same examples, received 120 and 119"):
         collect_scores("auroc", base, post[1:])
 
 
@@ -133,8 +145,9 @@ def test_without_both_kinds_there_is_no_value():
 def items_of(reader, scored, metrics, note=""):
     return [
         Item(
-            "abstention", reader, reader, "arith/abstain", item.example, item.problem, "direct",
-            metrics[0] if item.is_positive else metrics[1], item.score, note=note,
+            probe="abstention", task="arith/abstain", example=item.example, problem=item.problem,
+            condition="direct", metric=metrics[0] if item.is_positive else metrics[1],
+            value=item.score, writer=reader, reader=reader, note=note,
         )
         for item in scored
     ]  # fmt: skip
@@ -162,10 +175,19 @@ def test_rows_of_readers_and_their_contrast():
     assert len(found) == 3
 
 
-def test_no_flag_at_all_is_said():
+def test_a_note_says_why_there_is_no_value():
     scored = [item._replace(score=0.0) for item in twins(30)]
     items = items_of("base", scored, (PRECISION.positive, PRECISION.negative))
     rows = summarise(items, pair="a", chance={"arith/abstain": 0.1}, seed=0, pooled=(PRECISION,))
     (row,) = [row for row in rows if row.metric == "precision"]
     assert math.isnan(row.value)
-    assert row.note == "not measurable: there is nothing to set apart"
+    assert row.note == "not measurable: no item is flagged"
+    lone = [item for item in items if item.metric == PRECISION.positive]
+    lone = [replace(item, metric=AUROC.positive) for item in lone]
+    nan = [replace(item, metric=AUROC.negative, value=math.nan) for item in lone]
+    rows = summarise(lone, pair="a", chance={"arith/abstain": 0.1}, seed=0, pooled=(AUROC,))
+    assert not [row for row in rows if row.metric == "auroc"]
+    moved = [replace(item, example=f"{item.example}-", note="no answer") for item in nan]
+    rows = summarise(lone + moved, pair="a", chance={"arith/abstain": 0.1}, seed=0, pooled=(AUROC,))
+    (row,) = [row for row in rows if row.metric == "auroc"]
+    assert math.isnan(row.value) and row.note == "not measurable in 30 of 60: no answer (30)"

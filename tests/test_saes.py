@@ -12,7 +12,6 @@ import torch
 
 from interp.engine import generate, run
 from interp.interventions import ClampLatent, Intervention
-from interp.methods.directions import auroc
 from interp.methods.saes import (
     Training,
     calibrate,
@@ -40,6 +39,7 @@ from interp.organisms.worlds.arith.problems import WORDS
 from interp.organisms.worlds.arith.splits import sample_problem
 from interp.organisms.zoo import organism_path
 from interp.sites import Site, parse_site
+from interp.stats.auroc import area_under_curve
 
 SITE = Site(1, "resid_post")
 K = 3.0
@@ -278,7 +278,7 @@ def readout(x, variable, half):
     one = torch.cat([x, torch.ones(len(x), 1)], 1)
     fit, test = variable.domain & half, variable.domain & ~half
     weights = torch.linalg.lstsq(one[fit], variable.holds[fit].float()[:, None]).solution
-    return auroc((one[test] @ weights)[:, 0].numpy(), variable.holds[test].numpy().astype(int))
+    return area_under_curve((one[test] @ weights)[:, 0].numpy(), variable.holds[test].numpy())
 
 
 def test_clamping_a_saved_latent_moves_the_stream_by_its_row(trained, tiny, tmp_path):

@@ -157,7 +157,7 @@ def test_wilson_equals_scipy(successes: int, n: int) -> None:
 
 
 def test_wilson_rejects_impossible_counts() -> None:
-    with pytest.raises(ValueError, match="got 8 of 7"):
+    with pytest.raises(ValueError, match="received 8 of 7"):
         wilson(8, 7)
 
 
@@ -278,9 +278,9 @@ def test_rounding_is_no_difference():
 
 def test_difference_of_two_shares_by_hand():
     """Newcombe 1998, method 10, his example: 56 of 70 and 48 of 80."""
-    from interp.stats.proportion_intervals import shares_differ
+    from interp.stats.proportion_intervals import compare_shares
 
-    found = shares_differ((48, 80), (56, 70))
+    found = compare_shares((48, 80), (56, 70))
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
-    none = shares_differ((0, 400), (0, 400))
+    none = compare_shares((0, 400), (0, 400))
     assert none.low == -none.high == pytest.approx(-3.8415 / 403.8415, abs=1e-5)

@@ -52,7 +52,10 @@ from interp.stats.estimates import (
 )
 
 REASONS_SHOWN = 3
-ONE_SIDED = "not measurable: only one of the two kinds of item occurs"
+NO_POOLED_VALUE = {
+    "auroc": "not measurable: only one of the two kinds of item occurs",
+    "precision": "not measurable: no item is flagged",
+}
 TOO_RARE = "not measurable: the denominator is too rare for a ratio"
 KEY = tuple(field.name for field in fields(RowKey))
 
@@ -302,8 +305,8 @@ def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str
 
 def _note(draft: Draft, estimate: Estimate) -> str:
     notes = [draft.note] if draft.note else []
-    if estimate.n == 0 and not notes:
-        notes.append(ONE_SIDED)
+    if estimate.n == 0 and not notes and isinstance(draft.sample, PooledSample):
+        notes.append(NO_POOLED_VALUE[draft.sample.statistic])
     if estimate.n == 1:
         notes.append("one problem: no interval")
     if estimate.n > 1 and estimate.low == estimate.high:

@@ -12,7 +12,7 @@ from all of them at once:
 As everywhere, problems are resampled (`interp.stats.estimates`): drawing a problem k times draws
 its items k times, and with W_p for how often problem p was drawn the AUROC of a resample is sum_pq
 W_p W_q wins_pq / (sum_p W_p n+_p)(sum_q W_q n-_q), with the pairs that are won added up by problem.
-Resamples without a positive or a negative (or without a flag) say nothing and are dropped. A
+Resamples without a positive or a negative (or without a flag) have no value and are dropped. A
 contrast is the difference of two cells in the same resamples.
 
 Where nearly every pair is won no resample differs, and the percentile interval would have no
@@ -31,10 +31,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
-from interp.stats.estimates import FEW, Estimate, draw_weights, read_resamples
-from interp.stats.proportion_intervals import Interval, wilson
+from interp.stats.estimates import Estimate
+from interp.stats.proportion_intervals import FEW, Interval, newcombe, wilson
+from interp.stats.resampling import draw_weights, read_resamples
 
 Statistic = Literal["auroc", "precision"]
 Weights = Float[np.ndarray, "resample problem"]
@@ -71,6 +72,29 @@ class PooledSample:
     sides: tuple[ScoredItems, ...]
 
 
+def area_under_curve(
+    scores: Num[np.ndarray, "example ..."], is_positive: Bool[np.ndarray, " example"]
+) -> Float[np.ndarray, "..."]:
+    """P(a positive scores higher than a negative) + P(equal) / 2, without an interval.
+
+    Args:
+        scores: One number per example, or a column of them for each of several scorers.
+        is_positive: Which examples are positive.
+
+    Returns:
+        The area under the ROC curve (Mann-Whitney U over the number of pairs), one for each column;
+        NaN if either class is empty.
+    """
+    from scipy.stats import rankdata
+
+    n_positive = int(is_positive.sum())
+    n_pairs = n_positive * (len(is_positive) - n_positive)
+    if not n_pairs:
+        return np.full(scores.shape[1:], NAN)
+    ranks = rankdata(scores, axis=0)[is_positive].sum(axis=0)
+    return np.asarray((ranks - n_positive * (n_positive + 1) / 2) / n_pairs)
+
+
 def collect_scores(statistic: Statistic, *sides: Sequence[ScoredItem]) -> PooledSample:
     """The scores of one cell, or of two with the same examples.
 
@@ -84,7 +108,7 @@ def collect_scores(statistic: Statistic, *sides: Sequence[ScoredItem]) -> Pooled
     examples = [sorted(item.example for item in side) for side in sides]
     if any(other != examples[0] for other in examples[1:]):
         raise ValueError(
-            "A pooled contrast is paired: both cells hold the same examples, got "
+            "a pooled contrast is paired: both cells hold the same examples, received "
             f"{len(examples[0])} and {len(examples[-1])}. Keep those that both could measure."
         )
     problems = sorted({item.problem for item in sides[0]})
@@ -93,12 +117,12 @@ def collect_scores(statistic: Statistic, *sides: Sequence[ScoredItem]) -> Pooled
 
 
 def _scores(side: Sequence[ScoredItem], code: dict[str, int]) -> ScoredItems:
-    def taken(is_positive: bool) -> tuple[np.ndarray, np.ndarray]:
+    def select(is_positive: bool) -> tuple[np.ndarray, np.ndarray]:
         chosen = [item for item in side if item.is_positive == is_positive]
         scores = np.array([item.score for item in chosen], dtype=np.float64)
         return scores, np.array([code[item.problem] for item in chosen], dtype=np.int64)
 
-    (positive, of_positive), (negative, of_negative) = taken(True), taken(False)
+    (positive, of_positive), (negative, of_negative) = select(True), select(False)
     return ScoredItems(positive, negative, of_positive, of_negative, len(code))
 
 
@@ -132,24 +156,21 @@ def estimate_pooled(
         return Estimate(value, NAN, NAN, n, NAN)
     low, high, p = read_resamples(resampled, np.array([value]), n, level=level)
     limits = Interval(float(low[0]), float(high[0]))
-    counts = [_n_telling(side, sample.statistic) for side in sample.sides]
+    counts = [_n_informative(side, sample.statistic) for side in sample.sides]
     if all(k * min(v, 1 - v) < FEW for k, v in zip(counts, sides, strict=True)):
-        limits = _few(sides, counts, level)
+        limits = _wilson_limits(sides, counts, level)
     return Estimate(value, *limits, n, float(p[0]))
 
 
-def _few(values: Sequence[float], counts: Sequence[int], level: float) -> Interval:
-    """Wilson's limits, of two sides joined by Newcombe's square-and-add rule."""
-    found = [wilson(v * k, k, level=level) for v, k in zip(values, counts, strict=True)]
+def _wilson_limits(values: Sequence[float], counts: Sequence[int], level: float) -> Interval:
+    """Wilson's limits of one side; of two, joined by Newcombe's rule."""
+    limits = [wilson(v * k, k, level=level) for v, k in zip(values, counts, strict=True)]
     if len(values) == 1:
-        return found[0]
-    (a, b), (first, second) = values, found
-    low = b - a - np.hypot(b - second.low, first.high - a)
-    high = b - a + np.hypot(second.high - b, a - first.low)
-    return Interval(float(low), float(high))
+        return limits[0]
+    return newcombe(values[0], limits[0], values[1], limits[1])
 
 
-def _n_telling(scores: ScoredItems, statistic: Statistic) -> int:
+def _n_informative(scores: ScoredItems, statistic: Statistic) -> int:
     """Problems of the rarer kind; for precision, problems with a flag."""
     if statistic == "auroc":
         sides = (scores.positive_problem, scores.negative_problem)
@@ -161,7 +182,7 @@ def _n_telling(scores: ScoredItems, statistic: Statistic) -> int:
     return len(np.unique(np.concatenate(flagged)))
 
 
-def auroc(scores: ScoredItems, weights: Weights) -> Values:
+def _auroc(scores: ScoredItems, weights: Weights) -> Values:
     """Share of pairs of a positive and a negative that the positive wins; ties count one half."""
     n = scores.n
     wins = np.zeros((n, n))
@@ -170,22 +191,22 @@ def auroc(scores: ScoredItems, weights: Weights) -> Values:
         wins[problem] += np.bincount(scores.negative_problem, weights=won, minlength=n)
     n_positive = weights @ np.bincount(scores.positive_problem, minlength=n)
     n_negative = weights @ np.bincount(scores.negative_problem, minlength=n)
-    return _over(((weights @ wins) * weights).sum(axis=1), n_positive * n_negative)
+    return _divide(((weights @ wins) * weights).sum(axis=1), n_positive * n_negative)
 
 
-def precision(scores: ScoredItems, weights: Weights) -> Values:
+def _precision(scores: ScoredItems, weights: Weights) -> Values:
     """Sum of the positives' scores over the sum of all scores."""
     right = np.bincount(scores.positive_problem, weights=scores.positive, minlength=scores.n)
     false = np.bincount(scores.negative_problem, weights=scores.negative, minlength=scores.n)
-    return _over(weights @ right, weights @ (right + false))
+    return _divide(weights @ right, weights @ (right + false))
 
 
-def _over(above: Values, below: Values) -> Values:
-    """A quotient; NaN where there is nothing below the line."""
-    return np.divide(above, below, out=np.full(above.shape, NAN), where=below > 0)
+def _divide(over: Values, under: Values) -> Values:
+    """A quotient; NaN where the denominator is 0."""
+    return np.divide(over, under, out=np.full(over.shape, NAN), where=under > 0)
 
 
 STATISTICS: dict[Statistic, Callable[[ScoredItems, Weights], Values]] = {
-    "auroc": auroc,
-    "precision": precision,
+    "auroc": _auroc,
+    "precision": _precision,
 }

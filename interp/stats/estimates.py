@@ -1,31 +1,29 @@
-"""Statistics: means and paired contrasts with intervals from a bootstrap over problems.
+"""Estimates: means and paired contrasts with intervals from a bootstrap over problems.
 
 **What is resampled.** The independent unit is the *problem*, not the item: twins of one problem, or
-several chains for it, stand or fall together. Each cell of a table is first added up per problem
-(`Sample`), then problems are drawn with replacement, and the mean is the ratio of the drawn sums
-to the drawn counts. Treating 5 items of each of 20 problems as 100 independent items gives
-intervals that are too short by up to a factor of the square root of 5.
+several chains for it, tend to be right or wrong together. Each cell of a table is first added up
+per problem (`Sample`), then problems are drawn with replacement, and the mean is the ratio of the
+drawn sums to the drawn counts. Treating 5 items of each of 20 problems as 100 independent items
+gives intervals that are too short by up to a factor of the square root of 5.
 
-**Which interval.** The *expanded percentile* interval (Hesterberg 2015, "What Teachers Should Know
-About the Bootstrap", section 5.3): quantiles of the resampled means at levels moved outwards by
-sqrt(n / (n - 1)) and Student's t. The plain percentile interval is too narrow for few problems
-(about 92 % for n = 20), BCa repairs skewness but not that, and the expansion is one line that also
-has an exact inverse: the two-sided p of a contrast is the level at which its interval touches 0.
+**Which interval.** The expanded percentile interval of the resampled means, and the p that belongs
+to it (`interp.stats.resampling`).
 
 **Where the bootstrap is blind** (`interp.stats.proportion_intervals`). If 100 of 100 answers are
-right, every resample says 1.00, and [1.00, 1.00] would be a lie. Items that are 0 or 1, one to a
-problem, get Wilson's interval at every rate; with several to a problem they get it while fewer than
-`FEW` problems show the rarer value. A mean of items between 0 and 1 that lies near a bound is as
-blind: a sample may hold none of the few items that lie far from it. It gets the same interval while
-its distance from the bound, added up over problems, is below `FEW`; that is safe, as no such mean
-varies more than a share. Differences of two 0/1 items get Newcombe's interval and McNemar's p while
-fewer than `FEW` problems leave the commonest difference. Problems, not items, count as n.
+right, every resample has the mean 1.00, and the interval [1.00, 1.00] would be wrong. Items that
+are 0 or 1, one to a problem, get Wilson's interval at every rate; with several to a problem they
+get it while fewer than `FEW` problems show the rarer value. For a mean of items between 0 and 1
+near a bound the bootstrap is as blind: a sample may hold none of the few items that lie far from
+the bound. Such a mean gets the same interval while its distance from the bound, added up over
+problems, is below `FEW`; that is safe, since no such mean varies more than a share. Differences of
+two 0/1 items get Newcombe's interval and McNemar's p while fewer than `FEW` problems differ from
+the commonest difference. Problems, not items, count as n.
 
 **Where few problems carry a difference.** With (sum d^2)^2 / sum d^4 below `CARRIED` and below a
-sixth of the problems, a contrast of real numbers hangs on a handful of them, and the bootstrap's p
-is too small: for chains read alike but for one problem in a hundred it fell below .05 in 13 % of
-exchanged pairs. There p is that of the sign-flip permutation test (Fisher 1935), which is exact
-whatever the tails, and the interval holds 0 where that p says so.
+sixth of the problems, a contrast of real numbers depends on a few of them, and the bootstrap's p is
+too small: where both sides differ in one problem in a hundred, p fell below .05 in 13 % of
+exchanged pairs. There p is that of the sign-flip permutation test (Fisher 1935), which is exact for
+any distribution, and the interval includes 0 where that p is not significant.
 
 **How it stays fast.** Cells with the same number of problems share their resamples, so a whole
 table is one matrix product per size. The generator for n problems depends on the seed and n only:
@@ -34,28 +32,26 @@ a row does not change when other rows are added to the table.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Num
 
-from interp.stats.proportion_intervals import Interval, few_differences, share_limits
+from interp.stats.proportion_intervals import (
+    FEW,
+    Interval,
+    compare_paired_shares,
+    share_limits,
+    widen_ratio_limits,
+)
+from interp.stats.resampling import is_carried_by_few, read_resamples, resample_means, sign_flip_p
 
-FEW = 5
-"""Below this many problems with the rarer value the bootstrap is blind."""
 RATIO_PROBLEMS = 60
 """Problems that a ratio needs: with 20 its 95 % interval covered in 86 %, with 60 in 93 %."""
-CARRIED = 20
-"""Below this effective number of problems p is that of sign flips."""
 ROUNDING = 1e-5
-"""Differences of two passes in float32 that are none, of the larger number or of 1."""
-TAIL = 10
-"""Below this many resamples beyond 0, p is read from their spread."""
-BLOCK = 4_000_000
-"""Resampling weights held in memory at once."""
-
+"""Differences of two passes in float32 that count as 0, relative to the larger number or to 1."""
 Kind = Literal["real", "share", "bounded", "difference", "ratio"]
 
 
@@ -112,8 +108,8 @@ def collect_differences(
 ) -> Sample:
     """Adds up items that are themselves differences of two numbers, such as a drop, per problem.
 
-    If all are -1, 0 or 1 they are held to be of two 0/1 numbers: an interval may reach below 0
-    even where none is -1.
+    If all are -1, 0 or 1, both numbers are taken to be 0 or 1: the interval may then reach below 0
+    even where no item is -1.
 
     Args:
         values: one finite number per item, [example].
@@ -134,8 +130,8 @@ def collect_pairs(
 ) -> Sample:
     """Adds up the differences `second - first` of paired items per problem.
 
-    Differences within `ROUNDING` are none: where two models agree, float32 leaves 1e-6, whose signs
-    hang on the device and not on the models.
+    Differences within `ROUNDING` count as 0: where two models agree, float32 leaves 1e-6, whose
+    sign depends on the device and not on the models.
 
     Args:
         first: one finite number per pair, [example].
@@ -147,7 +143,7 @@ def collect_pairs(
     """
     if len(first) != len(second):
         raise ValueError(
-            f"A paired contrast needs partners in the same order, got {len(first)} and "
+            f"a paired contrast needs partners in the same order, received {len(first)} and "
             f"{len(second)} values. Drop items without a partner first."
         )
     _check(first, problems)
@@ -162,12 +158,13 @@ def collect_pairs(
 def _check(values: np.ndarray, problems: Sequence[Hashable]) -> None:
     if len(values) != len(problems):
         raise ValueError(
-            f"Every item needs its problem, got {len(values)} values and {len(problems)} problems."
+            f"every item needs its problem, received {len(values)} values and {len(problems)} "
+            "problems"
         )
     if not np.isfinite(values).all():
         raise ValueError(
-            "Statistics take finite numbers only, got NaN or infinity. Drop items that are not "
-            "measurable (`values[np.isfinite(values)]`) and report how many there were."
+            "statistics take finite numbers only, received NaN or infinity. Drop items that are "
+            "not measurable (`values[np.isfinite(values)]`) and report how many there were."
         )
 
 
@@ -206,8 +203,8 @@ def estimate_all(
             part = members[start : start + 1000]
             rng = np.random.default_rng((seed, n))
             group = [samples[index] for index in part]
-            found = _estimate(group, rng=rng, n_boot=n_boot, level=level)
-            estimates.update(zip(part, found, strict=True))
+            estimated = _estimate(group, rng=rng, n_boot=n_boot, level=level)
+            estimates.update(zip(part, estimated, strict=True))
     return [estimates[index] for index in range(len(samples))]
 
 
@@ -224,12 +221,12 @@ def _estimate(
     values = sums.sum(axis=0) / counts.sum(axis=0)
     if n == 1:
         return [Estimate(float(value), nan, nan, 1, nan) for value in values]
-    means = _resampled_means(sums, counts, rng=rng, n_boot=n_boot)
+    means = resample_means(sums, counts, rng=rng, n_boot=n_boot)
     lows, highs, ps = read_resamples(means, values, n, level=level)
-    few = [c for c, one in enumerate(samples) if one.kind == "real" and _is_carried(one.sums)]
-    flips = _sign_flip_p(sums[:, few], rng=rng, n_flips=n_boot)
+    few = [c for c, one in enumerate(samples) if one.kind == "real" and is_carried_by_few(one.sums)]
+    flips = sign_flip_p(sums[:, few], rng=rng, n_flips=n_boot)
     flipped = dict(zip(few, flips.tolist(), strict=True))
-    found: list[Estimate] = []
+    estimates: list[Estimate] = []
     for cell, sample in enumerate(samples):
         value = float(values[cell])
         limits = Interval(float(lows[cell]), float(highs[cell]))
@@ -237,147 +234,19 @@ def _estimate(
         is_near = sample.kind in ("share", "bounded") and n * min(value, 1 - value) < FEW
         if is_near or (sample.kind == "share" and bool((sample.counts == 1).all())):
             limits = share_limits(value * n, n, level=level)
-        if sample.kind == "difference" and n * _outside_mode(sample) < FEW:
-            limits, p = few_differences(sample.plus, sample.minus, n, level=level)
+        if sample.kind == "difference" and n * _share_outside_mode(sample) < FEW:
+            limits, p = compare_paired_shares(sample.plus, sample.minus, n, level=level)
         if sample.kind == "ratio":
-            limits = ratio_limits(sample.sums, sample.counts, limits, level=level)
+            limits = widen_ratio_limits(sample.sums, sample.counts, limits, level=level)
         if cell in flipped:
             p = flipped[cell]
             if p >= 1 - level and sample.sums.min() < 0:  # its limits are too narrow here, too
                 limits = Interval(min(limits.low, 0.0), max(limits.high, 0.0))
-        found.append(Estimate(value, *limits, n, p))
-    return found
+        estimates.append(Estimate(value, *limits, n, p))
+    return estimates
 
 
-def read_resamples(
-    resampled: Float[np.ndarray, "resample cell"],
-    values: Float[np.ndarray, " cell"],
-    n: int,
-    *,
-    level: float,
-) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"], Float[np.ndarray, " cell"]]:
-    """Expanded percentile limits and two-sided p against 0.
-
-    Args:
-        resampled: the statistic of every cell in every resample.
-        values: the statistic itself.
-        n: number of problems that were resampled.
-        level: coverage of the interval.
-
-    Returns:
-        Lower limits, upper limits and p, one for each cell.
-    """
-    tail = _expanded_tail(n, level)
-    lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
-    return lows, highs, _two_sided_p(resampled, values, n)
-
-
-def draw_weights(
-    n: int, *, rng: np.random.Generator, n_boot: int
-) -> Iterator[Float[np.ndarray, "resample problem"]]:
-    """How often each of n problems is drawn in each resample, in blocks of resamples."""
-    rows = max(1, BLOCK // n)
-    for start in range(0, n_boot, rows):
-        size = min(rows, n_boot - start)
-        drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * n)
-        yield counts.reshape(size, n).astype(np.float64)
-
-
-def _resampled_means(
-    sums: Float[np.ndarray, "problem cell"],
-    counts: Float[np.ndarray, "problem cell"],
-    *,
-    rng: np.random.Generator,
-    n_boot: int,
-) -> Float[np.ndarray, "resample cell"]:
-    n = len(sums)
-    alone = bool((counts == 1).all())
-    return np.concatenate(
-        [
-            weights @ sums / (n if alone else weights @ counts)
-            for weights in draw_weights(n, rng=rng, n_boot=n_boot)
-        ]
-    )
-
-
-def _expanded_tail(n: int, level: float) -> float:
-    from scipy.special import ndtr, stdtrit
-
-    return float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
-
-
-def _two_sided_p(
-    means: Float[np.ndarray, "resample cell"], values: Float[np.ndarray, " cell"], n: int
-) -> Float[np.ndarray, " cell"]:
-    """The level at which the expanded interval touches 0; resamples at 0 count on both sides.
-
-    Fewer than `TAIL` resamples beyond 0 are too few to count: there the distance from 0 in
-    standard deviations of the resamples takes their place, so that p is not bounded by n_boot.
-    """
-    from scipy.special import ndtri, stdtr
-
-    n_boot = len(means)
-    below = 1 + (means <= 0).sum(axis=0)
-    above = 1 + (means >= 0).sum(axis=0)
-    beyond = np.minimum(np.minimum(below, above), (n_boot + 1) / 2)
-    z = ndtri(beyond / (n_boot + 1))
-    spread = means.std(axis=0)
-    distance = -np.abs(values) / np.where(spread > 0, spread, np.inf)
-    z = np.where((beyond <= TAIL) & (spread > 0), np.minimum(distance, ndtri(TAIL / n_boot)), z)
-    return np.minimum(1.0, 2 * stdtr(n - 1, z * np.sqrt((n - 1) / n)))
-
-
-def _is_carried(sums: Float[np.ndarray, " problem"]) -> bool:
-    """Whether (sum d^2)^2 / sum d^4 is below `CARRIED` and a sixth of all (normal: a third)."""
-    squares = np.square(sums / (np.abs(sums).max() or 1.0))
-    return bool(0 < squares.sum() ** 2 < min(CARRIED, len(sums) / 6) * np.square(squares).sum())
-
-
-def _sign_flip_p(
-    sums: Float[np.ndarray, "problem cell"], *, rng: np.random.Generator, n_flips: int
-) -> Float[np.ndarray, " cell"]:
-    """Share of random sign flips of the problems with totals as far from 0, this one counted."""
-    if not sums.size:
-        return np.empty(0)
-    signs = rng.choice((-1.0, 1.0), size=(n_flips, len(sums)))
-    far = np.abs(signs @ sums) >= np.abs(sums.sum(axis=0)) * (1 - 1e-12)
-    return (1 + far.sum(axis=0)) / (1 + n_flips)
-
-
-def ratio_limits(
-    over: Float[np.ndarray, " problem"],
-    under: Float[np.ndarray, " problem"],
-    limits: Interval,
-    *,
-    level: float,
-) -> Interval:
-    """Limits of sum(over) / sum(under), widened where a bootstrap is blind to them.
-
-    If numerator and denominator are equal in every problem, every resample says 1. Where fewer than
-    `FEW` problems tell the numerator from 0, from the denominator or from its negative, limits
-    reach at least as far as Newcombe's of that difference, in units of the denominator.
-
-    Args:
-        over: Sums per problem of items between -1 and 1.
-        under: Likewise.
-        limits: What resamples say.
-        level: Coverage.
-    """
-    scale = max(1.0, float(np.abs(over).max()), float(np.abs(under).max()))
-    width, n = float(under.mean()) / scale, len(over)
-    low, high = limits
-    for at in (-1.0, 0.0, 1.0):
-        change = (over - at * under) / scale
-        plus, minus = float(np.maximum(change, 0).mean()), float(np.maximum(-change, 0).mean())
-        if width and n * min(plus + minus, abs(1 - plus), abs(1 - minus)) < FEW:
-            found, _ = few_differences(min(plus, 1.0), min(minus, 1.0), n, level=level)
-            ends = sorted((at + found.low / width, at + found.high / width))
-            low, high = min(low, ends[0]), max(high, ends[1])
-    return Interval(low, high)
-
-
-def _outside_mode(sample: Sample) -> float:
+def _share_outside_mode(sample: Sample) -> float:
     """Share of differences that are not the commonest of -1, 0 and 1."""
     return 1 - max(sample.plus, sample.minus, 1 - sample.plus - sample.minus)
 

@@ -12,9 +12,9 @@ and post (Venhoff et al., arXiv 2510.07364). It is a ratio, and three habits mak
   that the choice is part of the interval.
 
 All is paired: each resample draws problems, and takes base, method, controls and post on the same
-problems. Limits are expanded percentiles, widened where hardly any problem tells the method from a
-side that it is set against (`interp.stats.estimates.ratio_limits`): one that answers as post does
-on 60 of 60 problems has 100 % in every resample. Near such a side they cover in more than they say.
+problems. Limits are expanded percentiles, widened where the method differs from base, post or a
+control on hardly any problem (`widen_ratio_limits`): a method that answers as post does on 60 of 60
+problems has 100 % in every resample. Near such a side the limits cover in more than 95 %.
 """
 
 from __future__ import annotations
@@ -25,16 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from interp.stats.estimates import (
-    Estimate,
-    collect,
-    collect_pairs,
-    draw_weights,
-    estimate_all,
-    ratio_limits,
-    read_resamples,
-)
-from interp.stats.proportion_intervals import Interval
+from interp.stats.estimates import Estimate, collect, collect_pairs, estimate_all
+from interp.stats.proportion_intervals import Interval, widen_ratio_limits
+from interp.stats.resampling import draw_weights, read_resamples
 
 SMALL_GAP = 0.05
 """A smaller difference of accuracies is flagged."""
@@ -146,10 +139,10 @@ def excess_recovery(
         collect(side, problems)
     means = _resampled(columns, problems, seed=seed, n_boot=n_boot)
     b, t, best = means[:, 0], means[:, 2], means[:, 3:].max(axis=1)
-    found = {name: float(np.mean(of)) for name, of in zip(controls, columns[3:], strict=True)}
-    control = max(found, key=found.__getitem__)
+    accuracies = {name: float(np.mean(of)) for name, of in zip(controls, columns[3:], strict=True)}
+    control = max(accuracies, key=accuracies.__getitem__)
     a_b, a_h, a_t = (float(side.mean()) for side in columns[:3])
-    value = recovered(a_b, a_h, a_t) - recovered(a_b, found[control], a_t)
+    value = recovered(a_b, a_h, a_t) - recovered(a_b, accuracies[control], a_t)
     beyond = _ratios(b, means[:, 1], t) - _ratios(b, best, t)
     chosen = columns[3 + list(controls).index(control)]
     above = collect_pairs(chosen, columns[1], problems).sums
@@ -208,8 +201,8 @@ def _limits(
         return float("nan"), float("nan")
     known = values[np.isfinite(values)][:, None] / 100
     lows, highs, _ = read_resamples(known, np.array([value / 100]), n, level=level)
-    found = ratio_limits(*parts, Interval(float(lows[0]), float(highs[0])), level=level)
-    return 100 * found.low, 100 * found.high
+    limits = widen_ratio_limits(*parts, Interval(float(lows[0]), float(highs[0])), level=level)
+    return 100 * limits.low, 100 * limits.high
 
 
 def _flag(gap: Estimate) -> str:

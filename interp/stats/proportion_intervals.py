@@ -6,7 +6,7 @@ Wilson's own misses (at a rate of 0.005 and n = 100 it covers in 91 %; the *modi
 Brown, Cai and DasGupta 2001, Statistical Science 16:101). For a contrast of two 0/1 items the
 Wilson limits of the shares of +1 and -1 are joined by Newcombe's square-and-add rule (Newcombe
 1998, Statistics in Medicine 17:873), and p is McNemar's exact mid-p (Fagerland, Lydersen and Laake
-2013).
+2013). Limits of a ratio of two such means are widened by the same rule.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
+
+FEW = 5
+"""Below this many problems with the rarer value the bootstrap is blind."""
 
 
 class Interval(NamedTuple):
@@ -36,7 +40,7 @@ def wilson(successes: float | int, n: int, *, level: float = 0.95) -> Interval:
     if n == 0:
         return Interval(float("nan"), float("nan"))
     if not 0 <= successes <= n:
-        raise ValueError(f"wilson needs 0 <= successes <= n, got {successes} of {n}.")
+        raise ValueError(f"wilson needs 0 <= successes <= n, received {successes} of {n}")
     z = -float(ndtri((1 - level) / 2))
     share = successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -68,7 +72,21 @@ def share_limits(successes: float | int, n: int, *, level: float = 0.95) -> Inte
     return Interval(low, high)
 
 
-def shares_differ(
+def newcombe(first: float, of_first: Interval, second: float, of_second: Interval) -> Interval:
+    """Newcombe's square-and-add limits of the difference second - first.
+
+    Args:
+        first: A share, or another number between 0 and 1.
+        of_first: Its limits.
+        second: The other.
+        of_second: Likewise.
+    """
+    low = second - first - np.hypot(second - of_second.low, of_first.high - first)
+    high = second - first + np.hypot(of_second.high - second, first - of_first.low)
+    return Interval(float(low), float(high))
+
+
+def compare_shares(
     first: tuple[int, int], second: tuple[int, int], *, level: float = 0.95
 ) -> Interval:
     """Newcombe's limits of the difference second - first of two independent shares.
@@ -79,14 +97,10 @@ def shares_differ(
         level: Coverage.
     """
     (a, n), (b, m) = first, second
-    one, two = wilson(a, n, level=level), wilson(b, m, level=level)
-    p, q = a / n, b / m
-    low = q - p - np.hypot(q - two.low, one.high - p)
-    high = q - p + np.hypot(two.high - q, p - one.low)
-    return Interval(float(low), float(high))
+    return newcombe(a / n, wilson(a, n, level=level), b / m, wilson(b, m, level=level))
 
 
-def few_differences(
+def compare_paired_shares(
     plus: float, minus: float, n: int, *, level: float = 0.95
 ) -> tuple[Interval, float]:
     """Newcombe's limits and McNemar's mid-p, for differences of 0/1 items that hardly vary.
@@ -100,10 +114,42 @@ def few_differences(
     from scipy.special import bdtr
 
     up, down = wilson(plus * n, n, level=level), wilson(minus * n, n, level=level)
-    low = plus - minus - np.hypot(plus - up.low, down.high - minus)
-    high = plus - minus + np.hypot(up.high - plus, minus - down.low)
+    low, high = newcombe(minus, down, plus, up)
     n_differ = round((plus + minus) * n)
     k = round(min(plus, minus) * n)
     middle = (bdtr(k, n_differ, 0.5) + (bdtr(k - 1, n_differ, 0.5) if k > 0 else 0.0)) / 2
     p = min(1.0, 2 * float(middle)) if n_differ else 1.0
-    return Interval(max(-1.0, float(low)), min(1.0, float(high))), p
+    return Interval(max(-1.0, low), min(1.0, high)), p
+
+
+def widen_ratio_limits(
+    over: Float[np.ndarray, " problem"],
+    under: Float[np.ndarray, " problem"],
+    limits: Interval,
+    *,
+    level: float,
+) -> Interval:
+    """Limits of sum(over) / sum(under), widened where a bootstrap is blind to them.
+
+    If numerator and denominator are equal in every problem, the ratio is 1 in every resample. Where
+    the numerator differs from 0, from the denominator or from its negative in fewer than `FEW`
+    problems, the limits reach at least as far as Newcombe's limits of that difference, in units of
+    the denominator.
+
+    Args:
+        over: Sums per problem of items between -1 and 1.
+        under: Likewise.
+        limits: From the resamples.
+        level: Coverage.
+    """
+    scale = max(1.0, float(np.abs(over).max()), float(np.abs(under).max()))
+    width, n = float(under.mean()) / scale, len(over)
+    low, high = limits
+    for at in (-1.0, 0.0, 1.0):
+        change = (over - at * under) / scale
+        plus, minus = float(np.maximum(change, 0).mean()), float(np.maximum(-change, 0).mean())
+        if width and n * min(plus + minus, abs(1 - plus), abs(1 - minus)) < FEW:
+            apart, _ = compare_paired_shares(min(plus, 1.0), min(minus, 1.0), n, level=level)
+            ends = sorted((at + apart.low / width, at + apart.high / width))
+            low, high = min(low, ends[0]), max(high, ends[1])
+    return Interval(low, high)

@@ -24,7 +24,7 @@ from interp.methods.directions.direction import (
 from interp.methods.directions.fits import first_component, mean_difference
 from interp.methods.directions.gradient import opening_gradient
 from interp.methods.directions.lens import Alignment, Lens, TokenScore, logit_lens, token_alignment
-from interp.methods.directions.linear_probe import LinearProbe, auroc, fit_linear_probe
+from interp.methods.directions.linear_probe import LinearProbe, fit_linear_probe
 
 __all__ = [
     "Activations",
@@ -34,7 +34,6 @@ __all__ = [
     "LinearProbe",
     "Source",
     "TokenScore",
-    "auroc",
     "check_fits",
     "collect",
     "cosine",

@@ -22,6 +22,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp.stats.auroc import area_under_curve
+
 MAX_GROUP = 3
 
 
@@ -80,8 +82,6 @@ def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"])
     Returns:
         NaN everywhere if the variable is true nowhere or everywhere.
     """
-    from scipy.stats import rankdata
-
     active = (acts > 0).double()
     true = holds.double()
     hits = true @ active
@@ -89,10 +89,9 @@ def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"])
     nan = torch.full((acts.shape[1],), float("nan"), dtype=torch.float64)
     if n_true == 0 or n_false == 0:
         return Scores(nan.float(), nan.float(), nan.float())
-    ranks = torch.from_numpy(rankdata(acts.double().numpy(), axis=0))
-    above = true @ ranks - n_true * (n_true + 1) / 2
+    auroc = torch.from_numpy(area_under_curve(acts.double().numpy(), holds.numpy()))
     precision = torch.where(active.sum(0) > 0, hits / active.sum(0), nan)
-    return Scores(precision.float(), (hits / n_true).float(), (above / (n_true * n_false)).float())
+    return Scores(precision.float(), (hits / n_true).float(), auroc.float())
 
 
 def match_latents(

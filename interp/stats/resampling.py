@@ -1,0 +1,122 @@
+"""Resampling of problems: the bootstrap and the sign flips that intervals and p are read from.
+
+A resample draws n problems of n with replacement. The generator is made by the caller; draws depend
+on its seed and on n only, so that statistics of the same problems share their resamples.
+
+Limits are those of the *expanded percentile* interval (Hesterberg 2015, "What Teachers Should Know
+About the Bootstrap", section 5.3): quantiles of the resampled statistic at levels moved outwards by
+sqrt(n / (n - 1)) and Student's t. The plain percentile interval is too narrow for few problems
+(about 92 % for n = 20), BCa repairs skewness but not that, and the expansion is one line that also
+has an exact inverse: the two-sided p is the level at which the interval touches 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+CARRIED = 20
+"""Below this effective number of problems p is that of sign flips."""
+TAIL = 10
+"""Below this many resamples beyond 0, p is read from their spread."""
+BLOCK = 4_000_000
+"""Resampling weights held in memory at once."""
+
+
+def draw_weights(
+    n: int, *, rng: np.random.Generator, n_boot: int
+) -> Iterator[Float[np.ndarray, "resample problem"]]:
+    """How often each of n problems is drawn in each resample, in blocks of resamples."""
+    rows = max(1, BLOCK // n)
+    for start in range(0, n_boot, rows):
+        size = min(rows, n_boot - start)
+        drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * n)
+        yield counts.reshape(size, n).astype(np.float64)
+
+
+def resample_means(
+    sums: Float[np.ndarray, "problem cell"],
+    counts: Float[np.ndarray, "problem cell"],
+    *,
+    rng: np.random.Generator,
+    n_boot: int,
+) -> Float[np.ndarray, "resample cell"]:
+    """Sum over count of the drawn problems, of every cell in every resample."""
+    n = len(sums)
+    is_single = bool((counts == 1).all())
+    return np.concatenate(
+        [
+            weights @ sums / (n if is_single else weights @ counts)
+            for weights in draw_weights(n, rng=rng, n_boot=n_boot)
+        ]
+    )
+
+
+def read_resamples(
+    resampled: Float[np.ndarray, "resample cell"],
+    values: Float[np.ndarray, " cell"],
+    n: int,
+    *,
+    level: float,
+) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"], Float[np.ndarray, " cell"]]:
+    """Expanded percentile limits and two-sided p against 0.
+
+    Args:
+        resampled: the statistic of every cell in every resample.
+        values: the statistic itself.
+        n: number of problems that were resampled.
+        level: coverage of the interval.
+
+    Returns:
+        Lower limits, upper limits and p, one for each cell.
+    """
+    tail = _expanded_tail(n, level)
+    lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return lows, highs, _two_sided_p(resampled, values, n)
+
+
+def _expanded_tail(n: int, level: float) -> float:
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
+
+
+def _two_sided_p(
+    means: Float[np.ndarray, "resample cell"], values: Float[np.ndarray, " cell"], n: int
+) -> Float[np.ndarray, " cell"]:
+    """The level at which the expanded interval touches 0; resamples at 0 count on both sides.
+
+    Fewer than `TAIL` resamples beyond 0 are too few to count: there the distance from 0 in
+    standard deviations of the resamples takes their place, so that p is not bounded by n_boot.
+    """
+    from scipy.special import ndtri, stdtr
+
+    n_boot = len(means)
+    below = 1 + (means <= 0).sum(axis=0)
+    above = 1 + (means >= 0).sum(axis=0)
+    beyond = np.minimum(np.minimum(below, above), (n_boot + 1) / 2)
+    z = ndtri(beyond / (n_boot + 1))
+    spread = means.std(axis=0)
+    distance = -np.abs(values) / np.where(spread > 0, spread, np.inf)
+    z = np.where((beyond <= TAIL) & (spread > 0), np.minimum(distance, ndtri(TAIL / n_boot)), z)
+    return np.minimum(1.0, 2 * stdtr(n - 1, z * np.sqrt((n - 1) / n)))
+
+
+def is_carried_by_few(sums: Float[np.ndarray, " problem"]) -> bool:
+    """Whether (sum d^2)^2 / sum d^4 is below `CARRIED` and a sixth of all (normal: a third)."""
+    squares = np.square(sums / (np.abs(sums).max() or 1.0))
+    return bool(0 < squares.sum() ** 2 < min(CARRIED, len(sums) / 6) * np.square(squares).sum())
+
+
+def sign_flip_p(
+    sums: Float[np.ndarray, "problem cell"], *, rng: np.random.Generator, n_flips: int
+) -> Float[np.ndarray, " cell"]:
+    """Share of random sign flips of the problems with totals as far from 0, this one counted."""
+    if not sums.size:
+        return np.empty(0)
+    signs = rng.choice((-1.0, 1.0), size=(n_flips, len(sums)))
+    far = np.abs(signs @ sums) >= np.abs(sums.sum(axis=0)) * (1 - 1e-12)
+    return (1 + far.sum(axis=0)) / (1 + n_flips)
