@@ -1,4 +1,4 @@
-"""Cross-model patching: at which positions does what post-training changed have its place?
+"""Cross-model patching: at which token positions is the effect of post-training located?
 
 Both models of a pair read one text. At one class of positions (`interp.chains.position_classes`)
 the residual stream of one model is replaced by that of the other, at one layer or at all, and the
@@ -11,11 +11,15 @@ and patched value p_i, in nats:
     recovered = sum_i moved_i / sum_i gap_i
 
 so 1 is a patched model that predicts as the donor does, and examples count by how much the models
-differ on them. The reader is the model that is patched: reader base is post put into base, what
-helps it; reader post is base put into post, what it loses.
+differ on them. The reader is the model that is patched: with reader base, activations of post are
+put into base, and recovered is what they give it; with reader post it is what base's take away.
 
-A patch changes nothing before it: a chain's slots cannot move the mode, so those cells do not
-exist. All positions at all layers leave only the last norm and the unembedding of the patched
+Conditions: *patched*, from the other model of the pair; *control*, from a third model, on the scale
+of the pair; *identity*, from the model itself, which must move nothing; *plain*, unpatched. A row
+has the class of positions and the layer, and no layer where all are patched jointly.
+
+A patch changes nothing before it: no position of the chain can move the mode, so there are no such
+rows. All positions at all layers leave only the last norm and the unembedding of the patched
 model, so what is missing from 1 there is what post-training did to *them*.
 
 Example: if GRPO changed only the decision to think, patching the last question token recovers the
@@ -24,8 +28,8 @@ mode, and there is no gap at the steps that could be recovered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -33,51 +37,104 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.chains.chain import encode_answer
-from interp.chains.position_classes import ALL, MODE, READS, SLOTS, Slots, find_slots
+from interp.chains.position_classes import (
+    ALL,
+    LAST,
+    MODE,
+    POSITION_CLASSES,
+    READS,
+    PositionClasses,
+    find_position_classes,
+)
 from interp.engine import run
 from interp.methods.patching import Donor
 from interp.methods.patching.spans import JOINTLY, PatchedSpans, patch_spans
 from interp.models import Model
-from interp.results.rows import Item, Ratio
+from interp.results.plots import curve, dots
+from interp.results.rows import Item, Measurement, Ratio
 from interp.tasks import Task
+from probes.cases import Case, Record, cases, not_applicable, unreadable
 from probes.model_names import find_model
-from probes.probe import Case, Readers, Record, Traces, cases, not_applicable, unreadable
+from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
 PAIR = ("base", "post")
-CONTROL, IDENTITY, PLAIN = " from control", "identity", "plain"
-CONDITIONS = (*SLOTS, *(f"{slot}{CONTROL}" for slot in SLOTS))
-RATIOS = tuple(
-    Ratio("cross_patching", condition, f"{read}_recovered", f"{read}_moved", f"{read}_gap")
-    for condition in CONDITIONS
-    for read in READS
-)
+PATCHED, CONTROL, IDENTITY, PLAIN = "patched", "control", "identity", "plain"
+WORDS = {
+    **{name: name.replace("_", " ") for name in POSITION_CLASSES},
+    ALL: "all positions",
+    "mode_recovered": "choice to open a chain",
+    "step_recovered": "results of steps",
+    "answer_recovered": "answer",
+    "base": "post into base",
+    "post": "base into post",
+}
 NO_PAIR = "patching across a pair needs a base and a post model"
 NO_CANDIDATE = "the writer's answer is none of the candidates"
 NO_ODDS = "the answers of this task are not candidates of one token each"
 
 
 @dataclass(frozen=True)
-class CrossPatching:
+class CrossPatching(Probe):
     """Puts activations of one model of a pair into the other, one class of positions at a time."""
 
     name: ClassVar[str] = "cross_patching"
     title: ClassVar[str] = "Patching across the pair"
-    question: ClassVar[str] = "At which positions does what post-training changed have its place?"
+    question: ClassVar[str] = "At which token positions is the effect of post-training located?"
     reading: ClassVar[tuple[str, ...]] = (
-        "One class of positions of one model takes the activations of the other; `recovered` is "
-        "how far predictions move to the donor's (1: all the way). The reader is the patched "
-        "model. Step is the layer; -1 patches all layers jointly.",
-        "Mode is the choice to open a chain; step and answer are the odds of a result and of the "
-        "answer. Log-odds differ even where both models are certain: a gap tells of behaviour only "
-        "where the plain probabilities of the readers differ.",
-        "Patched shortly before a readout, any donor transports its prediction: recovery there "
-        "does not say where the change is computed. Compare with the control and with slots "
-        "further back.",
+        "One class of positions of one model takes the activations of the other model, at one "
+        "layer, or at all layers where the row names none. The reader is the patched model. "
+        "`recovered` is how far its predictions move to the donor's (1: all the way).",
+        "Mode is the choice to open a chain; step and answer are the log-odds of the result of a "
+        "step and of the answer. Log-odds differ even where both models are certain. So a gap "
+        "matters for behaviour only where the plain probabilities of the two models differ.",
+        "A patch shortly before the place where a prediction is read carries the donor's "
+        "prediction along. Recovery there does not show where the change is computed. Compare "
+        "with the control donor and with earlier positions.",
+    )
+    ratios: ClassVar[tuple[Ratio, ...]] = tuple(
+        Ratio("cross_patching", f"{read}_recovered", f"{read}_moved", f"{read}_gap")
+        for read in READS
+    )
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            PATCHED, f"{MODE}_recovered",
+            "share of the gap in the choice to think that base recovers with post's activations "
+            "at the last question token:",
+            reader="base", position=LAST,
+        ),
+    )  # fmt: skip
+    no_truth: ClassVar[str] = (
+        "a patch at a readout carries the donor's prediction wherever it was computed, so it "
+        "claims no pre-existence"
     )
 
     control: str = ""
     """A model after another post-training, as find_model names it: a donor that should not recover
     what is particular to this pair."""
+
+    def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
+        """Gap and movement of each readout for each text, position class and layer, both ways."""
+        moved = f"{MODE}_moved"
+        none = partial(not_applicable, self.name, PATCHED, moved, readers, task)
+        if set(readers) != set(PAIR):
+            return none(reason=NO_PAIR)
+        if not has_odds(readers, task):
+            return none(reason=NO_ODDS)
+        control = self._control(readers["base"])
+        missing = unreadable(self.name, PATCHED, (moved,), readers, task, traces)
+        items = [replace(item, position=ALL) for item in missing]
+        for reader, _, model, readable in cases(readers, task, traces, seed=seed):
+            (giver,) = (readers[name] for name in PAIR if name != reader)
+            donors = {PATCHED: giver} | ({CONTROL: control} if control else {})
+            for case in readable:
+                classes = find_classes(case, task)
+                if classes is None:
+                    record = Record(self.name, task.name, case)
+                    record.add(PATCHED, moved, float("nan"), note=NO_CANDIDATE, position=ALL)
+                    items += record.items
+                else:
+                    items += _items(task, case, classes, model, donors)
+        return tuple(items)
 
     def _control(self, like: Model) -> Model | None:
         if not self.control:
@@ -85,40 +142,76 @@ class CrossPatching:
         dtype = str(like.dtype).removeprefix("torch.")
         return find_model(self.control, device=str(like.device), dtype=dtype)
 
-    def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
-        """Gap and movement of each readout for each text, slot and layer, in both directions."""
-        none = partial(not_applicable, self.name, ALL, f"{MODE}_moved", readers=readers, task=task)
-        if set(readers) != set(PAIR):
-            return none(reason=NO_PAIR)
-        if not all(has_odds(readers["base"], task, example.id) for example in task.examples):
-            return none(reason=NO_ODDS)
-        control = self._control(readers["base"])
-        items = unreadable(self.name, ALL, (f"{MODE}_moved",), readers, task, traces)
-        for reader, _, model, found in cases(readers, task, traces, seed=seed):
-            (giver,) = (readers[name] for name in PAIR if name != reader)
-            donors = {"": giver} | ({CONTROL: control} if control else {})
-            for case in found:
-                slots = slots_of(case, task)
-                items += (
-                    _items(task, case, slots, model, donors)
-                    if slots is not None
-                    else strange_answer(self.name, f"{MODE}_moved", task, case)
-                )
-        return tuple(items)
+    def figures(self, results: Results) -> list[Drawing]:
+        """Recovered at each class of positions, all layers jointly, and along the layers."""
+        drawings: list[Drawing] = []
+        for read in READS:
+            rows = _recovered(results, f"{read}_recovered")
+            xlabel = f"gap recovered: {WORDS[f'{read}_recovered']}"
+            jointly = [row for row in rows if row.layer is None]
+            along = [row for row in rows if row.layer is not None and row.reader == "base"]
+            drawings += [
+                Drawing(
+                    f"cross_patching_{read}", dots, jointly,
+                    {"y": "position", "xlabel": xlabel, "names": WORDS},
+                ),
+                Drawing(
+                    f"cross_patching_{read}_layers", curve, along,
+                    {"by": "position", "x": "layer", "xlabel": "layer (post into base)",
+                     "ylabel": xlabel, "names": WORDS},
+                ),
+            ]  # fmt: skip
+        return drawings
+
+    def describe(self, results: Results) -> list[str]:
+        """Recovered by class of positions, all layers jointly."""
+        lines: dict[tuple[str, str, str], list[str]] = {}
+        for read in READS:
+            for row in _recovered(results, f"{read}_recovered"):
+                if row.layer is None:
+                    key = (row.task, row.reader, row.position)
+                    lines.setdefault(key, []).append(f"{read} {row.describe()}")
+        return [
+            f"{task}: {WORDS[reader]} at {WORDS[position]}, all layers: recovered "
+            f"{', '.join(parts)}"
+            for (task, reader, position), parts in sorted(lines.items(), key=_order)
+        ]
 
 
-def has_odds(model: Model, task: Task, example_id: str) -> bool:
-    """Whether an example's candidates are single tokens, at least two."""
-    example = next(example for example in task.examples if example.id == example_id)
-    each = [encode_answer(model.tokenizer, task.layout, text) for text in example.candidates]
-    return len(each) > 1 and all(len(ids) == 1 for ids in each)
+def _order(line: tuple[tuple[str, str, str], list[str]]) -> tuple[str, str, int]:
+    (task, reader, position), _ = line
+    return task, reader, POSITION_CLASSES.index(position)
 
 
-def slots_of(case: Case, task: Task) -> Slots | None:
-    """The slots of a trace with its own answer; None if that is no candidate."""
+def _recovered(results: Results, metric: str) -> list[Measurement]:
+    """Rows of one ratio on the compared writer's chains, in the order of the positions."""
+    rows = [
+        row
+        for row in results.rows
+        if (row.condition, row.metric, row.writer) == (PATCHED, metric, results.writer)
+        and row.reader in PAIR
+    ]
+    return sorted(rows, key=lambda row: POSITION_CLASSES.index(row.position))
+
+
+def has_odds(readers: Readers, task: Task) -> bool:
+    """Whether the candidates of every example are single tokens, at least two, to each reader."""
+    return all(
+        len(example.candidates) > 1
+        and all(
+            len(encode_answer(model.tokenizer, task.layout, text)) == 1
+            for text in example.candidates
+        )
+        for model in readers.values()
+        for example in task.examples
+    )
+
+
+def find_classes(case: Case, task: Task) -> PositionClasses | None:
+    """The position classes of a trace with its own answer; None if that is no candidate."""
     if case.trace.answer_ids not in case.candidates:
         return None
-    return find_slots(
+    return find_position_classes(
         case.tokenizer,
         case.layout,
         task.rewriter,
@@ -129,46 +222,40 @@ def slots_of(case: Case, task: Task) -> Slots | None:
     )
 
 
-def strange_answer(probe: str, metric: str, task: Task, case: Case) -> list[Item]:
-    """The item of a trace whose answer has no odds."""
-    record = Record(probe, task.name, case)
-    record.add(ALL, metric, float("nan"), note=NO_CANDIDATE)
-    return record.items
-
-
 def _items(
-    task: Task, case: Case, slots: Slots, model: Model, donors: Mapping[str, Model]
-) -> list[Item]:
+    task: Task, case: Case, classes: PositionClasses, model: Model, donors: Mapping[str, Model]
+) -> Sequence[Item]:
     record = Record(CrossPatching.name, task.name, case)
-    whole = {ALL: slots.positions[ALL]}
-    itself = patch_spans(model, slots.ids, Donor(model, slots.ids), whole)
-    _add(record, slots, itself, itself.plain, {ALL: IDENTITY})
-    for read in slots.readouts:
-        record.add(PLAIN, f"{read}_probability", float(slots.read(read, itself.plain).sigmoid()))
-    (partner,) = run(donors[""], [slots.ids]).logits
-    for suffix, giver in donors.items():
-        names = {slot: f"{slot}{suffix}" for slot in slots.positions}
-        found = patch_spans(model, slots.ids, Donor(giver, slots.ids), slots.positions)
-        _add(record, slots, found, partner, names)
+    everywhere = {ALL: classes.positions[ALL]}
+    itself = patch_spans(model, classes.ids, Donor(model, classes.ids), everywhere)
+    _add(record, IDENTITY, classes, itself, itself.plain)
+    for read in classes.readouts:
+        probability = float(classes.read(read, itself.plain).sigmoid())
+        record.add(PLAIN, f"{read}_probability", probability)
+    (partner,) = run(donors[PATCHED], [classes.ids]).logits
+    for condition, giver in donors.items():
+        patched = patch_spans(model, classes.ids, Donor(giver, classes.ids), classes.positions)
+        _add(record, condition, classes, patched, partner)
     return record.items
 
 
 def _add(
     record: Record,
-    slots: Slots,
-    found: PatchedSpans,
+    condition: str,
+    classes: PositionClasses,
+    spans: PatchedSpans,
     donor: Float[Tensor, "pos d_vocab"],
-    names: Mapping[str, str],
 ) -> None:
     """Gap and movement, towards the donor of the pair, of every readout that a patch can reach."""
-    for read in slots.readouts:
-        own = float(slots.read(read, found.plain))
-        whole = float(slots.read(read, donor)) - own
+    for read in classes.readouts:
+        own = float(classes.read(read, spans.plain))
+        whole = float(classes.read(read, donor)) - own
         sign = -1.0 if whole < 0 else 1.0
-        for (slot, layer), logits in found.patched.items():
-            if not slots.reaches(slot, read):
+        for (position, patched_layer), logits in spans.patched.items():
+            if not classes.reaches(position, read):
                 continue
-            moved = (float(slots.read(read, logits)) - own) * sign
-            step = -1 if layer == JOINTLY else layer
-            record.add(names[slot], f"{read}_moved", moved, step=step)
-            record.add(names[slot], f"{read}_gap", abs(whole), step=step)
+            moved = (float(classes.read(read, logits)) - own) * sign
+            layer = None if patched_layer == JOINTLY else patched_layer
+            record.add(condition, f"{read}_moved", moved, position=position, layer=layer)
+            if condition != IDENTITY:  # a model has no gap to itself, so nothing to recover
+                record.add(condition, f"{read}_gap", abs(whole), position=position, layer=layer)

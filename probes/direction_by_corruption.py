@@ -1,4 +1,4 @@
-"""Mechanism x faithfulness: does a direction change how much the answer hangs on the chain?
+"""Direction by corruption: does a direction change how much the answer depends on the chain?
 
 Two interventions are crossed. The chain is edited (cut to half, filled with filler, or a mistake
 carried through it), and a direction is added to the reader or projected out of it. With y the
@@ -10,12 +10,13 @@ the difference of differences
 and likewise for `same`: 1 if the most likely answer is still that of the full chain *under the same
 direction* (among the candidates where the task has them, else: greedy decoding would write it), so
 that 'same' of a full chain is 1 by definition and the interaction is the change in reliance. An
-interaction below 0: under the direction an edit takes more of the answer away, and the reader hangs
-more on the chain. At dose 0 it is exactly 0.
+interaction below 0: under the direction an edit takes more of the answer away, and the reader
+relies more on the chain. At dose 0 it is exactly 0.
 
-A steered reader may hang less on anything because it is broken. So random directions of the same
+A steered reader may rely less on anything because it is broken. So random directions of the same
 length at the same site are crossed in the same way (ablated ones with the mean edit norm of the
-direction's own ablation), and `interactions` sets the mean beside their band.
+direction's own ablation; `draw` is the number of such a direction), and `summarise_interactions`
+sets the mean beside their band.
 
 Example: a cut chain costs the plain reader 2.0 nats and the steered one 5.0: interaction -3.0.
 """
@@ -25,7 +26,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from functools import partial
+from statistics import fmean
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,41 +49,67 @@ from interp.methods.directions import (
 )
 from interp.methods.steering import steer
 from interp.models import Model
-from interp.results.rows import Item
-from interp.sites import Site, middle_layer
+from interp.results.plots import dots
+from interp.results.rows import Item, Measurement
+from interp.sites import Site, steering_layer
 from interp.stats.estimates import benjamini_hochberg, collect_differences, estimate_all
 from interp.tasks import Task
-from probes.probe import Case, Readers, Record, Traces, cases, not_applicable
+from probes.cases import Case, Record, cases, not_applicable, unreadable
+from probes.cross_patching import PAIR
+from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
 EDITS = ("truncated", "filled", "mistake_propagated")
 METRICS = ("interaction_logprob", "interaction_same")
+RANDOM = "random_logprob"
+WORDS = {
+    "truncated": "cut to half",
+    "filled": "all filler",
+    "mistake_propagated": "mistake carried on",
+    "interaction_logprob": "direction",
+    RANDOM: "random directions (range)",
+}
 NO_EDIT = "the chain cannot be edited in this way"
 NEEDS_PAIR = "the direction is the difference of a pair: give a base and a post model"
 NO_DIFFERENCE = "base and post do not differ at this site"
 UNREACHABLE = (
-    "behind the last layer an edit of the question reaches no later token, so that every "
-    "interaction would be 0; name an earlier layer, or edit all positions"
+    "after the last layer an edit of the question reaches no later token, so every interaction "
+    "would be 0; name an earlier layer, or edit all positions"
 )
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class DirectionByCorruption(Probe):
     """Crosses edits of the chain with a direction in the reader."""
 
-    name: ClassVar[str] = "mechanism"
-    title: ClassVar[str] = "Mechanism and faithfulness"
-    question: ClassVar[str] = "Does a direction change how much the answer hangs on the chain?"
+    name: ClassVar[str] = "direction_by_corruption"
+    title: ClassVar[str] = "Direction by corruption"
+    question: ClassVar[str] = "Does a direction change how much the answer depends on the chain?"
     reading: ClassVar[tuple[str, ...]] = (
-        "The direction is the mean difference post - base at the last question token, added to "
-        "either model (or projected out) there or everywhere.",
-        "Interaction: what an edit of the chain does to the answer under the direction, minus what "
-        "it does without. Below 0: the reader hangs more on the chain under the direction.",
-        "'random' metrics are the same under random directions of the same length, one for each "
-        "step number. An interaction inside their band is what any push of that size does.",
+        "The direction is the mean difference post - base at the last question token. It is added "
+        "to either model (or projected out) there or at all positions.",
+        "Interaction: the effect of an edit of the chain on the answer with the direction, minus "
+        "its effect without. Below 0: with the direction, the reader relies more on the chain.",
+        "Rows of metric random_... are the same for random directions of the same length, one for "
+        "each draw. An interaction within their range is what any edit of that size does.",
+    )
+    n: ClassVar[int] = 60
+    check_settings: ClassVar[Mapping[str, Any]] = {"n_random": 1}
+    differences: ClassVar[frozenset[str]] = frozenset({*METRICS, RANDOM, "random_same"})
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            "truncated", "interaction_logprob",
+            "with the direction added, truncating the chain changes base's log-probability of the "
+            "answer, compared with truncation without it, by (nats):",
+            reader="base",
+        ),
+    )  # fmt: skip
+    no_truth: ClassVar[str] = (
+        "no organism is known in which a direction changes the reliance on the chain"
     )
 
     layer: int | None = None
-    """Whose resid_post; the middle one unless named, negative counts from the end."""
+    """Layer after which resid_post is edited; the middle one unless named, negative counts from
+    the end."""
     operator: Literal["add", "ablate"] = "add"
     dose: float = 0.5
     """Mean residual norms at the positions of the direction, or the share that is projected out."""
@@ -91,60 +120,81 @@ class Mechanism:
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Interactions of each chain, writer and reader, and those of random directions."""
-        reason = "" if set(readers) == {"base", "post"} else NEEDS_PAIR
-        n_layers = 0 if reason else readers["base"].n_layers
-        layer = middle_layer(n_layers) if self.layer is None else self.layer
-        if not reason and layer % n_layers == n_layers - 1 and self.positions == "question":
-            reason = UNREACHABLE
-        found = None if reason else pair_direction(readers, traces, layer)
-        if found is None:
-            why = reason or NO_DIFFERENCE
-            return not_applicable(self.name, EDITS[0], METRICS[0], why, readers, task)
-        items: list[Item] = []
-        for _, _, model, listed in cases(readers, task, traces, seed=seed):
-            items += self.crossed(model, task, listed, found, seed=seed)
+        none = partial(not_applicable, self.name, EDITS[0], METRICS[0], readers, task)
+        if set(readers) != set(PAIR):
+            return none(reason=NEEDS_PAIR)
+        n_layers = readers["base"].n_layers
+        layer = steering_layer(n_layers) if self.layer is None else self.layer
+        if layer in (-1, n_layers - 1) and self.positions == "question":
+            return none(reason=UNREACHABLE)
+        direction = pair_direction(readers, traces, layer)
+        if direction is None:
+            return none(reason=NO_DIFFERENCE)
+        items = unreadable(self.name, EDITS[0], METRICS[:1], readers, task, traces)
+        for _, _, model, readable in cases(readers, task, traces, seed=seed):
+            items += self.crossed(model, task, readable, direction, seed=seed)
         return tuple(items)
 
+    def figures(self, results: Results) -> list[Drawing]:
+        """Interactions in nats beside the range of random directions, a figure for each reader."""
+        return [
+            Drawing(
+                f"direction_by_corruption_{reader}", dots, _beside_random(results, reader),
+                {"xlabel": f"interaction in {reader} (nats)", "by": "metric", "names": WORDS},
+            )
+            for reader in PAIR
+        ]  # fmt: skip
+
+    def describe(self, results: Results) -> list[str]:
+        """Every interaction with its interval, q and random range."""
+        is_specific = {True: "beyond random", False: "no more than random"}
+        rows = summarise_interactions(results.items, seed=results.seed)
+        return [
+            f"{row.task}: {row.reader} reads {row.writer}, {row.edit}, {row.metric}: "
+            f"{row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}], q {row.q:.3f}; random "
+            f"{row.band_low:+.3f} to {row.band_high:+.3f} ({is_specific[row.is_specific]})"
+            for row in rows
+        ] or sorted({item.note for item in results.items})
+
     def crossed(
-        self, model: Model, task: Task, found: Sequence[Case], direction: Direction, *, seed: int
+        self, model: Model, task: Task, readable: Sequence[Case], direction: Direction, *, seed: int
     ) -> list[Item]:
         """Interactions of one direction with the edits of these chains.
 
         Args:
             model: The reader.
             task: Of the cases.
-            found: Traces as this reader sees them.
+            readable: Traces as this reader sees them.
             direction: Its dose unit becomes this reader's own mean norm where it is edited.
             seed: Of the random directions.
 
         Returns:
-            Items of the direction and, with `step` their number, of each random one.
+            Items of the direction and, with `draw` its number, of each random one.
         """
-        if not found:
+        if not readable:
             return []
-        read = self._read(model, found, direction.site)
+        read = self._read(model, readable, direction.site)
         unit = with_reference(direction, read.mean_norm)
         arms = [(unit, self.dose)]
         for one in random_directions(unit, self.n_random, seed=seed):
             sizes = [float(project(each, read.values).abs().mean()) for each in (unit, one)]
             scale = 1.0 if self.operator == "add" else sizes[0] / sizes[1]
             arms.append((one, self.dose * scale))
-        edits = [[case.chain, *_edits(task, case)] for case in found]
-        plain = self._answers(model, found, edits, None)
+        edits = [[case.chain, *_edits(task, case)] for case in readable]
+        plain = self._answers(model, readable, edits, None)
         items: list[Item] = []
         for number, arm in enumerate(arms):
-            steered = self._answers(model, found, edits, arm)
-            for case, before, after in zip(found, plain, steered, strict=True):
+            steered = self._answers(model, readable, edits, arm)
+            for case, before, after in zip(readable, plain, steered, strict=True):
                 record = Record(self.name, task.name, case)
-                prefix = "interaction" if number == 0 else "random"
-                _record(record, before, after, prefix, step=number - 1)
+                _record(record, before, after, draw=number - 1 if number else None)
                 items += record.items
         return items
 
-    def _read(self, model: Model, found: Sequence[Case], site: Site) -> Activations:
-        """What the reader has where it is edited, on the full chains."""
-        rows = [render(c.trace.prompt_ids, c.chain, c.layout) for c in found]
-        lasts = [len(case.trace.prompt_ids) - 1 for case in found]
+    def _read(self, model: Model, readable: Sequence[Case], site: Site) -> Activations:
+        """Activations of the reader at the positions that are edited, on the full chains."""
+        rows = [render(c.trace.prompt_ids, c.chain, c.layout) for c in readable]
+        lasts = [len(case.trace.prompt_ids) - 1 for case in readable]
         where = [
             tuple(range(len(row))) if self.positions == "all" else (last,)
             for row, last in zip(rows, lasts, strict=True)
@@ -154,7 +204,7 @@ class Mechanism:
     def _answers(
         self,
         model: Model,
-        found: Sequence[Case],
+        readable: Sequence[Case],
         edits: Sequence[Sequence[Chain | None]],
         arm: tuple[Direction, float] | None,
     ) -> list[list[tuple[float, Ids] | None]]:
@@ -162,7 +212,7 @@ class Mechanism:
         rows: list[tuple[int, ...]] = []
         wanted: list[tuple[Case, int]] = []
         places: list[tuple[int, int]] = []
-        for at, (case, chains) in enumerate(zip(found, edits, strict=True)):
+        for at, (case, chains) in enumerate(zip(readable, edits, strict=True)):
             for k, chain in enumerate(chains):
                 if chain is not None:
                     text = render(case.trace.prompt_ids, chain, case.layout)
@@ -189,24 +239,25 @@ class Mechanism:
             last: Positions = (len(case.trace.prompt_ids) - 1,)
             groups.setdefault("all" if self.positions == "all" else last, []).append(row)
         if self.operator == "add":
-            return [
-                steer(direction, dose, positions=where, rows=tuple(rows))
-                for where, rows in groups.items()
-            ]
-        vector = direction.vector
+            return [steer(direction, dose, positions=at, rows=(*n,)) for at, n in groups.items()]
+        site, vector = direction.site, direction.vector
         return [
-            Intervention(
-                direction.site, project_out, vector, dose, positions=where, rows=tuple(rows)
-            )
-            for where, rows in groups.items()
+            Intervention(site, project_out, vector, dose, positions=at, rows=(*n,))
+            for at, n in groups.items()
         ]
 
 
 def pair_direction(readers: Readers, traces: Traces, layer: int) -> Direction | None:
-    """Mean of post minus mean of base at the last question token; None if they are equal there."""
+    """Mean of post minus mean of base at the last question token; None if they are equal there.
+
+    Args:
+        readers: Base and post.
+        traces: Their questions are read.
+        layer: Whose resid_post; negative counts from the end.
+    """
     prompts = list(dict.fromkeys(t.prompt_ids for written in traces.values() for t in written))
     base = readers["base"]
-    site = Site(layer % base.n_layers, "resid_post")
+    site = Site(layer + base.n_layers if layer < 0 else layer, "resid_post")
     if not prompts:
         return None
     where = [(-1,)] * len(prompts)
@@ -251,11 +302,11 @@ def _record(
     record: Record,
     before: Sequence[tuple[float, Ids] | None],
     after: Sequence[tuple[float, Ids] | None],
-    prefix: str,
     *,
-    step: int,
+    draw: int | None,
 ) -> None:
     """Differences of differences of one trace; the first of its chains is the full one."""
+    prefix = "interaction" if draw is None else "random"
     for k, edit in enumerate(EDITS, start=1):
         values = [math.nan, math.nan]
         ends = (before[0], before[k], after[0], after[k])
@@ -266,13 +317,29 @@ def _record(
             same = float(edited[1] == full[1])
             values[1] = float(edited_steered[1] == full_steered[1]) - same
         for metric, value in zip(("logprob", "same"), values, strict=True):
-            record.add(edit, f"{prefix}_{metric}", value, step=step, note=NO_EDIT)
+            record.add(edit, f"{prefix}_{metric}", value, draw=draw, note=NO_EDIT)
+
+
+def _beside_random(results: Results, reader: str) -> list[Measurement]:
+    """Rows of the direction, each with a row that spans the means of the random directions."""
+    rows: list[Measurement] = []
+    here = (reader, results.writer, "")
+    known = [row for row in results.rows if (row.reader, row.writer, row.contrast) == here]
+    for own in (row for row in known if row.metric == METRICS[0]):
+        key = (own.task, own.condition, RANDOM)
+        means = [row.value for row in known if (row.task, row.condition, row.metric) == key]
+        rows.append(own)
+        if means:
+            ends = {"value": fmean(means), "low": min(means), "high": max(means)}
+            rows.append(replace(own, metric=RANDOM, **ends))
+    return sorted(rows, key=lambda row: EDITS.index(row.condition))
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """One interaction, beside what random directions of its length give."""
+    """One interaction, and what random directions of the same length give."""
 
+    task: str
     writer: str
     reader: str
     edit: str
@@ -295,43 +362,37 @@ class Interaction:
         return outside and not self.low <= 0 <= self.high
 
 
-def interactions(items: Sequence[Item], *, seed: int) -> tuple[Interaction, ...]:
+def summarise_interactions(items: Sequence[Item], *, seed: int) -> tuple[Interaction, ...]:
     """Means of interactions with intervals, beside their random bands.
 
     Args:
-        items: Of `Mechanism`.
+        items: Of `DirectionByCorruption`.
         seed: Of the bootstrap.
 
     Returns:
-        One row for each writer, reader, edit and metric that could be measured.
+        One row for each task, writer, reader, edit and metric that could be measured.
     """
-    cells: dict[tuple[str, str, str, str], dict[int, list[Item]]] = {}
+    cells: dict[tuple[str, str, str, str, str], dict[int | None, list[Item]]] = {}
     for item in items:
-        kind, _, metric = item.metric.partition("_")
-        if metric in ("logprob", "same") and item.value == item.value:
-            key = (item.writer, item.reader, item.condition, metric)
-            step = -1 if kind == "interaction" else item.step
-            cells.setdefault(key, {}).setdefault(step, []).append(item)
+        if not math.isnan(item.value):
+            metric = item.metric.partition("_")[2]
+            key = (item.task, item.writer, item.reader, item.condition, metric)
+            cells.setdefault(key, {}).setdefault(item.draw, []).append(item)
     rows: list[Interaction] = []
     for key, arms in cells.items():
-        own = arms.get(-1, [])
+        own = arms.get(None, [])
         sample = collect_differences(
             np.array([one.value for one in own]), [one.problem for one in own]
         )
-        (found,) = estimate_all([sample], seed=seed)
-        means = [float(np.mean([i.value for i in arm])) for n, arm in arms.items() if n >= 0]
+        (estimate,) = estimate_all([sample], seed=seed)
+        means = [fmean(one.value for one in arm) for draw, arm in arms.items() if draw is not None]
         band = (min(means), max(means)) if means else (math.nan, math.nan)
-        rows.append(Interaction(*key, found.value, found.low, found.high, found.p, *band, found.n))
+        task, writer, reader, edit, metric = key
+        rows.append(
+            Interaction(
+                task, writer, reader, edit, metric, estimate.value, estimate.low, estimate.high,
+                estimate.p, *band, estimate.n,
+            )
+        )  # fmt: skip
     adjusted = benjamini_hochberg(np.array([row.q for row in rows], dtype=np.float64))
     return tuple(replace(row, q=float(q)) for row, q in zip(rows, adjusted, strict=True))
-
-
-def lines(rows: Sequence[Interaction]) -> list[str]:
-    """Interactions in words and numbers."""
-    found: Mapping[bool, str] = {True: "beyond random", False: "no more than random"}
-    return [
-        f"{row.reader} reads {row.writer}, {row.edit}, {row.metric}: {row.value:+.3f} "
-        f"[{row.low:+.3f}, {row.high:+.3f}], q {row.q:.3f}; random {row.band_low:+.3f} to "
-        f"{row.band_high:+.3f} ({found[row.is_specific]})"
-        for row in rows
-    ]

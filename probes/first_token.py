@@ -2,7 +2,7 @@
 
 If post-training only moved the decision to reason, the two models differ in the first token and
 hardly after it, and one transplanted token carries the gain (after "Small Vectors, Big Effects",
-arXiv 2509.06608, on steering the first token alone; He et al., arXiv 2601.08058). Two readings:
+arXiv 2509.06608, on steering the first token alone; He et al., arXiv 2601.08058). Two measurements:
 
 * **divergence**: KL(post || base) of the next token, after the question and, on common text, after
   every later token up to the answer cue (mean), in nats;
@@ -14,10 +14,13 @@ arXiv 2509.06608, on steering the first token alone; He et al., arXiv 2601.08058
                          that of post at all layers
       patched_post       the reverse
 
-Where correctness is c(.), `transplant_recovered` is mean [c(x) - c(base)] over mean [c(post) -
-c(base)]: the share of the gain that x has. base_then_post says how much is left when the first
-token is taken away. Greedy text is one text: a base that starts to reason in 8 of 100 samples does
-so in none of its greedy ones.
+Where c(.) is 1 for a right answer and else 0, `transplant_recovered` is mean [c(x) - c(base)] over
+mean [c(post) - c(base)]: the share of the gain that mixture x has. For base_then_post it is the
+share that is left when post's first token is replaced. Greedy text is one text: a base that starts
+to reason in 8 of 100 samples does so in none of its greedy ones.
+
+The condition of a row is the mixture. Its writer and reader are the model that writes all tokens
+after the first.
 
 Example: GRPO that made a model always think, and taught it nothing else: post_then_base 1,
 base_then_post 0.
@@ -30,40 +33,71 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from interp.chains.answer_scoring import Ids, render
-from interp.chains.chain import LayoutIds, decode, encode, encode_layout
+from interp.chains.completions import CompletionFormat, find_format, read_completion
 from interp.engine import generate, run
+from interp.errors import NotMeasurableError
 from interp.interventions import Intervention
 from interp.methods.patching.spans import last_token_patches
 from interp.models import Model
-from interp.results.rows import Item, Ratio
+from interp.results.plots import dots
+from interp.results.rows import Item, Measurement, Ratio
+from interp.stats.divergences import kullback_leibler
 from interp.tasks import Example, Task
+from probes.cases import Record, cases, not_applicable, unreadable
 from probes.cross_patching import PAIR
-from probes.path_masks import kullback_leibler
-from probes.probe import Readers, Record, Traces, cases, not_applicable, unreadable
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
 
-TRANSPLANTS = ("post_then_base", "base_then_post", "patched_base", "patched_post")
-RATIOS = tuple(
-    Ratio("first_token", condition, "transplant_recovered", "transplant_gain", "gain")
-    for condition in TRANSPLANTS
-)
+WRITERS = {
+    "post_then_base": "base",
+    "patched_base": "base",
+    "base_then_post": "post",
+    "patched_post": "post",
+}
+"""Each transplant, and the model that writes all tokens after the first."""
+WORDS = {
+    "alone": "alone",
+    "post_then_base": "first token from post",
+    "patched_base": "patched from post",
+    "base_then_post": "first token from base",
+    "patched_post": "patched from base",
+}
 NO_PAIR = "a transplant needs a base and a post model"
 
 
 @dataclass(frozen=True)
-class FirstToken:
-    """Sets the models apart in the first token and after it, and transplants that token."""
+class FirstToken(Probe):
+    """Compares both models in the first token and after it, and transplants that token."""
 
     name: ClassVar[str] = "first_token"
     title: ClassVar[str] = "The first token"
-    question: ClassVar[str] = "Is what was gained decided before anything is written?"
+    question: ClassVar[str] = "Does the first written token decide what post-training gained?"
     reading: ClassVar[tuple[str, ...]] = (
-        "kl_first against kl_rest: how far post's next-token distribution is from base's right "
-        "after the question, and on average later in the same text.",
+        "kl_first and kl_rest: KL divergence of post's next-token distribution from base's, in "
+        "nats, right after the question and on average later in the same text.",
         "post_then_base: post writes the first token and base all others; base_then_post the "
-        "reverse. recovered is the share of the gain in accuracy that the mixture has.",
-        "A recovered gain says that the first token suffices, not that base would find it: see "
-        "its own accuracy and how often it opens a chain.",
+        "reverse. In patched_base, base writes alone, but its activations at the last question "
+        "token are post's. transplant_recovered is the share of the gain in accuracy that the "
+        "mixture has.",
+        "A recovered gain shows that the first token suffices. It does not show that base would "
+        "choose this token: compare the accuracy of base alone.",
     )
+    ratios: ClassVar[tuple[Ratio, ...]] = (
+        Ratio("first_token", "transplant_recovered", "transplant_gain", "gain"),
+    )
+    differences: ClassVar[frozenset[str]] = frozenset({"gain", "transplant_gain"})
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            "post_then_base", "transplant_recovered",
+            "share of post's gain in accuracy that base has after post's first token:",
+            reader="base", writer="base",
+        ),
+    )  # fmt: skip
+    claims: ClassVar[tuple[Claim, ...]] = (
+        Claim(
+            "post_then_base", "transplant_gain", "pre_existing", is_primary=True, writer="base",
+            reader="base",
+        ),
+    )  # fmt: skip
 
     batch_size: int = 64
     """Texts written together."""
@@ -71,11 +105,11 @@ class FirstToken:
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Divergences on every writer's text; accuracy of models and mixtures on every example."""
         if set(readers) != set(PAIR):
-            return not_applicable(self.name, "text", "kl_first", NO_PAIR, readers, task)
+            return not_applicable(self.name, "alone", "accuracy", readers, task, reason=NO_PAIR)
         post_only = {"post": readers["post"]}
         items = unreadable(self.name, "text", ("kl_first",), post_only, task, traces)
-        for _, _, post, found in cases(post_only, task, traces, seed=seed):
-            for case in found:
+        for _, _, post, readable in cases(post_only, task, traces, seed=seed):
+            for case in readable:
                 text = render(case.trace.prompt_ids, case.chain, case.layout)
                 start = len(case.trace.prompt_ids) - 1
                 record = Record(self.name, task.name, case)
@@ -83,101 +117,125 @@ class FirstToken:
                 record.add("text", "kl_first", first)
                 record.add("text", "kl_rest", rest, note="the text ends after one token")
                 items += record.items
-        return (*items, *self._transplants(readers, task))
+        try:
+            form = find_format(task, readers["base"].tokenizer)
+        except NotMeasurableError as error:
+            reason = str(error)
+            missing = not_applicable(self.name, "alone", "accuracy", readers, task, reason=reason)
+            return (*items, *missing)
+        return (*items, *self._transplants(readers, form))
 
-    def _transplants(self, readers: Readers, task: Task) -> list[Item]:
+    def _transplants(self, readers: Readers, form: CompletionFormat) -> list[Item]:
         base, post = readers["base"], readers["post"]
-        desk = _Desk(task, encode_layout(base.tokenizer, task.layout), self.batch_size)
-        prompts = [encode(base.tokenizer, example.question) for example in task.examples]
-        to_base, to_post = (last_token_patches(giver, prompts) for giver in (post, base))
+        prompts = form.prompts()
+        by_base, by_post = (
+            [one.ids for one in generate(model, prompts, max_new_tokens=1)]
+            for model in (base, post)
+        )
+        from_base, from_post = (last_token_patches(giver, prompts) for giver in (base, post))
         right = {
-            "base": desk.correct(base, prompts),
-            "post": desk.correct(post, prompts),
-            "post_then_base": desk.correct(base, prompts, desk.first(post, prompts)),
-            "base_then_post": desk.correct(post, prompts, desk.first(base, prompts)),
-            "patched_base": desk.correct(base, prompts, edits=to_base),
-            "patched_post": desk.correct(post, prompts, edits=to_post),
+            "base": self._grade(base, form),
+            "post": self._grade(post, form),
+            "post_then_base": self._grade(base, form, begun=by_post),
+            "base_then_post": self._grade(post, form, begun=by_base),
+            "patched_base": self._grade(base, form, edits=from_post),
+            "patched_post": self._grade(post, form, edits=from_base),
         }
         return [
             item
-            for at, example in enumerate(task.examples)
+            for at, example in enumerate(form.task.examples)
             for item in _transplant_items(
-                task.name, example, {name: float(found[at]) for name, found in right.items()}
+                form.task.name, example, {name: values[at] for name, values in right.items()}
             )
         ]
 
-
-@dataclass(frozen=True)
-class _Desk:
-    """Writes greedy texts and grades their answers."""
-
-    task: Task
-    layout: LayoutIds
-    batch_size: int
-
-    def first(self, model: Model, prompts: Sequence[Ids]) -> list[Ids]:
-        """The first token of each text."""
-        written = generate(model, prompts, max_new_tokens=1, batch_size=self.batch_size)
-        return [one.ids for one in written]
-
-    def correct(
+    def _grade(
         self,
         model: Model,
-        prompts: Sequence[Ids],
-        begun: Sequence[Ids] | None = None,
+        form: CompletionFormat,
+        *,
+        begun: Sequence[Ids] = (),
         edits: Sequence[Intervention] = (),
-    ) -> list[bool]:
-        """Whether the answer of each text is right; a text without an answer is wrong."""
-        begun = begun or [()] * len(prompts)
-        fixed = len(self.layout.think_open) + len(self.layout.think_close)
-        n_new = self.task.max_chain_tokens + self.task.max_answer_tokens + fixed
-        eos = model.tokenizer.eos_token_id
+    ) -> list[float]:
+        """1 for each question that is answered rightly, else 0; `begun` are first tokens."""
+        prompts = form.prompts()
+        openings = begun or [()] * len(prompts)
         written = generate(
             model,
-            [prompt + ids for prompt, ids in zip(prompts, begun, strict=True)],
-            max_new_tokens=n_new + len(self.layout.answer_cue),
-            stop=(self.layout.answer_end, *(((int(eos),),) if eos is not None else ())),
+            [prompt + ids for prompt, ids in zip(prompts, openings, strict=True)],
+            max_new_tokens=form.max_new_tokens,
+            stop=form.stop,
             interventions=edits,
             batch_size=self.batch_size,
         )
-        texts = [ids + one.ids for ids, one in zip(begun, written, strict=True)]
         return [
-            self._answer(model, text) == example.answer
-            for text, example in zip(texts, self.task.examples, strict=True)
+            float(read_completion(form, example, ids + one.ids).correct)
+            for example, ids, one in zip(form.task.examples, openings, written, strict=True)
         ]
 
-    def _answer(self, model: Model, text: Ids) -> str:
-        """What stands after the last answer cue; empty without one."""
-        cue = self.layout.answer_cue
-        starts = [at for at in range(len(text)) if text[at : at + len(cue)] == cue]
-        if not starts:
-            return ""
-        return self.task.read_answer(decode(model.tokenizer, text[starts[-1] + len(cue) :]))
+    def figures(self, results: Results) -> list[Drawing]:
+        """Accuracy of both models and of the mixtures."""
+        rows = [
+            row
+            for condition in WORDS
+            for row in results.rows
+            if (row.condition, row.metric, row.contrast) == (condition, "accuracy", "")
+        ]
+        options = {"xlabel": "accuracy", "names": WORDS, "chance": True}
+        return [Drawing("first_token", dots, rows, options)]
+
+    def describe(self, results: Results) -> list[str]:
+        """Both models alone, each transplant, and the divergences."""
+        lines: list[str] = []
+        for task in results.tasks:
+            rows = [row for row in results.rows if row.task == task and not row.contrast]
+            named = {(row.condition, row.metric, row.reader): row for row in rows}
+            for model in PAIR:
+                lines += _quote(named, "alone", model, f"{task}: {model} alone")
+            for condition, model in WRITERS.items():
+                lines += _quote(named, condition, model, f"{task}: {model}, {WORDS[condition]}")
+            lines += [
+                f"{task}: KL(post || base) on chains by {row.writer}, "
+                f"{'first token' if row.metric == 'kl_first' else 'later tokens'}: "
+                f"{row.describe(4)} nats"
+                for row in rows
+                if row.condition == "text"
+            ]
+        return lines
+
+
+def _quote(
+    rows: Mapping[tuple[str, str, str], Measurement], condition: str, model: str, words: str
+) -> list[str]:
+    accuracy = rows.get((condition, "accuracy", model))
+    recovered = rows.get((condition, "transplant_recovered", model))
+    if accuracy is None:
+        return []
+    gain = f"; share of the gain {recovered.describe()}" if recovered else ""
+    return [f"{words}: accuracy {accuracy.describe()}{gain}"]
 
 
 def _divergences(base: Model, post: Model, text: Ids, start: int) -> tuple[float, float]:
     """KL(post || base) at a position, and its mean over all later ones but the last, nats."""
     p, q = (run(model, [text]).logits[0].log_softmax(-1) for model in (post, base))
-    first = kullback_leibler(p[start : start + 1], q[start : start + 1])
-    later = slice(start + 1, len(text) - 1)
-    rest = kullback_leibler(p[later], q[later]) if len(p[later]) else float("nan")
-    return first, rest
+    # The last position, the answer cue, predicts the answer and belongs to no chain.
+    each = kullback_leibler(p, q)[start : len(text) - 1]
+    return float(each[0]), float(each[1:].mean())  # the mean of nothing is NaN
 
 
 def _transplant_items(task: str, example: Example, right: Mapping[str, float]) -> list[Item]:
-    def item(reader: str, condition: str, metric: str, value: float) -> Item:
+    def item(model: str, condition: str, metric: str, value: float) -> Item:
         return Item(
-            "first_token", reader, reader, task, example.id, example.problem, condition, metric,
-            value,
+            probe="first_token", task=task, example=example.id, problem=example.problem,
+            condition=condition, metric=metric, value=value, writer=model, reader=model,
         )  # fmt: skip
 
     gain = right["post"] - right["base"]
     items = [item(name, "alone", "accuracy", right[name]) for name in PAIR]
-    for condition in TRANSPLANTS:
-        writer = "base" if condition in ("post_then_base", "patched_base") else "post"
+    for condition, model in WRITERS.items():
         items += [
-            item(writer, condition, "accuracy", right[condition]),
-            item(writer, condition, "transplant_gain", right[condition] - right["base"]),
-            item(writer, condition, "gain", gain),
+            item(model, condition, "accuracy", right[condition]),
+            item(model, condition, "transplant_gain", right[condition] - right["base"]),
+            item(model, condition, "gain", gain),
         ]
     return items

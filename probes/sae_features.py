@@ -10,7 +10,8 @@ does.
 Metrics: p_think, the probability that the first new token opens a chain, and accuracy of what is
 then written freely. Every feature is named with the class that token injection gave it (Ma et al.
 2026, arXiv 2601.05679): a token-driven latent stands for words of the chain, and a switch that
-works with it says that the *mode* can be reached, nothing about how a chain is worked out.
+works with it says that the *mode* can be reached, nothing about how a chain is worked out. The
+variant of a row is this name, and its reader the steered model, which writes for itself.
 
 Example: "latent 37 (token-driven)" at dose 1 raises p_think from .08 to .60, random latents to .10.
 """
@@ -18,14 +19,16 @@ Example: "latent 37 (token-driven)" at dose 1 raises p_think from .08 to .60, ra
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
-from interp.chains.chain import decode, encode, encode_answer, encode_layout
+from interp.chains.chain import decode, encode, encode_answer
+from interp.chains.completions import CompletionFormat, find_format, read_completion
 from interp.engine import run
-from interp.methods.directions import Direction, Source, collect, make_direction
+from interp.errors import NotMeasurableError
+from interp.methods.directions import Source, collect, make_direction
 from interp.methods.saes import (
     ChainText,
     Features,
@@ -36,20 +39,25 @@ from interp.methods.saes import (
     sae_site,
 )
 from interp.methods.steering import steer, write_steered
-from interp.methods.steering.readings import read_written
 from interp.models import Model
 from interp.organisms.saes.bundled import find_sae
-from interp.results.rows import Item
+from interp.results.plots import curve
+from interp.results.rows import Item, Measurement
+from interp.results.run_folder import Part
 from interp.tasks import Example, Task
-from probes.probe import Readers, Traces, not_applicable
+from probes.cases import not_applicable
+from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
+FREE = "free"
+"""Condition of all rows: nothing opens a chain for the model."""
 UNSTEERED, RANDOM = "unsteered", "random latents"
 METRICS = ("p_think", "accuracy")
 LAST = (-1,)
+MIN_EXAMPLES = 10
 
 
 @dataclass(frozen=True)
-class SaeFeatures:
+class SaeFeatures(Probe):
     """Features of the mode as switches, in base and post."""
 
     name: ClassVar[str] = "sae_features"
@@ -57,13 +65,22 @@ class SaeFeatures:
     question: ClassVar[str] = "Does one latent of the base model switch thinking on?"
     reading: ClassVar[tuple[str, ...]] = (
         "p_think: probability that the model opens a chain after the question. accuracy: of what "
-        "it then writes. The step is the number of the dose, in the order of the settings.",
-        "Compare a latent with the random latents at the same dose: their rows are added at the "
-        "same length. In brackets: what token injection says of the latent. Token-driven: the "
-        "words of the chain wake it in texts without a chain, more than other words do.",
+        "it then writes. The dose is in mean residual norms at the last question token.",
+        "Compare a latent with the random latents at the same dose: their decoder rows are added "
+        "at the same length. The class in brackets comes from token injection. Token-driven: the "
+        "words of chains, inserted into texts without a chain, activate the latent more than "
+        "other words do.",
         "A latent that switches the mode shows that the mode can be reached in this model. It "
-        "shows nothing about the skill, which accuracy after the switch does.",
+        "shows nothing about the skill; accuracy after the switch does.",
     )
+    n: ClassVar[int] = 60
+    writers: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            FREE, "p_think", "probability of opening a chain without steering:", variant=UNSTEERED
+        ),
+    )
+    no_truth: ClassVar[str] = "no organism is known to have one latent that switches its mode"
 
     sae: str = ""
     """Folder of an SAE of the base model; the bundled one, found by the weights, if empty."""
@@ -78,35 +95,44 @@ class SaeFeatures:
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Both metrics for each example, reader, feature and dose."""
-        del traces
+        return self.examine(readers, task, traces, seed=seed, folder=Path()).items
+
+    def examine(
+        self, readers: Readers, task: Task, traces: Traces, *, seed: int, folder: Path
+    ) -> Part:
+        """As `run`; the record has the words of the mode, and each feature with its class."""
+        del traces, folder
         try:
             features, sae = self.find(readers, task, seed=seed)
-        except ValueError as error:
-            return not_applicable(self.name, UNSTEERED, "p_think", str(error), readers, task)
-        items: list[Item] = []
-        for reader, model in readers.items():
-            for condition, step, values in self._arms(model, task, features, sae):
-                items += [
-                    Item(
-                        self.name, reader, reader, task.name, example.id, example.problem,
-                        condition, metric, value[at], step,
-                    )
-                    for at, example in enumerate(task.examples)
-                    for metric, value in values.items()
-                ]  # fmt: skip
-        return tuple(items)
+        except NotMeasurableError as error:
+            reason = str(error)
+            missing = not_applicable(self.name, FREE, "p_think", readers, task, reason=reason)
+            return Part(tuple(replace(item, writer="", variant=UNSTEERED) for item in missing))
+        items = [
+            Item(
+                probe=self.name, task=task.name, example=example.id, problem=example.problem,
+                condition=FREE, metric=metric, value=values[at], reader=reader, variant=variant,
+                dose=dose,
+            )
+            for reader, model in readers.items()
+            for variant, dose, metrics in self._arms(model, task, features, sae)
+            for at, example in enumerate(task.examples)
+            for metric, values in metrics.items()
+        ]  # fmt: skip
+        return Part(tuple(items), _record(features, readers["base"].tokenizer))
 
     def find(self, readers: Readers, task: Task, *, seed: int) -> tuple[Features, Any]:
         """The features of the mode in the base model, and its SAE.
 
         Raises:
-            ValueError: There is no base model, no SAE of it, no chain to open, or too few examples.
+            NotMeasurableError: There is no base model, no bundled SAE of it, no chain to open, or
+                there are too few examples.
         """
         if "base" not in readers:
-            raise ValueError("features are those of the base model, and there is none")
+            raise NotMeasurableError("features are those of the base model, and there is none")
         base = readers["base"]
         sae = load_sae(Path(self.sae) if self.sae else find_sae(base)).to(base.device)
-        thinking, direct = _texts(base, task)
+        thinking, direct = _texts(find_format(task, base.tokenizer))
         special = {
             base.tokenizer.convert_tokens_to_ids(t) for t in base.tokenizer.all_special_tokens
         }
@@ -122,81 +148,99 @@ class SaeFeatures:
 
     def _arms(
         self, model: Model, task: Task, features: Features, sae: Any
-    ) -> Iterator[tuple[str, int, dict[str, list[float]]]]:
-        """Condition, number of the dose and both metrics per example."""
-        bench = _Bench.of(model, task, sae, self.batch_size)
+    ) -> Iterator[tuple[str, float | None, dict[str, list[float]]]]:
+        """Variant, dose and both metrics per example."""
+        form = find_format(task, model.tokenizer)
+        prompts = form.prompts()
+        norm = collect(model, prompts, [LAST] * len(prompts), sae_site(sae)).mean_norm
+
+        def switch(latent: int, dose: float) -> dict[str, list[float]]:
+            return self._switch(model, form, sae, norm, latent, dose)
+
         anything = features.others[0] if features.others else 0
-        yield UNSTEERED, -1, bench.measure(anything, 0.0)
-        for step, dose in enumerate(self.doses):
+        yield UNSTEERED, None, switch(anything, 0.0)
+        for dose in self.doses:
             for feature in features.found:
-                yield (
-                    label(feature.latent, feature.falsification.kind),
-                    step,
-                    bench.measure(feature.latent, dose),
-                )
-            drawn = [bench.measure(latent, dose) for latent in features.others[: self.n_random]]
+                variant = label(feature.latent, feature.falsification.kind)
+                yield variant, dose, switch(feature.latent, dose)
+            drawn = [switch(latent, dose) for latent in features.others[: self.n_random]]
             if drawn:
                 means = {
                     metric: [fmean(v) for v in zip(*(one[metric] for one in drawn), strict=True)]
                     for metric in METRICS
                 }
-                yield RANDOM, step, means
+                yield RANDOM, dose, means
 
-
-@dataclass(frozen=True)
-class _Bench:
-    """A model and the questions that it is asked under every latent."""
-
-    model: Model
-    task: Task
-    sae: Any
-    prompts: tuple[tuple[int, ...], ...]
-    reference_norm: float
-    batch_size: int
-
-    @staticmethod
-    def of(model: Model, task: Task, sae: Any, batch_size: int) -> _Bench:
-        prompts = tuple(encode(model.tokenizer, example.question) for example in task.examples)
-        norm = collect(model, prompts, [LAST for _ in prompts], sae_site(sae)).mean_norm
-        return _Bench(model, task, sae, prompts, norm, batch_size)
-
-    def measure(self, latent: int, dose: float) -> dict[str, list[float]]:
-        """Both metrics per example, with one latent's row added at the last token."""
-        direction = self._direction(latent)
+    def _switch(
+        self,
+        model: Model,
+        form: CompletionFormat,
+        sae: Any,
+        reference_norm: float,
+        latent: int,
+        dose: float,
+    ) -> dict[str, list[float]]:
+        """Both metrics per example, with one latent's row added at the last question token."""
+        source = Source("sae latent", (model.name,), note=f"latent {latent}")
+        row = sae.W_dec[latent]
+        direction = make_direction(row, sae_site(sae), source, reference_norm=reference_norm)
         edit = steer(direction, dose, positions=LAST)
-        seen = run(self.model, self.prompts, interventions=[edit], logits_at="last").last
-        first = seen.double().log_softmax(-1)
-        layout = self.task.layout
-        ids = encode_layout(self.model.tokenizer, layout)
-        eos = self.model.tokenizer.eos_token_id
-        extra = len(ids.think_open) + len(ids.think_close) + len(ids.answer_cue)
+        prompts = form.prompts()
+        last = run(model, prompts, interventions=[edit], logits_at="last").last
+        p_think = last.double().softmax(-1)[:, form.layout.think_open[0]]
         written = write_steered(
-            self.model,
-            self.prompts,
+            model,
+            prompts,
             direction,
             dose,
-            max_new_tokens=extra + self.task.max_chain_tokens + self.task.max_answer_tokens + 1,
+            max_new_tokens=form.max_new_tokens,
             positions=LAST,
-            stop=() if eos is None else ((int(eos),),),
+            stop=form.stop,
             batch_size=self.batch_size,
         )
-        readings = [
-            read_written(self.model.tokenizer, self.task, example, logprobs, one, "free")
-            for example, logprobs, one in zip(self.task.examples, first, written, strict=True)
+        right = [
+            float(read_completion(form, example, one.ids).correct)
+            for example, one in zip(form.task.examples, written, strict=True)
         ]
-        return {
-            "p_think": [float(one.first[ids.think_open[0]].exp()) for one in readings],
-            "accuracy": [float(one.is_correct) for one in readings],
-        }
+        return {"p_think": p_think.tolist(), "accuracy": right}
 
-    def _direction(self, latent: int) -> Direction:
-        source = Source("sae latent", (self.model.name,), note=f"latent {latent}")
-        return make_direction(
-            self.sae.W_dec[latent],
-            sae_site(self.sae),
-            source,
-            reference_norm=self.reference_norm,
-        )
+    def figures(self, results: Results) -> list[Drawing]:
+        """P(think) against the dose, a figure for each reader."""
+        options = {
+            "by": "variant", "x": "dose", "xlabel": "dose (mean residual norms)",
+        }  # fmt: skip
+        return [
+            Drawing(
+                f"sae_features_{reader}", curve, _through_zero(results, reader),
+                {**options, "ylabel": f"P(think) of {reader}"},
+            )
+            for reader in ("base", "post")
+        ]  # fmt: skip
+
+    def describe(self, results: Results) -> list[str]:
+        """The features with their classes, and both metrics of each as a switch."""
+        lines: list[str] = []
+        for task, record in results.records.items():
+            lines.append(f"{task}: words of the mode: {' '.join(record['words'])}")
+            lines += [
+                f"{one['label']}: ReasonScore {one['score']:.4f}, d {one['d']:.2f} "
+                f"({one['way']}, p {one['p']:.1g}), tokens {' '.join(one['tokens'])}"
+                for one in record["features"]
+            ]
+        rows = {
+            (row.task, row.reader, row.dose or 0.0, row.variant, row.metric): row
+            for row in results.rows
+            if not row.contrast
+        }
+        for (task, reader, dose, variant, metric), row in rows.items():
+            if metric == "p_think":
+                accuracy = rows.get((task, reader, dose, variant, "accuracy"))
+                right = f"  accuracy {accuracy.describe(3)}" if accuracy else ""
+                lines.append(
+                    f"{task}: {reader:<5} {variant:<38} dose {dose:+.2f}  "
+                    f"p_think {row.describe(3)}{right}"
+                )
+        return lines
 
 
 def label(latent: int, kind: str) -> str:
@@ -204,74 +248,64 @@ def label(latent: int, kind: str) -> str:
     return f"latent {latent} ({kind})"
 
 
-def features_report(readers: Readers, task: Task, probe: SaeFeatures, *, seed: int) -> list[str]:
-    """The features of the mode, their classes and what they do as switches, as lines of text.
+def _record(features: Features, tokenizer: Any) -> dict[str, Any]:
+    """What items do not hold of the features, as plain data."""
 
-    Args:
-        readers: ``base``, and ``post`` if there is one.
-        task: The questions.
-        probe: The settings.
-        seed: Of injection and random latents.
+    def words(tokens: Sequence[int]) -> list[str]:
+        return [decode(tokenizer, [token]) for token in tokens]
 
-    Returns:
-        One line per feature, then per reader, condition and dose the means of both metrics.
-
-    Raises:
-        ValueError: The features cannot be found; the message says why.
-    """
-    features, _ = probe.find(readers, task, seed=seed)
-    tokenizer = readers["base"].tokenizer
-    lines = [f"words of the mode: {' '.join(decode(tokenizer, [w]) for w in features.words)}"]
-    for one in features.found:
-        said = one.falsification
-        tokens = " ".join(decode(tokenizer, [token]) for token in said.tokens)
-        lines.append(
-            f"{label(one.latent, said.kind)}: ReasonScore {one.score:.4f}, d {said.d:.2f} "
-            f"({said.way}, p {said.p:.1g}), tokens {tokens}"
-        )
-    items = probe.run(readers, task, {}, seed=seed)
-    for reader in readers:
-        for condition, step in dict.fromkeys((item.condition, item.step) for item in items):
-            found = {
-                metric: fmean(
-                    item.value
-                    for item in items
-                    if (item.reader, item.condition, item.step, item.metric)
-                    == (reader, condition, step, metric)
-                )
-                for metric in METRICS
+    return {
+        "words": words(features.words),
+        "features": [
+            {
+                **asdict(one.falsification),
+                "label": label(one.latent, one.falsification.kind),
+                "score": one.score,
+                "tokens": words(one.falsification.tokens),
             }
-            dose = 0.0 if step < 0 else probe.doses[step]
-            lines.append(
-                f"{reader:<5} {condition:<38} dose {dose:+.2f}  p_think {found['p_think']:.3f}  "
-                f"accuracy {found['accuracy']:.3f}"
-            )
-    return lines
+            for one in features.found
+        ],
+    }
 
 
-def _texts(model: Model, task: Task) -> tuple[list[ChainText], list[tuple[int, ...]]]:
+def _through_zero(results: Results, reader: str) -> list[Measurement]:
+    """P(think) of one reader under each variant; at dose 0 they all are the unsteered model."""
+    rows = [
+        row
+        for row in results.rows
+        if (row.metric, row.reader, row.contrast) == ("p_think", reader, "")
+    ]
+    steered = [row for row in rows if row.dose is not None]
+    variants = dict.fromkeys((row.task, row.variant) for row in steered)
+    return steered + [
+        replace(row, variant=variant, dose=0.0)
+        for row in rows
+        if row.dose is None
+        for task, variant in variants
+        if task == row.task
+    ]
+
+
+def _texts(form: CompletionFormat) -> tuple[list[ChainText], list[tuple[int, ...]]]:
     """Each example with its gold chain, and answered at once.
 
     Raises:
-        ValueError: The layout has no token that opens a chain, or the task is too small.
+        NotMeasurableError: The task is too small.
     """
-    ids = encode_layout(model.tokenizer, task.layout)
-    if not ids.think_open:
-        raise ValueError(
-            "the layout has no token that opens a chain, so there is no mode to switch"
+    examples = form.task.examples
+    if len(examples) < MIN_EXAMPLES:
+        raise NotMeasurableError(
+            f"features need at least {MIN_EXAMPLES} examples, and the task has {len(examples)}"
         )
-    if len(task.examples) < 10:
-        raise ValueError(
-            f"features need at least 10 examples, and the task has {len(task.examples)}"
-        )
+    layout, tokenizer = form.layout, form.tokenizer
 
     def parts(example: Example) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        question = encode(model.tokenizer, example.question)
-        steps: Sequence[int] = [t for s in example.steps for t in encode(model.tokenizer, s)]
-        answer = encode_answer(model.tokenizer, task.layout, example.answer)
-        chain = (*ids.think_open, *steps, *ids.think_close)
-        return question, chain, (*ids.answer_cue, *answer, *ids.answer_end)
+        question = encode(tokenizer, example.question)
+        steps = [t for s in example.steps for t in encode(tokenizer, s)]
+        answer = encode_answer(tokenizer, form.task.layout, example.answer)
+        chain = (*layout.think_open, *steps, *layout.think_close)
+        return question, chain, (*layout.answer_cue, *answer, *layout.answer_end)
 
-    found = [parts(example) for example in task.examples]
-    thinking = [ChainText(q + c + a, len(q), len(q) + len(c)) for q, c, a in found if c]
-    return thinking, [q + a for q, _, a in found]
+    texts = [parts(example) for example in examples]
+    thinking = [ChainText(q + c + a, len(q), len(q) + len(c)) for q, c, a in texts]
+    return thinking, [q + a for q, _, a in texts]

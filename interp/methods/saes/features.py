@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 
+from interp.errors import NotMeasurableError
 from interp.methods.saes.injection import Falsification, Injection, falsify, top_tokens
 from interp.methods.saes.latents import Latents, Reader, encode_rows
 from interp.methods.saes.reason_score import reason_score
@@ -80,11 +81,12 @@ def find_features(
         The features; fewer than `n` if fewer have a positive score.
 
     Raises:
-        ValueError: If no word belongs to the mode, or there are fewer than 10 direct texts.
+        NotMeasurableError: If no word belongs to the mode.
+        ValueError: If there are fewer than 10 direct texts.
     """
     words = mode_words(thinking, direct, special)
     if not words:
-        raise ValueError(
+        raise NotMeasurableError(
             f"no word has {MIN_SHARE:.0%} of its occurrences in chains, so the words of the mode "
             f"are not known. Likely the texts without a chain hold one"
         )

@@ -33,6 +33,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from interp.errors import NotMeasurableError
 from interp.files import write_file
 from interp.methods.activation_store import capture
 from interp.methods.saes.fidelity import Fidelity, measure_fidelity
@@ -98,7 +99,7 @@ def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> 
     """The bundled SAE of a model at a site, found by the checksum of its weights.
 
     Raises:
-        ValueError: If there is none; the message lists those there are.
+        NotMeasurableError: If there is none; the message lists those there are.
     """
     cards = sorted((root or saes_folder()).glob(f"*/{CARD}"))
     for path in cards:
@@ -106,7 +107,7 @@ def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> 
         if (card["model_sha256"], card["site"]) == (model.weights_sha256, str(site)):
             return path.parent
     known = ", ".join(path.parent.name for path in cards) or "none"
-    raise ValueError(
+    raise NotMeasurableError(
         f"no bundled SAE was trained on {model.name} at {site}; there are: {known}. Name a folder "
         f"of sae-lens instead"
     )
