@@ -1,8 +1,9 @@
-"""Scale: the same work on several devices, split by example, one process per device.
+"""Workers: the same function called on many jobs, in one process for each device.
 
-Examples do not depend on each other, so each device gets every n-th of them with a model of its
-own, and the results come back in the order of the examples. A worker is a function at the top level
-of a module, so that a fresh process can import it; it loads its model and does its share::
+A worker is a function at the top level of a module, so that a fresh process can import it. It is
+called with the name of a device and one job. `run_jobs` gives each job to the first process that is
+free and yields results as they come; a job may have to wait for another one. `on_devices` splits
+examples that do not depend on each other and returns one result per example, in order::
 
     def accuracy(device: str, examples: list[Example]) -> list[bool]:
         model = load_model("base", device=device)
@@ -10,9 +11,9 @@ of a module, so that a fresh process can import it; it loads its model and does 
 
     right = on_devices(accuracy, examples, ["cuda:0", "cuda:1"])
 
-Work is all or nothing: when one worker fails, the others are ended and the failure is reported at
-once. Which example goes where depends on their order and the number of devices alone. Processes are
-spawned, not forked: a fork would inherit a device context that does not survive it.
+When one worker fails, the others are ended and the failure is reported at once, with its device and
+its job. Processes are spawned, not forked: a fork would inherit a device context that does not
+survive it. A process on 'cpu' computes with one thread, since several of them share the cores.
 """
 
 from __future__ import annotations
@@ -21,14 +22,163 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Sequence, Sized
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence, Sized
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
 Example = TypeVar("Example")
 Result = TypeVar("Result")
+Job = TypeVar("Job")
+SHOWN_NUMBERS = 8
+"""Examples that the message of a failure lists."""
+
+
+def run_jobs(
+    worker: Callable[[str, Job], Result],
+    jobs: Sequence[Job],
+    devices: Sequence[str],
+    *,
+    needs: Callable[[Job], Job | None] | None = None,
+) -> Iterator[tuple[Job, Result]]:
+    """Calls a worker on each job, in one process for each device.
+
+    Args:
+        worker: Called with the name of the device and a job. It, the jobs and the results must be
+            picklable.
+        jobs: In the order in which they are begun; the first ones go to the devices in order.
+        devices: For example ('cuda:0', 'cuda:1'); one named twice gets two processes.
+        needs: The job that must be finished before this one begins, or None. A job that is not
+            among `jobs` counts as finished.
+
+    Yields:
+        Each job with its result, as soon as it is finished.
+
+    Raises:
+        ValueError: If there are no devices, the worker cannot be sent to a process, or jobs wait
+            for each other.
+        RuntimeError: If a worker raises or dies; the message names the device and the job.
+    """
+    if not devices:
+        raise ValueError("name at least one device, for example ['cpu']")
+    _check_worker(worker)
+    waiting = list(jobs)
+    running: dict[Future[Result], tuple[Job, int]] = {}
+    pids: dict[int, Future[int]] = {}
+    with ExitStack() as stack:
+        # One pool for each process: a shared pool could not tell which job's process has died.
+        pools = [stack.enter_context(_single_process(device)) for device in devices]
+        free = deque(range(len(devices)))
+        try:
+            while waiting or running:
+                for job in _ready(waiting, [job for job, _ in running.values()], needs):
+                    if not free:
+                        break
+                    waiting.remove(job)
+                    at = free.popleft()
+                    if at not in pids:
+                        pids[at] = pools[at].submit(os.getpid)
+                    running[pools[at].submit(worker, devices[at], job)] = job, at
+                if not running:
+                    raise ValueError(f"jobs must not wait for each other; these do: {waiting}")
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job, at = running.pop(future)
+                    free.append(at)
+                    if error := future.exception():
+                        raise _failure(devices[at], job, error) from error
+                    yield job, future.result()
+        except BaseException:
+            _end([*pids.values()])  # leaving the pools waits for their workers
+            raise
+
+
+def on_devices(
+    worker: Callable[[str, list[Example]], Sequence[Result]],
+    examples: Sequence[Example],
+    devices: Sequence[str],
+) -> list[Result]:
+    """Splits examples over devices and puts the results back in order.
+
+    Each device gets every n-th example, so which example goes where depends on their order and the
+    number of devices alone. Work is all or nothing: a failure returns no results.
+
+    Args:
+        worker: Called once per device, in a process of its own, with the name of the device and its
+            examples; returns one result per example. It and its results must be picklable.
+        examples: In any number; a device for which none is left starts no process.
+        devices: As for `run_jobs`.
+
+    Returns:
+        One result per example, in the order of the examples.
+
+    Raises:
+        ValueError: If there are no devices, or the worker cannot be sent to a process.
+        RuntimeError: If a worker raises, dies, or returns another number of results; the message
+            names the device and its examples.
+    """
+    split = [range(start, len(examples), len(devices)) for start in range(len(devices))]
+    shares = [_Share(numbers, [examples[n] for n in numbers]) for numbers in split if numbers]
+    results: dict[int, Result] = {}
+    for share, values in run_jobs(partial(_work_share, worker), shares, devices):
+        results.update(zip(share.numbers, values, strict=True))
+    return [results[number] for number in range(len(examples))]
+
+
+@dataclass(frozen=True)
+class _Share(Generic[Example]):
+    """The examples of one device, with their numbers."""
+
+    numbers: range
+    examples: list[Example]
+
+    def __str__(self) -> str:
+        listed = ", ".join(map(str, self.numbers[:SHOWN_NUMBERS]))
+        rest = ", ..." if len(self.numbers) > SHOWN_NUMBERS else ""
+        return f"{len(self.numbers)} examples (indices {listed}{rest})"
+
+
+def _work_share(
+    worker: Callable[[str, list[Example]], Sequence[Result]], device: str, share: _Share[Example]
+) -> Sequence[Result]:
+    results = worker(device, share.examples)
+    n = len(results) if isinstance(cast(object, results), Sized) else None
+    if n != len(share.numbers):
+        received = f"a {type(results).__name__}" if n is None else f"{n} results"
+        raise ValueError(
+            f"it returned {received} for {len(share.numbers)} examples; return one each"
+        )
+    return results
+
+
+def _ready(
+    waiting: Sequence[Job], running: Sequence[Job], needs: Callable[[Job], Job | None] | None
+) -> list[Job]:
+    """The jobs that wait for no other one."""
+    if needs is None:
+        return [*waiting]
+    unfinished = [*waiting, *running]
+    return [job for job in waiting if needs(job) not in unfinished]
+
+
+def _single_process(device: str) -> ProcessPoolExecutor:
+    """A pool of one process, which starts with its first job."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare, initargs=(device,))
+
+
+def _prepare(device: str) -> None:
+    """Limits a process on the CPU to one thread, whether or not torch is imported already."""
+    if device == "cpu":
+        os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(1)
 
 
 def _check_worker(worker: Callable[..., object]) -> None:
@@ -42,79 +192,19 @@ def _check_worker(worker: Callable[..., object]) -> None:
         ) from error
 
 
-def _failure(device: str, numbers: Sequence[int], error: BaseException) -> RuntimeError:
-    listed = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-    what = (
-        "its process ended without a word, most likely killed for memory"
+def _failure(device: str, job: Any, error: BaseException) -> RuntimeError:
+    reason = (
+        "its process ended without a message, most likely killed for lack of memory"
         if isinstance(error, BrokenProcessPool)
         else f"{type(error).__name__}: {error}"
     )
     return RuntimeError(
-        f"the worker on {device} failed on {len(numbers)} examples (indices {listed}): {what}. "
-        f"No results are returned; the other workers were ended"
+        f"the worker on {device} failed on {job}: {reason}; the other workers were ended"
     )
 
 
 def _end(pids: Sequence[Future[int]]) -> None:
-    """Ends processes in the middle of their work; those that died already are no matter."""
+    """Ends processes in the middle of their work; one that has died already raises nothing."""
     for pid in pids:
         with suppress(BrokenProcessPool, ProcessLookupError):
             os.kill(pid.result(), signal.SIGTERM)
-
-
-def _check_results(results: object, device: str, numbers: Sequence[int]) -> None:
-    n = len(results) if isinstance(results, Sized) else None
-    if n != len(numbers):
-        found = f"a {type(results).__name__}" if n is None else f"{n} results"
-        wrong = ValueError(f"it returned {found} for {len(numbers)} examples; return one each")
-        raise _failure(device, numbers, wrong)
-
-
-def on_devices(
-    worker: Callable[[str, list[Example]], Sequence[Result]],
-    examples: Sequence[Example],
-    devices: Sequence[str],
-) -> list[Result]:
-    """Splits examples over devices and puts the results back in order.
-
-    Args:
-        worker: Called once per device, in a process of its own, with the name of the device and its
-            examples; returns one result per example. It and its results must be picklable.
-        examples: In any number; a device for which none is left starts no process.
-        devices: For example ('cuda:0', 'cuda:1'); one named twice gets two processes.
-
-    Returns:
-        One result per example, in the order of the examples.
-
-    Raises:
-        ValueError: If there are no devices, or the worker cannot be sent to a process.
-        RuntimeError: If a worker raises, dies, or returns another number of results; the message
-            names the device and its examples.
-    """
-    if not devices:
-        raise ValueError("name at least one device, for example ['cpu']")
-    _check_worker(worker)
-    shares = [range(start, len(examples), len(devices)) for start in range(len(devices))]
-    found: dict[int, Result] = {}
-    with ExitStack() as pools:
-        futures: dict[Future[Sequence[Result]], tuple[str, range]] = {}
-        pids: list[Future[int]] = []
-        for device, numbers in zip(devices, shares, strict=True):
-            if numbers:
-                # One pool per device: a shared one could not tell whose process has died.
-                context = multiprocessing.get_context("spawn")
-                pool = pools.enter_context(ProcessPoolExecutor(1, mp_context=context))
-                share = [examples[number] for number in numbers]
-                pids.append(pool.submit(os.getpid))
-                futures[pool.submit(worker, device, share)] = device, numbers
-        try:
-            for future in as_completed(futures):
-                device, numbers = futures[future]
-                if error := future.exception():
-                    raise _failure(device, numbers, error) from error
-                _check_results(future.result(), device, numbers)
-                found.update(zip(numbers, future.result(), strict=True))
-        except BaseException:
-            _end(pids)  # leaving the pools waits for their workers
-            raise
-    return [found[number] for number in range(len(examples))]

@@ -24,6 +24,7 @@ ORDER = (
     "interp.methods.crosscoder",
     "interp.methods.saes",
     "interp.methods.decoding",
+    "interp.results.kept",
     "interp.results.rows",
     "interp.results.summaries",
     "interp.results.run_folder",

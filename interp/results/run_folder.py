@@ -28,17 +28,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from interp.chains.trace import Trace
 from interp.chains.trace_files import export_traces
 from interp.files import write_file, writing
+from interp.results.kept import PACKAGES, keep, kept_file
 from interp.results.rows import Item, Measurement
 from interp.tasks import Task
 
-PACKAGES = ("interp", "probes")
-"""Packages whose source is part of what made a run."""
 LIBRARIES = ("posthoc", "torch", "transformers", "numpy", "scipy")
 MANIFEST, ITEMS, ROWS = "manifest.json", "items.parquet", "measurements.parquet"
 EXAMPLES, TRACES, PARTS, FILES = "examples.jsonl", "traces.jsonl", "parts", "files"
@@ -127,17 +127,8 @@ class Run:
             name: Unique within the run, such as probe and task.
             compute: Called if the folder has no such part.
         """
-        slug = "".join(c if c.isalnum() else "-" for c in name)
-        path = self.folder / PARTS / f"{slug}-{_sha256(name.encode())[:6]}.parquet"
-        if not path.exists():
-            found = compute()
-            for file, write in found.files.items():
-                (self.folder / FILES).mkdir(exist_ok=True)
-                write(self.folder / FILES / file)
-            if found.record:
-                write_file(path.with_suffix(".json"), _pretty({"part": name, **found.record}))
-            write_rows(path, Item, found.items)  # last, since it says that the part is finished
-        return Part(read_rows(path, Item), _read_record(path.with_suffix(".json")))
+        file = kept_file(self.folder / PARTS, name, {})  # the manifest says what it was made of
+        return keep(file, compute, partial(_write_part, self.folder / FILES, name), _read_part)
 
     def save_examples(self, tasks: Sequence[Task]) -> None:
         """Keeps the questions, answers and gold steps, for whoever reads the run later."""
@@ -239,6 +230,19 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
     )
 
 
+def _write_part(files: Path, name: str, path: Path, part: Part) -> None:
+    for file, write in part.files.items():
+        files.mkdir(exist_ok=True)
+        write(files / file)
+    if part.record:
+        write_file(path.with_suffix(".json"), _pretty({"part": name, **part.record}))
+    write_rows(path, Item, part.items)  # last, since it says that the part is finished
+
+
+def _read_part(path: Path) -> Part:
+    return Part(read_rows(path, Item), _read_record(path.with_suffix(".json")))
+
+
 def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -287,10 +291,6 @@ def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:
 
 def _pretty(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _versions() -> dict[str, str]:
