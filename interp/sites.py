@@ -151,6 +151,10 @@ def parse_site(text: str) -> Site:
     )
 
 
-def middle_layer(n_layers: int) -> int:
-    """The layer at 0.37 of the depth, where Venhoff et al. (arXiv 2510.07364) steer."""
+def steering_layer(n_layers: int) -> int:
+    """The layer after which to steer by default: the one at 0.37 of the depth.
+
+    Venhoff et al. (arXiv 2510.07364) steer there. Of three layers it is the middle one, of twelve
+    the fifth.
+    """
     return round(0.37 * n_layers)

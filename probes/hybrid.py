@@ -1,7 +1,7 @@
 """Hybrid decoding: how much of post-training does the base reach when steered where post differs?
 
-Some of the task's problems are set aside to learn on (vectors, gates, doses); the rest is written
-by base, by post, and by the base under each variant of `interp.methods.decoding.hybrid`, all on the
+Vectors, gates and doses are learned on some of the task's problems. The others are answered by
+base, by post, and by the base under each variant of `interp.methods.decoding.hybrid`, all from the
 plain question: nothing opens a chain. Only `base_alone` works without the post model, so only its
 number is a claim about the base; the others are ceilings and their controls.
 """
@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from math import isnan
 from random import Random
 from statistics import fmean
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from interp.chains.completions import Text, form_of, read_text
+from interp.chains.completions import Completion, find_format, read_completion
 from interp.engine import generate
+from interp.errors import NotMeasurableError
 from interp.methods.decoding.hybrid import (
     CONTROLS_OF,
     VARIANTS,
@@ -28,15 +29,25 @@ from interp.methods.decoding.hybrid import (
     write_hybrid,
 )
 from interp.models import ModelPair
+from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.estimates import Estimate
 from interp.stats.gap_recovered import Excess, Recovery, excess_recovery, gap_recovered
-from interp.tasks import Task
-from probes.probe import Readers, Traces, not_applicable
+from interp.tasks import Example, Task
+from probes.cases import not_applicable
+from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
 
 HEADLINE = "base_alone"
 TRAINING = "a training problem: vectors, gates and doses were found on it"
 METRICS = ("correct", "opens", "chain_valid")
+
+
+def _claim(variant: str, *, is_primary: bool = False, why: str = "") -> Claim:
+    """Accuracy of the base under one variant tells whether it could reason already."""
+    return Claim(
+        "free", "correct", "pre_existing", is_primary=is_primary, writer=OWN, reader="base",
+        variant=variant, why=why,
+    )  # fmt: skip
 
 
 def split_task(task: Task, share: float, *, seed: int) -> tuple[Task, Task]:
@@ -48,12 +59,12 @@ def split_task(task: Task, share: float, *, seed: int) -> tuple[Task, Task]:
         seed: Of the split.
 
     Raises:
-        ValueError: If either side would be empty.
+        NotMeasurableError: If either side would be empty.
     """
     problems = sorted({example.problem for example in task.examples})
     n = round(share * len(problems))
     if not 0 < n < len(problems):
-        raise ValueError(
+        raise NotMeasurableError(
             f"some problems are learned on and others measured; a share of {share:g} of "
             f"{len(problems)} problems leaves one side empty. Ask for more examples"
         )
@@ -67,106 +78,168 @@ def split_task(task: Task, share: float, *, seed: int) -> tuple[Task, Task]:
 
 
 @dataclass(frozen=True)
-class HybridDecoding:
+class HybridDecoding(Probe):
     """Base, post, hybrid, its controls, and the base alone, on the same questions."""
 
     name: ClassVar[str] = "hybrid"
     title: ClassVar[str] = "Hybrid decoding"
     question: ClassVar[str] = (
-        "How much of the gain does the base reach when it is steered, and is it the steering?"
+        "How much of the gain from post-training does the steered base reach, and is it the "
+        "steering?"
     )
     reading: ClassVar[tuple[str, ...]] = (
-        "Gap recovered is 100 (hybrid - base) / (post - base), never clipped; with a gap below 5 "
-        "points or an interval that holds 0 it means nothing.",
-        "hybrid and the controls (a) to (f) ask the post model where to steer and what to take: "
-        "they are ceilings. guardrail_only has no vectors at all: what it recovers, re-ranking of "
-        "the base's own tokens by post does.",
-        "base_alone is the headline: gate and category by probes on the base, one dose chosen on "
-        "other problems. It must beat its own controls; base_alone_runner_up has no vector.",
-        "Strict match: the share of the gate's positions at which the token of post was written.",
+        "Gap recovered is 100 (variant - base) / (post - base), never clipped. With a gap below 5 "
+        "points, or an interval of the gap that contains 0, it means nothing.",
+        "hybrid and the controls (a) to (f) ask the post model where to steer and which token to "
+        "take, so they are ceilings. guardrail_only has no vectors: what it recovers comes from "
+        "re-ranking the base's own tokens by post.",
+        "base_alone is the claim: gate and category are read off the base, and one dose is chosen "
+        "on other problems. It must beat its own controls; base_alone_runner_up has no vector. If "
+        "the gate cannot be fitted, these variants are not measurable.",
+        "Strict match: share of the positions where the gate fired at which post's token was "
+        "written.",
+    )
+    n: ClassVar[int] = 200
+    writers: ClassVar[tuple[str, ...]] = ()
+    check_settings: ClassVar[Mapping[str, Any]] = {"doses": (1.0,)}
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            "free", "correct", "accuracy of base alone, steered, is",
+            reader="base", writer=OWN, variant=HEADLINE,
+        ),
+    )  # fmt: skip
+    claims: ClassVar[tuple[Claim, ...]] = (
+        _claim(
+            HEADLINE,
+            is_primary=True,
+            why="what RL-trained vectors add takes effect after the last layer, and is not "
+            "reproduced by vectors at the layer where base is steered by default (posthoc hybrid "
+            "--set layer=N)",
+        ),
+        _claim("base_alone_runner_up"),
+        _claim("guardrail_only"),
     )
 
     train_share: float = 0.4
     """Share of the problems that are learned on."""
     layer: int | None = None
+    """Steered after this block (resid_post); none takes the one at 37 % of the depth."""
     doses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    """In mean residual norms of the base."""
     window: int = 1
+    """Last positions that are steered."""
     batch_size: int = 64
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
-        """Items whose writer is the variant; the reader says which model wrote."""
+        """Texts of base, post (no variant) and of base under each variant."""
         del traces
-        if not {"base", "post"} <= set(readers):
+        if set(readers) != {"base", "post"}:
             reason = "hybrid decoding needs a base and a post model"
-            return not_applicable(self.name, "free", "correct", reason, readers, task)
+            return not_applicable(self.name, "free", "correct", readers, task, reason=reason)
         pair = ModelPair(readers["base"], readers["post"])
-        learn, test = split_task(task, self.train_share, seed=seed)
         settings = HybridSettings(self.layer, self.doses, self.window, self.batch_size)
         try:
+            learn, test = split_task(task, self.train_share, seed=seed)
             setup = prepare(pair, learn, settings, seed=seed)
-        except ValueError as reason:
-            return not_applicable(self.name, "free", "correct", str(reason), readers, task)
+        except NotMeasurableError as error:
+            return not_applicable(self.name, "free", "correct", readers, task, reason=str(error))
         items: list[Item] = []
         for reader, model in readers.items():
-            form = form_of(task, model.tokenizer)
+            form = find_format(test, model.tokenizer)
             written = generate(
-                model, form_of(test, model.tokenizer).prompts(), stop=form.stop,
-                max_new_tokens=form.max_new_tokens, batch_size=self.batch_size,
+                model, form.prompts(), stop=form.stop, max_new_tokens=form.max_new_tokens,
+                batch_size=self.batch_size,
             )  # fmt: skip
             for example, one in zip(test.examples, written, strict=True):
-                where = (self.name, reader, reader, task.name, example.id, example.problem, "free")
-                items += _of_text(where, read_text(form, example, one.ids))
-            items += self._set_aside(reader, reader, learn)
+                text = read_completion(form, example, one.ids)
+                items += _text_items(_coordinates(test, example, reader, ""), text)
+            items += _unmeasured(learn, reader, "", TRAINING)
         done: dict[str, list[Hybrid]] = {}
         doses: dict[str, float] = {}
         for variant in VARIANTS:
-            doses |= _chosen_dose(pair, learn, setup, variant, doses, seed=seed)
-            counts = _counts(test, done.get(variant.as_often_as))
-            done[variant.name] = write_hybrid(
-                pair, test, setup, variant, seed=seed, dose=doses.get(variant.name), counts=counts
-            )
+            items += _unmeasured(learn, "base", variant.name, TRAINING)
+            try:
+                doses |= _choose_dose(pair, learn, setup, variant, doses, seed=seed)
+                counts = _counts(test, done.get(variant.as_often_as))
+                done[variant.name] = write_hybrid(
+                    pair, test, setup, variant, seed=seed, dose=doses.get(variant.name),
+                    counts=counts,
+                )  # fmt: skip
+            except NotMeasurableError as error:
+                items += _unmeasured(test, "base", variant.name, str(error))
+                continue
             for example, one in zip(test.examples, done[variant.name], strict=True):
-                where = (self.name, variant.name, "base", task.name, example.id, example.problem)
-                items += _of_hybrid((*where, "free"), one, doses.get(variant.name))
-            items += self._set_aside(variant.name, "base", learn)
+                where = _coordinates(test, example, "base", variant.name)
+                items += _hybrid_items(where, one, doses.get(variant.name))
         return tuple(items)
 
-    def _set_aside(self, writer: str, reader: str, learn: Task) -> list[Item]:
-        return [
-            Item(
-                self.name, writer, reader, learn.name, e.id, e.problem, "free", metric,
-                float("nan"), note=TRAINING,
-            )
-            for e in learn.examples
-            for metric in METRICS
-        ]  # fmt: skip
+    def describe(self, results: Results) -> list[str]:
+        """Accuracy and gap recovered of every variant, and each method beyond its controls."""
+        lines: list[str] = []
+        for task in results.tasks:
+            lines += [f"{task}:"] if len(results.tasks) > 1 else []
+            items = [item for item in results.items if item.task == task]
+            lines += describe_hybrid(items, seed=results.seed)
+        return lines
+
+    def figures(self, results: Results) -> list[Drawing]:
+        """Accuracy of the plain models and of each variant."""
+        rows = tuple(
+            row
+            for row in results.rows
+            if (row.condition, row.metric, row.contrast) == ("free", "correct", "")
+        )
+        names = {"": "unsteered", **{variant.name: variant.name for variant in VARIANTS}}
+        options = {"xlabel": "accuracy", "y": "variant", "names": names, "chance": True}
+        return [Drawing(self.name, dots, rows, options)]
 
 
-Where = tuple[str, str, str, str, str, str, str]
+def _coordinates(task: Task, example: Example, reader: str, variant: str) -> dict[str, Any]:
+    """What all items of one text have in common."""
+    return {
+        "probe": HybridDecoding.name, "task": task.name, "example": example.id,
+        "problem": example.problem, "condition": "free", "writer": reader, "reader": reader,
+        "variant": variant,
+    }  # fmt: skip
 
 
-def _of_text(where: Where, text: Text) -> list[Item]:
+def _unmeasured(task: Task, reader: str, variant: str, reason: str) -> list[Item]:
+    return [
+        Item(
+            **_coordinates(task, example, reader, variant), metric=metric, value=float("nan"),
+            note=reason,
+        )
+        for example in task.examples
+        for metric in METRICS
+    ]  # fmt: skip
+
+
+def _text_items(where: Mapping[str, Any], text: Completion) -> list[Item]:
     values = (text.correct, text.opens, text.is_chain_valid)
-    return [Item(*where, metric, float(v)) for metric, v in zip(METRICS, values, strict=True)]
-
-
-def _of_hybrid(where: Where, one: Hybrid, dose: float | None) -> list[Item]:
-    n = len(one.text.ids)
-    items = [
-        *_of_text(where, one.text),
-        Item(*where, "fired", float(len(one.fired))),
-        Item(*where, "steered", float(len(one.steered))),
-        Item(*where, "steered_share", len(one.steered) / n),
+    return [
+        Item(**where, metric=metric, value=float(value))
+        for metric, value in zip(METRICS, values, strict=True)
     ]
+
+
+def _hybrid_items(where: Mapping[str, Any], one: Hybrid, dose: float | None) -> list[Item]:
+    n = len(one.text.ids)
+    values = {
+        "fired": float(len(one.fired)),
+        "steered": float(len(one.steered)),
+        "steered_share": len(one.steered) / n,
+    }
     if dose is not None:
-        items.append(Item(*where, "dose", dose))
+        values["dose"] = dose
     if one.differing is not None:
-        items.append(Item(*where, "disagreement", len(one.differing) / n))
-        strict = one.n_strict / len(one.fired) if one.fired else float("nan")
-        note = "" if one.fired else "the gate never fired"
-        items.append(Item(*where, "strict_match", strict, note=note))
+        values["disagreement"] = len(one.differing) / n
+        values["strict_match"] = one.n_strict / len(one.fired) if one.fired else float("nan")
+    items = _text_items(where, one.text)
+    for metric, value in values.items():
+        note = "" if value == value else "the gate never fired"
+        items.append(Item(**where, metric=metric, value=value, note=note))
     edits = zip(one.steered, one.edit_norms, strict=True)
-    items += [Item(*where, "edit_norm", norm, step=at) for at, norm in edits]
+    items += [Item(**where, metric="edit_norm", value=norm, token=at) for at, norm in edits]
     return items
 
 
@@ -180,7 +253,7 @@ def _counts(task: Task, copied: Sequence[Hybrid] | None) -> dict[str, tuple[int,
     }
 
 
-def _chosen_dose(
+def _choose_dose(
     pair: ModelPair,
     learn: Task,
     setup: Setup,
@@ -205,37 +278,41 @@ def _chosen_dose(
 
 
 def values_of(items: Sequence[Item], metric: str) -> tuple[dict[str, list[float]], list[str]]:
-    """Writer -> the metric on each measured example, in one order, and the problems of these."""
+    """The metric of each model and variant on the examples that all of them have.
+
+    Returns:
+        'base', 'post' or the variant -> its values, in one order; and the problems of these.
+    """
     tables: dict[str, dict[str, Item]] = {}
     for item in items:
-        if item.metric == metric and item.step == -1 and not isnan(item.value):
-            tables.setdefault(item.writer, {})[item.example] = item
+        if item.metric == metric and not isnan(item.value):
+            tables.setdefault(item.variant or item.reader, {})[item.example] = item
     if not tables:
         return {}, []
     first = next(iter(tables.values()))
     shared = [name for name in first if all(name in table for table in tables.values())]
-    values = {writer: [t[name].value for name in shared] for writer, t in tables.items()}
+    values = {key: [table[name].value for name in shared] for key, table in tables.items()}
     return values, [first[name].problem for name in shared]
 
 
-def recovery_of(items: Sequence[Item], writer: str, *, seed: int) -> Recovery:
+def recovery_of(items: Sequence[Item], variant: str, *, seed: int) -> Recovery:
     """Gap recovered by one variant.
 
     Raises:
         ValueError: If the items are not those of this probe on a pair.
     """
     values, problems = values_of(items, "correct")
-    missing = [name for name in ("base", "post", writer) if name not in values]
+    missing = [name for name in ("base", "post", variant) if name not in values]
     if missing:
         raise ValueError(
-            f"a gap needs items of base, post and the variant; there are none of {missing[0]!r}. "
+            f"a gap needs items of base, post and the variant, received none of {missing[0]!r}. "
             f"Run HybridDecoding with both readers"
         )
-    return gap_recovered(values["base"], values[writer], values["post"], problems, seed=seed)
+    return gap_recovered(values["base"], values[variant], values["post"], problems, seed=seed)
 
 
-def hybrid_lines(items: Sequence[Item], *, seed: int) -> list[str]:
-    """The result in lines to print: every variant, then what the methods have beyond controls.
+def describe_hybrid(items: Sequence[Item], *, seed: int) -> list[str]:
+    """Lines about one task: every variant, then what the methods recover beyond their controls.
 
     Args:
         items: Of this probe on a pair.
@@ -244,20 +321,24 @@ def hybrid_lines(items: Sequence[Item], *, seed: int) -> list[str]:
     values, problems = values_of(items, "correct")
     if not {"base", "post"} <= values.keys():
         return sorted({item.note for item in items if item.note})
-    found = {v.name: recovery_of(items, v.name, seed=seed) for v in VARIANTS}
-    any_of = found[HEADLINE]
+    recoveries = {
+        v.name: recovery_of(items, v.name, seed=seed) for v in VARIANTS if v.name in values
+    }
+    models = recoveries["hybrid"]
     lines = [
-        f"base {_estimate(any_of.base)}  post {_estimate(any_of.post)}  gap {_estimate(any_of.gap)}"
-        f"  ({any_of.gap.n} problems)",
+        f"base {_estimate(models.base)}  post {_estimate(models.post)}  gap {_estimate(models.gap)}"
+        f"  ({models.gap.n} problems)",
         f"{'':32}{'accuracy':>24}{'gap recovered':>30}{'steered tokens':>16}{'strict':>8}",
     ]
     steered, strict = (_means(items, metric) for metric in ("steered", "strict_match"))
-    for name, one in found.items():
+    for name, one in recoveries.items():
         lines.append(
             f"{name:32}{_estimate(one.hybrid):>24}{_percent(one):>30}{steered[name]:16.2f}"
             f"{strict.get(name, float('nan')):8.2f}"
         )
     for name, controls in CONTROLS_OF.items():
+        if name not in values:
+            continue
         excess = excess_recovery(
             values["base"], values[name], values["post"], {c: values[c] for c in controls},
             problems, seed=seed,
@@ -268,9 +349,20 @@ def hybrid_lines(items: Sequence[Item], *, seed: int) -> list[str]:
         )
     share = _means(items, "disagreement")["hybrid"]
     lines.append(f"along the hybrid's texts base and post differ at {share:.1%} of the tokens")
-    if any_of.flag:
-        lines.append(f"NOT TO BE READ AS A RATIO: {any_of.flag}")
+    lines += _missing_lines(items)
+    if models.flag:
+        lines.append(f"NOT TO BE READ AS A RATIO: {models.flag}")
     return lines
+
+
+def _missing_lines(items: Sequence[Item]) -> list[str]:
+    """The variants that could not be measured, and why."""
+    reasons: dict[str, list[str]] = {}
+    for item in items:
+        if item.metric == "correct" and item.note not in ("", TRAINING):
+            variants = reasons.setdefault(item.note, [])
+            variants += [] if item.variant in variants else [item.variant]
+    return [f"not measurable: {', '.join(names)}: {note}" for note, names in reasons.items()]
 
 
 def _percent(one: Recovery | Excess) -> str:
@@ -284,8 +376,8 @@ def _means(items: Sequence[Item], metric: str) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for item in items:
         if item.metric == metric and not isnan(item.value):
-            values.setdefault(item.writer, []).append(item.value)
-    return {writer: fmean(of) for writer, of in values.items()}
+            values.setdefault(item.variant, []).append(item.value)
+    return {variant: fmean(of) for variant, of in values.items()}
 
 
 def _estimate(one: Estimate) -> str:

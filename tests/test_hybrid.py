@@ -9,8 +9,9 @@ import jaxtyping
 import pytest
 import torch
 
-from interp.chains.completions import form_of
+from interp.chains.completions import find_format
 from interp.engine import generate
+from interp.errors import NotMeasurableError
 from interp.methods.decoding.hybrid import (
     ALONE,
     CONTROLS_OF,
@@ -18,16 +19,20 @@ from interp.methods.decoding.hybrid import (
     WITH_POST,
     BaseGate,
     HybridSettings,
-    category_of,
+    find_category,
+    fit_gate,
+    label_texts,
     prepare,
     write_hybrid,
 )
 from interp.methods.directions import Source, collect, make_direction
 from interp.models import ModelPair, load_model
 from interp.organisms.zoo import organism_path
+from interp.results.summaries import summarise
 from interp.sites import Site
 from interp.tasks.registry import make_task
-from probes.hybrid import HybridDecoding, hybrid_lines, recovery_of, split_task
+from probes.hybrid import TRAINING, HybridDecoding, describe_hybrid, recovery_of, split_task
+from probes.probe import Results
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 ZERO = HybridSettings(doses=(0.0,))
@@ -64,7 +69,7 @@ def write(pair, task, setup, name, **more):
 
 def test_at_dose_zero_every_steered_variant_writes_what_base_writes(pair, sides, setup):
     task = sides[1]
-    form = form_of(task, pair.tokenizer)
+    form = find_format(task, pair.tokenizer)
     plain = generate(pair.base, form.prompts(), max_new_tokens=form.max_new_tokens, stop=form.stop)
     zero = replace(setup, settings=ZERO)
     for variant in VARIANTS:
@@ -91,7 +96,7 @@ def test_the_norms_of_every_control_equal_those_of_the_method(pair, sides, setup
 
 
 def test_the_dose_unit_is_the_mean_norm_of_base_at_the_places_of_decision(pair, sides, setup):
-    form = form_of(sides[0], pair.tokenizer)
+    form = find_format(sides[0], pair.tokenizer)
     prompts = form.prompts()
     texts = generate(pair.post, prompts, max_new_tokens=form.max_new_tokens, stop=form.stop)
     rows = [(*p, *t.ids) for p, t in zip(prompts, texts, strict=True)]
@@ -103,7 +108,7 @@ def test_the_dose_unit_is_the_mean_norm_of_base_at_the_places_of_decision(pair, 
 
 def test_vectors_are_plain_differences_of_means_where_the_two_differ(pair, sides, setup):
     """base and grpo differ at the first new token only, which the last of the question decides."""
-    prompts = form_of(sides[0], pair.tokenizer).prompts()
+    prompts = find_format(sides[0], pair.tokenizer).prompts()
     means = []
     for model in (pair.post, pair.base):
         states = []
@@ -146,7 +151,7 @@ def test_guardrail_only_has_as_many_candidates_and_no_vector(pair, sides, setup)
     found = write(pair, sides[1], setup, "guardrail_only")
     assert all(not h.steered for h in found) and any(h.fired for h in found)
     narrow = replace(setup, settings=HybridSettings(doses=(1.0,)))
-    form = form_of(sides[1], pair.tokenizer)
+    form = find_format(sides[1], pair.tokenizer)
     plain = generate(pair.base, form.prompts(), max_new_tokens=form.max_new_tokens, stop=form.stop)
     top = write(pair, sides[1], narrow, "guardrail_only")
     assert [h.text.ids for h in top] == [one.ids for one in plain], "one candidate is base's own"
@@ -163,15 +168,15 @@ def test_the_hybrid_reaches_post_and_so_does_the_guardrail_alone(pair, sides, se
 
 
 def test_categories_follow_the_layout(pair, sides):
-    form = form_of(sides[0], pair.tokenizer)
+    form = find_format(sides[0], pair.tokenizer)
     text = "<think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>"
     ids = form.tokenizer(text, add_special_tokens=False)["input_ids"]
     ends = frozenset({form.tokenizer.convert_tokens_to_ids(";")})
-    found = [category_of(form, ends, ids[:n]) for n in range(len(ids))]
+    found = [find_category(form, ends, ids[:n]) for n in range(len(ids))]
     assert found == ["open", "step", *["inside"] * 5, "step", *["inside"] * 5, "step",
                      *["answer"] * 3]  # fmt: skip
     direct = form.tokenizer("A 3 <eos>", add_special_tokens=False)["input_ids"]
-    assert [category_of(form, ends, direct[:n]) for n in range(3)] == ["open", "answer", "answer"]
+    assert [find_category(form, ends, direct[:n]) for n in range(3)] == ["open", "answer", "answer"]
 
 
 def test_doses_and_counts_belong_to_their_variants(pair, sides, setup):
@@ -193,7 +198,7 @@ def test_layouts_without_a_chain_are_refused(tiny, monkeypatch):
     task = make_task("arith/fresh", n=2, seed=0)
     plain = replace(task, layout=replace(task.layout, think_open=""))
     with pytest.raises(ValueError, match="think_open"):
-        form_of(plain, tiny.tokenizer)
+        find_format(plain, tiny.tokenizer)
 
 
 def test_training_problems_and_measured_ones_are_disjoint(sides):
@@ -219,33 +224,100 @@ def probed(tiny_pair):
 
 def test_the_probe_has_items_of_every_variant_and_says_what_was_trained_on(probed):
     _, task, _, items = probed
-    assert {i.writer for i in items} == {"base", "post", *BY_NAME}
+    assert {i.variant or i.reader for i in items} == {"base", "post", *BY_NAME}
+    assert all(i.writer == i.reader and (i.token is not None) == (i.metric == "edit_norm")
+               for i in items)  # fmt: skip
     assert {i.example for i in items} == {e.id for e in task.examples}
     trained = {i.example for i in items if i.note.startswith("a training problem")}
     assert len(trained) == 2
     assert all(math.isnan(i.value) for i in items if i.example in trained)
-    steered = {(i.writer, i.example): i.value for i in items if i.metric == "steered"}
+    steered = {(i.variant, i.example): i.value for i in items if i.metric == "steered"}
     norms: dict[tuple[str, str], int] = {}
     for item in items:
         if item.metric == "edit_norm":
-            norms[item.writer, item.example] = norms.get((item.writer, item.example), 0) + 1
+            norms[item.variant, item.example] = norms.get((item.variant, item.example), 0) + 1
     assert norms and all(norms.get(key, 0) == n for key, n in steered.items() if n == n)
 
 
 def test_the_lines_give_raw_accuracies_and_flag_a_pair_without_a_gap(probed):
     *_, items = probed
     found = recovery_of(items, "hybrid", seed=0)
-    lines = hybrid_lines(items, seed=0)
+    lines = describe_hybrid(items, seed=0)
     assert f"base {found.base.value:.3f}" in lines[0]
     assert any(line.startswith("NOT TO BE READ") for line in lines)
     assert sum(line.startswith("gap recovered by") for line in lines) == 2
+
+
+def test_without_a_gate_the_variants_that_read_it_are_not_measurable(probed, monkeypatch):
+    readers, task, probe, items = probed
+    module = "interp.methods.decoding.hybrid.writing.fit_gate"
+
+    def too_few(*_, **__):
+        raise NotMeasurableError("they never differ")
+
+    monkeypatch.setattr(module, too_few)
+    found = probe.run(readers, task, {}, seed=0)
+    alone = {variant.name for variant in ALONE}
+    measured = {i.variant for i in found if i.metric == "correct" and i.value == i.value}
+    assert measured == {"", *BY_NAME} - alone
+    notes = {i.note for i in found if i.variant in alone}
+    assert notes == {"they never differ", TRAINING}
+    (line,) = [line for line in describe_hybrid(found, seed=0) if "never differ" in line]
+    assert all(name in line for name in alone)
+    kept = [i for i in items if i.variant not in alone]
+    assert repr(kept) == repr([i for i in found if i.variant not in alone])
+
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(module, broken)
+    with pytest.raises(ValueError, match="a bug"):
+        probe.run(readers, task, {}, seed=0)
+
+
+def test_a_gate_that_never_sees_a_difference_is_not_fitted(pair, sides):
+    form = find_format(sides[0], pair.tokenizer)
+    texts = [(5, 6, 2)] * len(form.prompts())
+    problems = [example.problem for example in sides[0].examples]
+    same = label_texts(ModelPair(pair.base, pair.base), form, form.prompts(), texts, problems)
+    with pytest.raises(NotMeasurableError, match="they never differ"):
+        fit_gate(pair.base, same, same, Site(1, "resid_post"), seed=0)
+    few = replace(same, differs=((True, False, False), *same.differs[1:]))
+    with pytest.raises(NotMeasurableError, match="received 1 problems with positive"):
+        fit_gate(pair.base, few, few, Site(1, "resid_post"), seed=0)
+
+
+def test_what_leaves_nothing_to_measure_is_said_and_a_bug_is_not_hidden(probed, monkeypatch):
+    readers, task, probe, _ = probed
+    twins = {"base": readers["base"], "post": readers["base"]}
+    one = replace(task, examples=task.examples[:1])
+    for asked, of, reason in ((twins, task, "do not differ"), (readers, one, "one side empty")):
+        items = probe.run(asked, of, {}, seed=0)
+        assert items and all(math.isnan(i.value) and reason in i.note for i in items)
+
+    def broken(*_, **__):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("probes.hybrid.prepare", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        probe.run(readers, task, {}, seed=0)
+
+
+def test_the_figure_draws_accuracy_by_variant(probed):
+    _, task, probe, items = probed
+    rows = summarise(items, pair="a", chance={task.name: 0.1}, seed=0)
+    (drawing,) = probe.figures(Results(tuple(rows), items, {}, (task.name,), "", 0))
+    assert {row.variant for row in drawing.data} == {"", *BY_NAME}
+    figure = drawing.draw(drawing.data, **drawing.options)
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == ["unsteered", *BY_NAME]
 
 
 def test_one_reader_is_not_applicable(probed):
     readers, task, probe, _ = probed
     items = probe.run({"base": readers["base"]}, task, {}, seed=0)
     assert all(math.isnan(i.value) and "post" in i.note for i in items)
-    assert hybrid_lines(items, seed=0) == ["hybrid decoding needs a base and a post model"]
+    assert describe_hybrid(items, seed=0) == ["hybrid decoding needs a base and a post model"]
     with pytest.raises(ValueError, match="both readers"):
         recovery_of(items, "hybrid", seed=0)
 

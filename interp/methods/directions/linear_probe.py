@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Num
 
+from interp.errors import NotMeasurableError
 from interp.methods.directions.activations import Activations
 from interp.methods.directions.direction import Direction
 from interp.methods.directions.fits import check_sides, fitted
+from interp.stats.auroc import area_under_curve
 
 MIN_PROBLEMS = 16
 """Fewest problems with examples of each class."""
@@ -77,8 +79,8 @@ def fit_linear_probe(
         The probe; its direction points to the positive side and is fitted on the training part.
 
     Raises:
-        ValueError: If sites or widths differ, a class has fewer than `MIN_PROBLEMS` problems, or
-            nothing is held out or shuffled.
+        NotMeasurableError: If a class has fewer than `MIN_PROBLEMS` problems.
+        ValueError: If sites or widths differ, or nothing is held out or shuffled.
     """
     check_sides(positive, negative)
     if n_shuffles < 1 or not 0 < held_out < 1:
@@ -101,7 +103,7 @@ def fit_linear_probe(
 
     def fit(target: Num[np.ndarray, " example"]) -> tuple[Float[np.ndarray, " axis"], float]:
         weights = _newton(inside[~test], target[~test], l2)
-        return weights, auroc(inside[test] @ weights, target[test])
+        return weights, float(area_under_curve(inside[test] @ weights, target[test] == 1))
 
     weights, found = fit(labels)
     shuffled = [fit(_shuffled(problems, labels, rng))[1] for _ in range(n_shuffles)]
@@ -113,27 +115,6 @@ def fit_linear_probe(
         int((~test).sum()),
         int(test.sum()),
     )
-
-
-def auroc(scores: Num[np.ndarray, " example"], labels: Num[np.ndarray, " example"]) -> float:
-    """Probability that a positive scores above a negative, ties counting half.
-
-    Args:
-        scores: One number per example.
-        labels: 1 for positive, 0 for negative.
-
-    Returns:
-        The area under the ROC curve (Mann-Whitney U over the number of pairs); NaN if either class
-        is empty.
-    """
-    from scipy.stats import rankdata
-
-    n_positive = int((labels == 1).sum())
-    n_pairs = n_positive * (len(labels) - n_positive)
-    if not n_pairs:
-        return float("nan")
-    ranks = float(rankdata(scores)[labels == 1].sum())
-    return (ranks - n_positive * (n_positive + 1) / 2) / n_pairs
 
 
 def _newton(
@@ -179,7 +160,7 @@ def _split(
     mixed = len({p for p, y in zip(problems, labels, strict=True) if y == 0} & set(groups[0]))
     n_negative = mixed + len(groups[1])
     if min(len(groups[0]), n_negative) < MIN_PROBLEMS:
-        raise ValueError(
+        raise NotMeasurableError(
             f"a linear probe is tested on problems that it has not seen and needs at least "
             f"{MIN_PROBLEMS} of each class; received {len(groups[0])} problems with positive "
             f"and {n_negative} with negative positions. Collect more texts, or use mean_difference"

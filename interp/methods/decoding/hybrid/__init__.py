@@ -13,7 +13,14 @@ activations, one dose chosen on other problems. That number is what may be claim
 - `writing`: texts under a variant, with where they were steered.
 """
 
-from interp.methods.decoding.hybrid.categories import CATEGORIES, Vectors, category_of, find_vectors
+from interp.methods.decoding.hybrid.categories import (
+    CATEGORIES,
+    LabelledTexts,
+    Vectors,
+    find_category,
+    find_vectors,
+    label_texts,
+)
 from interp.methods.decoding.hybrid.gates import BaseGate, fit_gate
 from interp.methods.decoding.hybrid.variants import ALONE, CONTROLS_OF, VARIANTS, WITH_POST, Variant
 from interp.methods.decoding.hybrid.writing import (
@@ -33,12 +40,14 @@ __all__ = [
     "BaseGate",
     "Hybrid",
     "HybridSettings",
+    "LabelledTexts",
     "Setup",
     "Variant",
     "Vectors",
-    "category_of",
+    "find_category",
     "find_vectors",
     "fit_gate",
+    "label_texts",
     "prepare",
     "write_hybrid",
 ]

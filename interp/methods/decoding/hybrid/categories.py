@@ -22,6 +22,7 @@ import torch
 from interp.chains.chain import encode
 from interp.chains.completions import CompletionFormat
 from interp.engine import run
+from interp.errors import NotMeasurableError
 from interp.methods.directions import (
     Direction,
     collect,
@@ -37,8 +38,11 @@ CATEGORIES = ("open", "step", "inside", "answer")
 
 
 @dataclass(frozen=True)
-class Spots:
-    """Texts with the positions at which each new token was decided."""
+class LabelledTexts:
+    """Texts with the category of each new token, and whether base and post differ there.
+
+    A new token is decided at the position before it; positions here are those.
+    """
 
     rows: tuple[tuple[int, ...], ...]
     n_prompts: tuple[int, ...]
@@ -49,9 +53,9 @@ class Spots:
     """Whether the greedy tokens of base and post differ there."""
 
     def positions(self, wanted: Callable[[str, bool], bool]) -> list[tuple[int, ...]]:
-        """In each row, the positions before the new tokens that are wanted (category, differs)."""
+        """In each row, the positions before the tokens for which `wanted(category, differs)`."""
         return [
-            tuple(n - 1 + at for at, spot in enumerate(zip(c, d, strict=True)) if wanted(*spot))
+            tuple(n - 1 + at for at, label in enumerate(zip(c, d, strict=True)) if wanted(*label))
             for n, c, d in zip(self.n_prompts, self.categories, self.differs, strict=True)
         ]
 
@@ -74,7 +78,7 @@ class Vectors:
         return self.random if kind == "random" else self.category
 
 
-def category_of(form: CompletionFormat, step_ends: frozenset[int], written: Sequence[int]) -> str:
+def find_category(form: CompletionFormat, step_ends: frozenset[int], written: Sequence[int]) -> str:
     """The category of the next token.
 
     Args:
@@ -93,75 +97,75 @@ def category_of(form: CompletionFormat, step_ends: frozenset[int], written: Sequ
     return "step" if len(written) == n_open or written[-1] in step_ends else "inside"
 
 
-def step_ends_of(form: CompletionFormat) -> frozenset[int]:
+def find_step_ends(form: CompletionFormat) -> frozenset[int]:
     """The tokens that end the exact steps of a task's examples."""
     steps = {step for example in form.task.examples for step in example.steps}
     return frozenset(encode(form.tokenizer, step)[-1] for step in steps)
 
 
-def read_spots(
+def label_texts(
     pair: ModelPair,
     form: CompletionFormat,
     prompts: Sequence[Sequence[int]],
     texts: Sequence[Sequence[int]],
     problems: Sequence[str],
-) -> Spots:
-    """Where each new token of these texts was decided, and whether the pair differs there."""
-    ends = step_ends_of(form)
+) -> LabelledTexts:
+    """The category of each new token of these texts, and whether the greedy tokens differ there."""
+    ends = find_step_ends(form)
     rows = [(*prompt, *text) for prompt, text in zip(prompts, texts, strict=True)]
     greedy = [_greedy(model, rows) for model in (pair.base, pair.post)]
     categories, differs = [], []
     for at, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-        categories.append(tuple(category_of(form, ends, text[:n]) for n in range(len(text))))
+        categories.append(tuple(find_category(form, ends, text[:n]) for n in range(len(text))))
         where = range(len(prompt) - 1, len(prompt) - 1 + len(text))
         differs.append(tuple(greedy[0][at][n] != greedy[1][at][n] for n in where))
     lengths = tuple(len(prompt) for prompt in prompts)
-    return Spots(tuple(rows), lengths, tuple(problems), tuple(categories), tuple(differs))
+    return LabelledTexts(tuple(rows), lengths, tuple(problems), tuple(categories), tuple(differs))
 
 
 def _greedy(model: Model, rows: Sequence[Sequence[int]]) -> list[list[int]]:
     return [logits.argmax(-1).tolist() for logits in run(model, rows).logits]
 
 
-def find_vectors(pair: ModelPair, spots: Spots, site: Site, *, seed: int) -> Vectors:
+def find_vectors(pair: ModelPair, texts: LabelledTexts, site: Site, *, seed: int) -> Vectors:
     """The vector of each category along post's texts, the bias, and random ones of equal length.
 
     Args:
         pair: The models.
-        spots: Along post's texts on training problems.
+        texts: Along post's texts on training problems.
         site: The stream at which base is steered.
         seed: Of the random directions.
 
     Raises:
-        ValueError: If the two models do not differ at the site.
+        NotMeasurableError: If the two models do not differ at the site.
     """
-    found: dict[str, Direction] = {}
+    vectors: dict[str, Direction] = {}
     for name in CATEGORIES:
-        direction = _between(pair, spots, site, lambda c, name=name: c == name)
+        direction = _difference(pair, texts, site, lambda c, name=name: c == name)
         if direction is not None:
-            found[name] = direction
-    bias = _between(pair, spots, site, lambda _: True)
+            vectors[name] = direction
+    bias = _difference(pair, texts, site, lambda _: True)
     assert bias is not None, "texts have tokens"
-    norm = collect(pair.base, spots.rows, spots.positions(lambda *_: True), site).mean_norm
-    drawn = random_directions(bias, len(found), seed=seed)
+    norm = collect(pair.base, texts.rows, texts.positions(lambda *_: True), site).mean_norm
+    drawn = random_directions(bias, len(vectors), seed=seed)
     return Vectors(
-        {name: with_reference(one, norm) for name, one in found.items()},
+        {name: with_reference(one, norm) for name, one in vectors.items()},
         with_reference(bias, norm),
-        {name: with_reference(one, norm) for name, one in zip(found, drawn, strict=True)},
+        {name: with_reference(one, norm) for name, one in zip(vectors, drawn, strict=True)},
     )
 
 
-def _between(
-    pair: ModelPair, spots: Spots, site: Site, wanted: Callable[[str], bool]
+def _difference(
+    pair: ModelPair, texts: LabelledTexts, site: Site, wanted: Callable[[str], bool]
 ) -> Direction | None:
     """Mean of post minus base where they differ at these positions, else at all of them."""
-    differing = spots.positions(lambda c, d: d and wanted(c))
-    places = differing if any(differing) else spots.positions(lambda c, _: wanted(c))
+    differing = texts.positions(lambda c, d: d and wanted(c))
+    places = differing if any(differing) else texts.positions(lambda c, _: wanted(c))
     if not any(places):
         return None
-    sides = [collect(m, spots.rows, places, site) for m in (pair.post, pair.base)]
+    sides = [collect(m, texts.rows, places, site) for m in (pair.post, pair.base)]
     if torch.equal(sides[0].values, sides[1].values):
-        raise ValueError(
+        raise NotMeasurableError(
             f"{pair.name} do not differ at {site}, so there is no vector between them. Likely the "
             f"two are one model, or what was trained lies in later layers: choose a later site"
         )

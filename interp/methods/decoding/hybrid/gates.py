@@ -1,9 +1,9 @@
 """Gates on the base alone: where to steer and with which vector, without asking the post model.
 
-Trained on training problems, where post says at which positions the two would differ: a linear
-probe on the base's activation reads it off, with the threshold at which it fires as often as they
-differ there. The category is that of the nearest centroid, by cosine after the common mean is
-removed. Both then see nothing but the base's activation at the last token.
+A gate is fitted on training problems, where it is known at which positions the two models differ. A
+linear probe predicts this from the base's activation, with the threshold at which it fires as often
+as the models differ. The category is that of the nearest centroid, by cosine after the common mean
+is removed. When a text is written, both read nothing but the base's activation at the last token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.methods.decoding.hybrid.categories import CATEGORIES, Spots
+from interp.errors import NotMeasurableError
+from interp.methods.decoding.hybrid.categories import CATEGORIES, LabelledTexts
 from interp.methods.directions import Activations, Direction, collect, fit_linear_probe
 from interp.models import Model
 from interp.sites import Site
@@ -25,19 +26,16 @@ from interp.sites import Site
 class BaseGate:
     """What is read off the base's activation at the last token."""
 
-    direction: Direction | None
-    """Of the probe for "the two models differ here"; None where they differ too seldom to fit one:
-    the gate then never fires."""
+    direction: Direction
+    """Of the linear probe for "the two models differ here"."""
     threshold: float
     auroc: float
-    """Of the probe on problems held out; NaN without one."""
+    """Of the linear probe, on problems held out."""
     mean: Float[Tensor, " d_model"]
     centroids: Mapping[str, Float[Tensor, " d_model"]]
 
     def fires(self, activation: Float[Tensor, " d_model"]) -> bool:
         """Whether to steer here."""
-        if self.direction is None:
-            return False
         return float(activation.float().cpu() @ self.direction.vector) > self.threshold
 
     def category(self, activation: Float[Tensor, " d_model"]) -> str:
@@ -51,7 +49,7 @@ class BaseGate:
 
 
 def fit_gate(
-    base: Model, along_post: Spots, along_both: Spots, site: Site, *, seed: int
+    base: Model, along_post: LabelledTexts, along_both: LabelledTexts, site: Site, *, seed: int
 ) -> BaseGate:
     """Fits gate and category on the base's activations.
 
@@ -61,6 +59,10 @@ def fit_gate(
         along_both: These and the base's own texts, since a steered text may be like either.
         site: Where they are read.
         seed: Of the probe's hold-out and shuffles.
+
+    Raises:
+        NotMeasurableError: If the models differ, or agree, in too few problems to fit a probe. A
+            gate that never fires instead would leave the base as it is and call it steered.
     """
     every = collect(base, along_post.rows, along_post.positions(lambda *_: True), site)
     centroids = {}
@@ -71,15 +73,17 @@ def fit_gate(
     mean = every.values.mean(0)
     sides = [along_both.positions(lambda _, d, want=want: d == want) for want in (True, False)]
     if not all(any(places) for places in sides):
-        return BaseGate(None, float("inf"), float("nan"), mean, centroids)
+        seldom = "differ" if not any(sides[0]) else "agree"
+        raise NotMeasurableError(
+            f"a gate on the base needs positions at which the greedy tokens of the two models "
+            f"differ and positions at which they agree; on these training problems they never "
+            f"{seldom}"
+        )
     positive, negative = (
         collect(base, along_both.rows, places, site, problems=along_both.problems)
         for places in sides
     )
-    try:
-        probe = fit_linear_probe(positive, negative, seed=seed)
-    except ValueError:  # too few problems in which the models differ, or in which they agree
-        return BaseGate(None, float("inf"), float("nan"), mean, centroids)
+    probe = fit_linear_probe(positive, negative, seed=seed)
     threshold = _threshold(probe.direction, positive, negative)
     return BaseGate(probe.direction, threshold, probe.auroc, mean, centroids)
 

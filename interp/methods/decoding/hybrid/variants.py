@@ -14,7 +14,7 @@
 `hybrid` and (a) to (f) ask the post model at every token: they are ceilings. (g) does not, and has
 controls of its own: one candidate, the same gate, the same norms (`shuffled`: as often, elsewhere),
 each with its own dose, chosen by the same rule. `base_alone_runner_up` has no vector: where the
-gate fires it writes the base's second likeliest token, so what it recovers is the gate's alone.
+gate fires it writes the base's second likeliest token, so what it recovers is due to the gate.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class Variant:
     def asks_post(self) -> bool:
         """Whether the post model takes part in writing."""
         return self.pick != "dose"
+
+    @property
+    def reads_gate(self) -> bool:
+        """Whether gate or category are read off the base (`BaseGate`)."""
+        return self.gate == "probe" or self.category == "centroid"
 
     @property
     def is_steered(self) -> bool:

@@ -10,20 +10,21 @@ from interp.chains.chain import encode
 from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
 from interp.engine import Routing, Step, generate, route
 from interp.engine.token_sources import Choice
+from interp.errors import NotMeasurableError
 from interp.interventions import Intervention
 from interp.methods.decoding.hybrid.categories import (
-    Spots,
+    LabelledTexts,
     Vectors,
-    category_of,
+    find_category,
+    find_step_ends,
     find_vectors,
-    read_spots,
-    step_ends_of,
+    label_texts,
 )
 from interp.methods.decoding.hybrid.gates import BaseGate, fit_gate
 from interp.methods.decoding.hybrid.variants import Variant
 from interp.methods.steering import steer
 from interp.models import Model, ModelPair
-from interp.sites import Site, middle_layer
+from interp.sites import Site, steering_layer
 from interp.tasks import Example, Task
 
 
@@ -42,7 +43,7 @@ class HybridSettings:
 
     def site(self, model: Model) -> Site:
         """Where base is steered and read."""
-        layer = middle_layer(model.n_layers) if self.layer is None else self.layer
+        layer = steering_layer(model.n_layers) if self.layer is None else self.layer
         return Site(min(layer, model.n_layers - 1), "resid_post")
 
 
@@ -53,7 +54,10 @@ class Setup:
     settings: HybridSettings
     site: Site
     vectors: Vectors
-    gate: BaseGate
+    gate: BaseGate | None
+    """None where it could not be fitted."""
+    no_gate: str
+    """Why it could not; empty where it was fitted."""
     disagreement: float
     """Share of the tokens of post's texts at which the greedy tokens differ."""
 
@@ -86,7 +90,7 @@ def prepare(pair: ModelPair, task: Task, settings: HybridSettings, *, seed: int)
         seed: Of random directions and the probe.
 
     Raises:
-        ValueError: If the models do not differ at the site, or the layout has no chain.
+        NotMeasurableError: If the models do not differ at the site, or the layout has no chain.
     """
     form = find_format(task, pair.tokenizer)
     prompts = form.prompts()
@@ -101,17 +105,21 @@ def prepare(pair: ModelPair, task: Task, settings: HybridSettings, *, seed: int)
         for name, model in (("base", pair.base), ("post", pair.post))
     }  # fmt: skip
     problems = [example.problem for example in task.examples]
-    along_post = read_spots(pair, form, prompts, texts["post"], problems)
+    along_post = label_texts(pair, form, prompts, texts["post"], problems)
     both = (prompts * 2, texts["post"] + texts["base"], problems * 2)
-    along_both = read_spots(pair, form, *both)
+    along_both = label_texts(pair, form, *both)
     site = settings.site(pair.base)
     vectors = find_vectors(pair, along_post, site, seed=seed)
-    gate = fit_gate(pair.base, along_post, along_both, site, seed=seed)
-    return Setup(settings, site, vectors, gate, _share(along_post))
+    gate, no_gate = None, ""
+    try:
+        gate = fit_gate(pair.base, along_post, along_both, site, seed=seed)
+    except NotMeasurableError as reason:  # the variants that ask post can do without
+        no_gate = str(reason)
+    return Setup(settings, site, vectors, gate, no_gate, _share(along_post))
 
 
-def _share(spots: Spots) -> float:
-    every = [one for row in spots.differs for one in row]
+def _share(texts: LabelledTexts) -> float:
+    every = [one for row in texts.differs for one in row]
     return sum(every) / len(every)
 
 
@@ -139,9 +147,12 @@ def write_hybrid(
             copies, and how many it wrote.
 
     Raises:
+        NotMeasurableError: If the variant reads a gate that could not be fitted.
         ValueError: If a dose or counts are missing.
         RuntimeError: If a receipt does not show a steered position.
     """
+    if variant.reads_gate and setup.gate is None:
+        raise NotMeasurableError(setup.no_gate)
     if (variant.pick == "dose" and variant.is_steered) != (dose is not None):
         raise ValueError(
             f"a dose belongs to variants that pick none of several, and only to them; "
@@ -189,7 +200,7 @@ class _Rule:
     ) -> None:
         self.variant, self._form, self._setup, self._doses = variant, form, setup, doses
         self._names = [example.id for example in examples]
-        self._seed, self._ends = seed, step_ends_of(form)
+        self._seed, self._ends = seed, find_step_ends(form)
         self._drawn = {
             row: frozenset(self._rng(row, "gate").sample(range(counts[name][1]), counts[name][0]))
             for row, name in enumerate(self._names)
@@ -215,7 +226,7 @@ class _Rule:
         if self.variant.gate == "shuffled":
             fires = at in self._drawn[step.row]
         elif self.variant.gate == "probe":
-            fires = self._setup.gate.fires(step.captures["base"][self._setup.site])
+            fires = self._gate.fires(step.captures["base"][self._setup.site])
         else:
             fires = step.proposed["base"] != step.proposed["post"]
         if fires:
@@ -247,10 +258,15 @@ class _Rule:
         if self.variant.category == "drawn":
             return self._rng(step.row, f"category {len(step.written)}").choice(known)
         if self.variant.category == "centroid":
-            return self._setup.gate.category(step.captures["base"][self._setup.site])
-        found = category_of(self._form, self._ends, step.written)
+            return self._gate.category(step.captures["base"][self._setup.site])
+        found = find_category(self._form, self._ends, step.written)
         # Post's training texts may lack a kind of position that this text has come to.
         return found if found in known else known[-1]
+
+    @property
+    def _gate(self) -> BaseGate:
+        assert self._setup.gate is not None, "write_hybrid refuses variants without their gate"
+        return self._setup.gate
 
     def _rng(self, row: int, what: str) -> Random:
         return Random(f"{self._seed} {self._names[row]} {what}")
