@@ -27,6 +27,27 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("Mistral", {"sliding_window": WINDOW}),
     "qwen2": ("Qwen2", {**_SLIDING, "layer_types": [FULL, SLIDES, SLIDES]}),
     "qwen3": ("Qwen3", {**_SLIDING, "head_dim": 16, "layer_types": [SLIDES, FULL, SLIDES]}),
+    "qwen3-moe": (
+        "Qwen3Moe",
+        {
+            **_SLIDING,
+            "head_dim": 16,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 24,
+            "norm_topk_prob": True,
+        },
+    ),
+    "granite": (
+        "Granite",
+        {
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.3,
+            "attention_multiplier": 0.7,
+            "logits_scaling": 2.0,
+        },
+    ),
+    "starcoder2": ("Starcoder2", {"sliding_window": WINDOW, "tie_word_embeddings": False}),
     "smollm3": (
         "SmolLM3",
         {**_SLIDING, "no_rope_layers": [1, 0, 1], "layer_types": [SLIDES, FULL, FULL]},
@@ -48,7 +69,17 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 """Family -> the stem of its Hugging Face classes and what its configuration has of its own."""
 
 FAMILIES = tuple(CONFIGS)
-SLIDING = ("mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3")
+SLIDING = (
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "qwen3-moe",
+    "starcoder2",
+    "smollm3",
+    "phi3",
+    "gemma2",
+    "gemma3",
+)
 
 _CLASSES = {"GPT2": "GPT2LMHeadModel", "Gemma3Config": "Gemma3TextConfig"}
 

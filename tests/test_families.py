@@ -23,7 +23,7 @@ from torch import Tensor
 from interp.engine import run
 from interp.interventions import Intervention, add, zero_ablate
 from interp.models import hooked, load_model, make_model
-from interp.models.adapters import Place
+from interp.models.adapters import LLAMA, Place, find_row
 from interp.models.bridge import Bridge, open_bridge
 from interp.models.checks import all_sites, check_model
 from interp.models.model import Model, site_shape
@@ -81,14 +81,27 @@ def edited(model: Model) -> tuple[Tensor, ...]:
     return run(model, [IDS] * len(interventions), interventions=interventions).logits
 
 
+def bridge_factor(model: Model, site: Site) -> float:
+    """What the bridge's activation is multiplied by: its embed of Granite is that of the module."""
+    is_embed = site.stream == "embed"
+    return getattr(model.hf.config, "embedding_multiplier", 1.0) if is_embed else 1.0
+
+
 def test_streams_are_those_of_the_family(family: str, model: Model):
     absent = {
         "olmo2": {"ln1", "ln2"},
+        "qwen3-moe": {"mlp_pre", "mlp_pre_linear", "mlp_post"},
+        "starcoder2": {"mlp_pre_linear"},
         "gpt2": {"mlp_pre_linear"},
         "neox": {"mlp_pre_linear", "resid_mid"},
         "neox-sequential": {"mlp_pre_linear"},
     }
     assert set(STREAMS) - set(model.adapter.streams) == absent.get(family, set())
+    assert set(model.adapter.absent) == absent.get(family, set())
+    for stream, reason in model.adapter.absent.items():
+        site = Site(0, stream)
+        with pytest.raises(ValueError, match=f"no stream '{stream}', because {reason}. It has: "):
+            run(model, [IDS], capture=[site])
     grouped = family not in ("gpt2", "neox", "neox-sequential")
     assert (model.n_kv_heads < model.n_heads) == grouped
     assert model.d_mlp == (128 if family == "gpt2" else 48)
@@ -96,12 +109,14 @@ def test_streams_are_those_of_the_family(family: str, model: Model):
 
 def test_every_site_reads_as_the_bridge_does(model: Model, bridge: Bridge):
     sites = all_sites(model)
-    found = run(model, [IDS], capture=sites)
+    result = run(model, [IDS], capture=sites)
     logits, cache = bridge.run_with_cache(torch.tensor([IDS]), [str(site) for site in sites])
-    assert torch.allclose(found.logits[0], logits[0], atol=EXACT)
+    assert torch.allclose(result.logits[0], logits[0], atol=EXACT)
     for site in sites:
-        assert found.captures[site][0].shape == cache[str(site)][0].shape, str(site)
-        assert torch.allclose(found.captures[site][0], cache[str(site)][0], atol=EXACT), str(site)
+        activation, expected = result.captures[site][0], cache[str(site)][0]
+        assert activation.shape == expected.shape, str(site)
+        expected = expected * bridge_factor(model, site)
+        assert torch.allclose(activation, expected, atol=EXACT), str(site)
 
 
 def test_every_site_edits_as_the_bridge_does(model: Model, bridge: Bridge):
@@ -117,7 +132,7 @@ def test_every_site_edits_as_the_bridge_does(model: Model, bridge: Bridge):
         return change
 
     hooks = [
-        (str(site), hook_for(row, kind, vector))
+        (str(site), hook_for(row, kind, vector / bridge_factor(model, site)))
         for row, (site, kind, vector) in enumerate(rows)
         if site.stream != "resid_mid"
     ]
@@ -130,7 +145,7 @@ def test_every_site_edits_as_the_bridge_does(model: Model, bridge: Bridge):
 
 
 def test_middle_edits_as_computed_by_hand(family: str, model: Model):
-    """Everything behind the middle of one block from the raw modules."""
+    """The rest of the block after resid_mid, from the raw modules."""
     tail = TAILS.get(family, ("post_attention_layernorm", "mlp"))
     n_checked = 0
     for found, (site, kind, vector) in zip(edited(model), edits(model), strict=True):
@@ -142,7 +157,7 @@ def test_middle_edits_as_computed_by_hand(family: str, model: Model):
         after = middle
         for name in tail:
             after = block(model.hf, site.layer).get_submodule(name)(after)
-        output = middle + after
+        output = middle + after * getattr(model.hf.config, "residual_multiplier", 1.0)
         handle = block(model.hf, site.layer).register_forward_hook(lambda *_, out=output: out)
         with torch.no_grad():
             expected = model.hf(torch.tensor([IDS]), use_cache=False).logits[0]
@@ -196,6 +211,10 @@ def at(stream: str, module: str) -> Any:
     return lambda _: {stream: Place(module, "out")}
 
 
+def unscaled(stream: str) -> Any:
+    return lambda places: {stream: replace(places[stream], factor=1.0)}
+
+
 _RAW = "model.layers.{layer}."
 
 FUSED = ("phi3", "gpt2", "neox")
@@ -205,7 +224,11 @@ UNFUSED = tuple(
 
 WRONG = [
     *((name, swapped("k", "v"), "z of position 0") for name in UNFUSED),
-    *((name, swapped("mlp_pre", "mlp_pre_linear"), "mlp_post of") for name in UNFUSED),
+    *(
+        (name, swapped("mlp_pre", "mlp_pre_linear"), "mlp_post of")
+        for name in UNFUSED
+        if name not in ("starcoder2", "qwen3-moe")
+    ),
     *((name, swapped("attn_out", "mlp_out"), "attn_out|resid_mid") for name in FAMILIES),
     *((name, swapped("ln1", "ln2"), "constant ln1") for name in ("llama", "gemma3", "neox")),
     *(
@@ -218,7 +241,10 @@ WRONG = [
     *((name, parts("q k v", per_head=name != "neox"), "z of position 0") for name in FUSED),
     ("neox-sequential", parts("q k v", per_head=False), "z of position 0"),
     ("phi3", parts("mlp_pre_linear mlp_pre"), "mlp_post of constant"),
-    ("phi3", parts("q k"), r"should hold q, k in 1 x \[32, 16\] columns, found 64"),
+    ("phi3", parts("q k"), r"should hold q, k in 1 x \[32, 16\] columns, received 64"),
+    ("granite", unscaled("embed"), "embed against resid_pre of block 0 is off"),
+    ("granite", unscaled("attn_out"), "resid_pre . attn_out . mlp_out of block 0 is off"),
+    ("granite", unscaled("mlp_out"), "a multiplier on embeddings, sublayers or logits"),
 ]
 
 
@@ -229,6 +255,31 @@ def test_wrong_layout_is_refused(name: str, changes: Any, message: str):
     wrong = replace(model.adapter, places={**places, **changes(places)})
     with pytest.raises(ValueError, match=message):
         check_model(replace(model, adapter=wrong))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("granite", "embed against resid_pre of block 0 is off.*a multiplier on embeddings"),
+        ("qwen3-moe", r"names the module model.layers.0.mlp.gate_proj, which the model lacks"),
+        ("starcoder2", r"names the module model.layers.0.mlp.gate_proj, which the model lacks"),
+    ],
+)
+def test_taken_for_llama_a_family_is_refused_with_a_true_reason(name: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        check_model(replace(make_family(name), adapter=LLAMA))
+
+
+def test_logits_that_are_divided_need_the_divisor():
+    model = make_family("granite")
+    with pytest.raises(ValueError, match="unembedding of the body is off.*multiplier on embed"):
+        check_model(replace(model, adapter=replace(model.adapter, logit_divisor=1.0)))
+
+
+def test_an_unknown_family_is_told_where_its_row_belongs():
+    with pytest.raises(ValueError, match="row in interp/models/adapters.py; received 'Mamba2") as e:
+        find_row("Mamba2ForCausalLM")
+    assert "GraniteForCausalLM" in str(e.value) and "open_bridge" in str(e.value)
 
 
 def test_parallel_block_taken_for_a_sequential_one_is_refused():

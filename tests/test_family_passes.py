@@ -139,7 +139,7 @@ def masked(model: Model, ids: tuple[int, ...], visible: Tensor) -> Tensor:
     body = model.hf.base_model(
         torch.tensor([ids]), attention_mask=mask, position_ids=at[None], use_cache=False
     )
-    logits = model.hf.lm_head(body.last_hidden_state)[0]
+    logits = model.hf.lm_head(body.last_hidden_state)[0] / getattr(config, "logits_scaling", 1.0)
     cap = getattr(config, "final_logit_softcapping", None)
     return logits if cap is None else torch.tanh(logits / cap) * cap
 

@@ -48,7 +48,7 @@ def test_a_sweep_equals_rows_of_a_run(model: Model):
     assert n_moved >= 12, "edits that move nothing would test nothing"
 
 
-def test_edited_states_equal_a_cache_edited_by_hand(model: Model):
+def test_edited_states_equal_a_cache_edited_by_hand(family: str, model: Model):
     text, donor = asked_text(model, 0), asked_text(model, 1, n_answer=3)
     assert len(text.text.ids) > 2 * WINDOW
     references = other_ids(model)
@@ -67,7 +67,13 @@ def test_edited_states_equal_a_cache_edited_by_hand(model: Model):
         assert reading.written[:2] == written
         moved = max(moved, float((expected - reading.unedited).abs().max()))
     assert moved > 100 * EXACT, "edits that move nothing would test nothing"
-    assert torch.equal(found[-1].logprobs, found[-1].unedited) and not found[-1].receipt.n_changed
+    unchanged = found[-1]
+    assert not unchanged.receipt.n_changed
+    assert torch.allclose(unchanged.logprobs, unchanged.unedited, atol=EXACT)
+    if (
+        family != "qwen3-moe"
+    ):  # an expert reads the tokens of all rows in one product, and rounds so
+        assert torch.equal(unchanged.logprobs, unchanged.unedited)
 
 
 def test_hidden_steps_equal_whole_passes_under_a_mask(model: Model):

@@ -1,30 +1,43 @@
-"""Adapters: where each family of models keeps the streams.
+"""Adapters: where each family of models keeps its streams.
 
-One row per family says which Hugging Face module carries which stream, and on which side. Nothing
-else in this project knows a module path. A family that shares another's layout is one more line in
-`ROWS`; one that differs is one more row. Rows are functions of the configuration where one class
-covers several layouts. They differ in:
+One row of `ROWS` per family says which Hugging Face module carries which stream, and on which side
+of the module. No other file names a module path. To add a family:
+
+1. Read the forward methods of its block and of its body in transformers (`modeling_NAME.py`).
+2. If both have the layout of a family below, add one line to `ROWS`. Otherwise write an `Adapter`,
+   or `replace` what differs in the nearest one, and add its line. A row is a function of the
+   configuration of the model, because one class may cover several layouts.
+3. Add a tiny configuration to `CONFIGS` in `tests/families.py`, and run `tests/test_families.py`,
+   `tests/test_family_passes.py` and `tests/test_family_states.py`. They compare every site with
+   TransformerLens and with plain forward passes.
+
+Loading any model verifies its row (`interp.models.checks`), so a wrong row is refused. An example:
+Starcoder2 differs from Llama in its norms (LayerNorm), its biases and its MLP (no gate). Norms and
+biases do not move a stream, so its row replaces the places of the MLP only.
+
+Rows differ in:
 
 - `places`: stream -> module and side, and the part of it where one module carries several streams
-  (fused projections). Streams that a family lacks are simply absent, and asking for them is an
-  error that lists what is there. `attn_out` and `mlp_out` are what the sublayer *adds to the
-  stream*: where a norm follows the sublayer (Gemma, OLMo 2), its output, not the sublayer's.
+  (fused projections). `attn_out` and `mlp_out` are what the sublayer *adds to the stream*. Where a
+  norm follows the sublayer (Gemma, OLMo 2) that is the output of the norm, and where the block
+  multiplies the output before adding it (Granite) it is the product: see `Place.factor`.
+- `absent`: the streams that the family lacks, each with the reason. Asking for one is an error that
+  gives the reason.
 - `sequential`: whether a block adds attention to the stream *before* its MLP reads it. Then
-  `resid_mid` exists: it is what entered the block plus `attn_out`. It has no module of its own.
-  Editing the input of the second norm would reach the MLP but not the skip connection, so the hook
-  door (`interp.models.hooks`) forms it from the two parts instead. Where attention and MLP read the
-  same input (Pythia) there is no `resid_mid`.
-- what a pass must know (`interp.models.forward`): sliding windows, and the kernel where only one
-  computes the family rightly.
+  `resid_mid` exists: the input of the block plus `attn_out`. It has no module of its own. Editing
+  the input of the second norm would reach the MLP but not the skip connection, so `hooked`
+  (`interp.models.hooks`) computes it from the two parts. Where attention and MLP read the same
+  input (Pythia) there is no `resid_mid`.
+- what a forward pass must know (`interp.models.forward`): sliding windows, a divisor of the logits,
+  and the attention kernel where only one computes the family correctly.
 
-The rows follow the source of transformers 5.23; that they describe a model is not taken on trust
-but checked whenever one is loaded (`interp.models.checks`).
+The rows follow the source of transformers 5.23.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -40,6 +53,8 @@ class Place:
     """Streams that share the last axis, in their order; empty where the module carries only one."""
     per_head: bool = False
     """Whether the parts repeat for each head ([q k v] of head 0, then of head 1), or once."""
+    factor: float = 1.0
+    """What the model multiplies the module's output by before it adds it to the stream."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +65,14 @@ class Adapter:
     body: str
     """Everything up to the final norm; called with token ids, returns the last hidden state."""
     block: str
+    mlp: str
+    """The MLP of a block, without any norm."""
     places: Mapping[str, Place]
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Streams that the family lacks -> why, as the end of a sentence that begins 'because'."""
     unembed: str = "lm_head"
+    logit_divisor: float = 1.0
+    """What the model divides its logits by."""
     sequential: bool = True
     """Whether the MLP of a block reads the stream after attention was added; else no resid_mid."""
     learned_positions: str | None = None
@@ -78,6 +99,7 @@ LLAMA = Adapter(
     family="llama",
     body="model",
     block=_BLOCK,
+    mlp=f"{_BLOCK}.mlp",
     places={
         "embed": Place("model.embed_tokens", "out"),
         "resid_pre": Place(_BLOCK, "in"),
@@ -97,6 +119,12 @@ LLAMA = Adapter(
     },
 )
 
+
+def _without(adapter: Adapter, *streams: str) -> dict[str, Place]:
+    """The places of an adapter without some streams."""
+    return {name: place for name, place in adapter.places.items() if name not in streams}
+
+
 PHI3 = replace(
     LLAMA,
     family="phi3",
@@ -110,6 +138,32 @@ PHI3 = replace(
     },
 )
 
+_NO_GATE = {"mlp_pre_linear": "its MLP has no gate, so there is no second input projection"}
+
+STARCODER2 = replace(
+    LLAMA,
+    family="starcoder2",
+    places={
+        **_without(LLAMA, "mlp_pre_linear"),
+        "mlp_pre": Place(f"{_BLOCK}.mlp.c_fc", "out"),
+        "mlp_post": Place(f"{_BLOCK}.mlp.c_proj", "in"),
+    },
+    absent=_NO_GATE,
+)
+
+_HIDDEN = ("mlp_pre", "mlp_pre_linear", "mlp_post")
+
+QWEN3_MOE = replace(
+    LLAMA,
+    family="qwen3-moe",
+    places=_without(LLAMA, *_HIDDEN),
+    absent=dict.fromkeys(
+        _HIDDEN,
+        "a router sends each token through a few experts, whose hidden units differ from token to "
+        "token and are the output of no module",
+    ),
+)
+
 _POST_NORMS = {
     "attn_out": Place(f"{_BLOCK}.post_attention_layernorm", "out"),
     "mlp_out": Place(f"{_BLOCK}.post_feedforward_layernorm", "out"),
@@ -118,10 +172,8 @@ _POST_NORMS = {
 OLMO2 = replace(
     LLAMA,
     family="olmo2",
-    places={
-        **{name: at for name, at in LLAMA.places.items() if name not in ("ln1", "ln2")},
-        **_POST_NORMS,
-    },
+    places={**_without(LLAMA, "ln1", "ln2"), **_POST_NORMS},
+    absent=dict.fromkeys(("ln1", "ln2"), "its norms follow the sublayers and none precedes them"),
 )
 
 GEMMA = replace(
@@ -140,6 +192,7 @@ GPT2 = Adapter(
     family="gpt2",
     body="transformer",
     block=_H,
+    mlp=f"{_H}.mlp",
     learned_positions="transformer.wpe",
     places={
         "embed": Place("transformer.wte", "out"),
@@ -155,6 +208,7 @@ GPT2 = Adapter(
         "resid_post": Place(_H, "out"),
         "ln_final": Place("transformer.ln_f", "out"),
     },
+    absent=_NO_GATE,
 )
 
 _LAYER = "gpt_neox.layers.{layer}"
@@ -164,6 +218,7 @@ NEOX = Adapter(
     family="gpt-neox",
     body="gpt_neox",
     block=_LAYER,
+    mlp=f"{_LAYER}.mlp",
     places={
         "embed": Place("gpt_neox.embed_in", "out"),
         "resid_pre": Place(_LAYER, "in"),
@@ -178,6 +233,7 @@ NEOX = Adapter(
         "resid_post": Place(_LAYER, "out"),
         "ln_final": Place("gpt_neox.final_layer_norm", "out"),
     },
+    absent=_NO_GATE,
 )
 
 Row = Callable[[Any], Adapter]
@@ -200,19 +256,45 @@ def _some_slide(layout: Adapter, family: str, kernel: Literal["sdpa", "eager"] =
     return row
 
 
+def _neox(config: Any) -> Adapter:
+    """Older models of the class are sequential; in Pythia attention and MLP run in parallel."""
+    if not config.use_parallel_residual:
+        return NEOX
+    reason = "attention and MLP read the same input, so the stream has no value between them"
+    return replace(NEOX, sequential=False, absent={**NEOX.absent, "resid_mid": reason})
+
+
+def _granite(config: Any) -> Adapter:
+    """Llama with multipliers: on embeddings, on what each sublayer adds, and on the logits.
+
+    Its attention_multiplier only scales the scores and moves no stream.
+    """
+    factors = {
+        "embed": config.embedding_multiplier,
+        "attn_out": config.residual_multiplier,
+        "mlp_out": config.residual_multiplier,
+    }
+    scaled = {name: replace(LLAMA.places[name], factor=by) for name, by in factors.items()}
+    places = {**LLAMA.places, **scaled}
+    return replace(LLAMA, family="granite", places=places, logit_divisor=config.logits_scaling)
+
+
 ROWS: Mapping[str, Row] = {
     "LlamaForCausalLM": lambda _: LLAMA,
     "MistralForCausalLM": _all_slide(LLAMA, "mistral"),
+    "GraniteForCausalLM": _granite,
+    "Starcoder2ForCausalLM": _all_slide(STARCODER2, "starcoder2"),
     "Phi3ForCausalLM": _all_slide(PHI3, "phi3"),
     "Qwen2ForCausalLM": _some_slide(LLAMA, "qwen2"),
     "Qwen3ForCausalLM": _some_slide(LLAMA, "qwen3"),
+    "Qwen3MoeForCausalLM": _all_slide(QWEN3_MOE, "qwen3-moe"),
     "SmolLM3ForCausalLM": _some_slide(LLAMA, "smollm3"),
     "Olmo2ForCausalLM": lambda _: OLMO2,
     # Its scores are capped, which fused attention cannot do.
     "Gemma2ForCausalLM": _some_slide(GEMMA, "gemma2", kernel="eager"),
     "Gemma3ForCausalLM": _some_slide(GEMMA, "gemma3"),
     "GPT2LMHeadModel": lambda _: GPT2,
-    "GPTNeoXForCausalLM": lambda config: replace(NEOX, sequential=not config.use_parallel_residual),
+    "GPTNeoXForCausalLM": _neox,
 }
 """Architecture, as in the field `architectures` of config.json -> row."""
 
@@ -227,13 +309,13 @@ def find_row(architecture: str) -> Row:
         A function from the Hugging Face configuration to the adapter.
 
     Raises:
-        ValueError: If no family has it; the message lists the known ones.
+        ValueError: If there is none; the message lists the known ones.
     """
     if architecture not in ROWS:
         raise ValueError(
-            f"no adapter for the architecture {architecture!r}. Known architectures: "
-            f"{', '.join(ROWS)}. A family is added by one row in interp/models/adapters.py; "
-            f"interp.models.bridge.open_bridge reads and edits other models by way of "
-            f"TransformerLens"
+            f"a model's architecture must have a row in interp/models/adapters.py; received "
+            f"{architecture!r}, which has none. Known: {', '.join(ROWS)}. The docstring of that "
+            f"file says how a row is added. Without one, interp.models.open_bridge(hf) reads and "
+            f"edits the model by way of TransformerLens"
         )
     return ROWS[architecture]

@@ -1,16 +1,17 @@
-"""What is verified before a model is used: a wrong answer is better found now than hours later.
+"""Checks that every model passes before it is used, so that a wrong adapter is found when loading.
 
-`check_model` reads a few tokens and asks, at every site that the adapter names:
+`check_model` reads a few tokens and verifies:
 
-1. are weights and activations finite;
-2. has each activation the shape that its site should have;
-3. do the parts add up: embed (and positions) = first resid_pre, resid_pre + attn_out + mlp_out =
+1. the model has every module that the adapter names;
+2. weights and activations are finite;
+3. each activation has the shape of its site;
+4. the parts add up: embed (and positions) = first resid_pre, resid_pre + attn_out + mlp_out =
    resid_post = the next resid_pre, resid_mid + mlp_out = resid_post;
-4. do the final states unembed to the logits of the model;
-5. do heads and hidden units lie where the adapter says (`interp.models.head_layout`);
-6. does an edit at a site of the residual stream reach the logits.
+5. the final states unembed to the logits of the model;
+6. heads and hidden units lie where the adapter says (`interp.models.head_layout`);
+7. an edit at a site of the residual stream reaches the logits.
 
-The last two each use one forward pass in which each row of the batch edits another site.
+The last two each use one forward pass, in which each row of the batch edits another site.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from interp.models.hooks import hooked
 from interp.models.model import Model, site_shape
 from interp.sites import STREAMS, Site
 
-_CAUSE = "The architecture differs from its family (extra norms, parallel blocks)"
+_CAUSE = (
+    "Likely its blocks differ from those of the family (extra norms, attention and MLP in "
+    "parallel, a multiplier on embeddings, sublayers or logits)"
+)
 
 _REACHING = ("embed", "resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "ln_final")
 """Streams whose edits reach the logits whatever the weights are."""
@@ -40,6 +44,23 @@ def all_sites(model: Model) -> list[Site]:
         if name in model.adapter.streams
         for layer in (range(model.n_layers) if stream.in_blocks else (None,))
     ]
+
+
+def _check_modules(model: Model) -> None:
+    adapter = model.adapter
+    in_blocks = (adapter.block, adapter.mlp, *(place.module for place in adapter.places.values()))
+    names = [adapter.body, adapter.unembed]
+    names += [name.format(layer=layer) for layer in range(model.n_layers) for name in in_blocks]
+    for name in dict.fromkeys(names):
+        try:
+            model.hf.get_submodule(name)
+        except AttributeError as error:
+            raise ValueError(
+                f"the adapter '{adapter.family}' does not describe {model.name}: it names the "
+                f"module {name}, which the model lacks ({error}). Describe the model by a row of "
+                f"its own in interp/models/adapters.py; a stream that none of its modules carries "
+                f"belongs in `absent`, with the reason"
+            ) from error
 
 
 def check_weights(model: Model) -> None:
@@ -66,7 +87,8 @@ def _check_shapes(model: Model, read: dict[Site, Tensor]) -> None:
         if tuple(activation.shape[2:]) != site_shape(model, site):
             raise ValueError(
                 f"{site} of {model.name} should have shape {site_shape(model, site)} per position, "
-                f"found {tuple(activation.shape[2:])}"
+                f"received {tuple(activation.shape[2:])}. The adapter "
+                f"'{model.adapter.family}' does not describe it"
             )
         if not bool(torch.isfinite(activation).all()):
             raise ValueError(
@@ -77,8 +99,8 @@ def _check_shapes(model: Model, read: dict[Site, Tensor]) -> None:
 
 
 def _check_sum(model: Model, name: str, total: Tensor, *terms: Tensor) -> None:
-    found = torch.stack([term.float() for term in terms]).sum(0)
-    check_close(model, name, found, total, _CAUSE, *terms)
+    expected = torch.stack([term.float() for term in terms]).sum(0)
+    check_close(model, name, expected, total, _CAUSE, *terms)
 
 
 def _check_sums(model: Model, read: dict[Site, Tensor]) -> None:
@@ -133,7 +155,7 @@ def _check_edits(model: Model, ids: Tensor) -> None:
 
 @torch.no_grad()
 def check_model(model: Model) -> None:
-    """Verifies weights, shapes, sums, layout and edits of a model on a few tokens.
+    """Verifies modules, weights, shapes, sums, layout and edits of a model on a few tokens.
 
     Args:
         model: A model just loaded.
@@ -141,6 +163,7 @@ def check_model(model: Model) -> None:
     Raises:
         ValueError: If something does not hold; the message says what and the likely cause.
     """
+    _check_modules(model)
     check_weights(model)
     n_tokens = min(6, model.d_vocab, model.n_ctx, model.adapter.window or 6)
     # Spread out: the first and last ids are often special ones that were never trained.

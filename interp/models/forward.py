@@ -1,6 +1,11 @@
-"""Forward passes: the one place where models are called.
+"""Forward passes: reading tokens up to the final norm, and forming logits.
 
-Three habits keep a pass exact, whatever shares its batch:
+The engine and the methods call models through `body` and `unembed`. Three others call them in ways
+that these two do not offer: the checks of a model just loaded (`checks`, `bridge`), `sweep`, which
+calls blocks one by one, and `step_attention`, which asks for attention patterns. Training has its
+own loop.
+
+Three rules make the results of a row independent of the other rows of its batch, to rounding:
 
 - rows are padded on the right, so that a causal pass needs no mask and may take the fast kernel:
   real tokens come before the padding and never see it;
@@ -33,7 +38,7 @@ from interp.models.model import Model
 def attention_mask(
     model: Model, visible: Bool[Tensor, "batch q_pos k_pos"]
 ) -> Bool[Tensor, "batch 1 q_pos k_pos"] | Float[Tensor, "batch 1 q_pos k_pos"]:
-    """The mask in the form that the model's attention kernel reads rightly.
+    """The mask in the form that the model's attention kernel expects.
 
     Fused attention (sdpa) takes True for "may look". The eager kernel adds the mask to the scores,
     where True would silently count as 1, so it gets 0 and the most negative number instead.
@@ -128,9 +133,12 @@ def unembed(
 ) -> Float[Tensor, "*batch d_vocab"]:
     """Logits of final hidden states, in float32 whatever the weights are.
 
-    Where the model caps its logits (Gemma 2: `cap * tanh(logits / cap)`), so does this.
+    Where the model divides its logits (Granite) or caps them (Gemma 2: `cap * tanh(logits / cap)`),
+    so does this.
     """
     logits = model.hf.get_submodule(model.adapter.unembed)(hidden).float()
+    if model.adapter.logit_divisor != 1.0:
+        logits = logits / model.adapter.logit_divisor
     cap = getattr(model.hf.config, "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 

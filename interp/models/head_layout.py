@@ -1,4 +1,4 @@
-"""Layout: whether heads and hidden units lie where the adapter says, found out by intervention.
+"""Head layout: interventions that test whether heads and hidden units lie where the adapter says.
 
 A wrong layout gives the right shapes and the wrong numbers: q taken for v, heads interleaved that
 are contiguous, query heads grouped around other key-value heads. What follows holds for any causal
@@ -10,8 +10,8 @@ on queries and keys; so it tells a wrong row from a right one. With kv(h) the ke
 - where k of a key-value head is zero throughout, the same holds for all its heads;
 - where v of a key-value head is the same at all positions, z of its heads is that;
 - the rest of a block works on each position by itself: where the output of a norm, z, resid_mid or
-  mlp_post is the same at all positions, so is what is computed of it, and hidden unit i of mlp_post
-  depends on unit i of mlp_pre and is proportional to unit i of mlp_pre_linear.
+  mlp_post is the same at all positions, so is what is computed from it, and hidden unit i of
+  mlp_post depends on unit i of mlp_pre and is proportional to unit i of mlp_pre_linear.
 
 One pass: each row of the batch edits another head or stream, in all blocks, and everything is
 compared within its own row and block. The texts are shorter than any sliding window.
@@ -35,37 +35,37 @@ from interp.sites import Site
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Largest difference allowed, as a share of the largest value: rounding of one addition or norm."""
 
-_HOLDS = {
+_COMPUTED_FROM = {
     "ln1": "v",
     "z": "attn_out",
     "resid_mid": "mlp_out",
-    "ln2": "mlp_pre",
+    "ln2": "mlp_out",
     "mlp_post": "mlp_out",
 }
-"""Stream -> a stream that is computed of it position by position."""
+"""Stream -> a stream that is computed from it position by position."""
 
 _CAUSE = (
-    "Its heads or units are laid out in another way (order of q, k and v in one module, grouping "
-    "of the key-value heads), or its attention is no causal softmax"
+    "Likely its heads or hidden units are laid out in another way (order of q, k and v in one "
+    "module, grouping of the key-value heads), or its attention is no causal softmax"
 )
 
 _READ = ("v", "z", "attn_out", "mlp_pre", "mlp_pre_linear", "mlp_post", "mlp_out")
 
 
 def check_close(
-    model: Model, name: str, found: Tensor, expected: Tensor, cause: str, *terms: Tensor
+    model: Model, name: str, actual: Tensor, expected: Tensor, cause: str, *terms: Tensor
 ) -> None:
     """Raises ValueError, with the likely cause, if two tensors differ by more than rounding.
 
-    Where large `terms` cancel in a sum, the rounding is theirs.
+    Where large `terms` cancel in a sum, the rounding error is that of the terms.
     """
     scale = max(float(term.abs().max()) for term in (expected, *terms))
-    error = float((found.float() - expected.float()).abs().max())
+    error = float((actual.float() - expected.float()).abs().max())
     if not error <= _TOLERANCE.get(model.dtype, 5e-2) * max(scale, 1e-6):
         raise ValueError(
             f"the adapter '{model.adapter.family}' does not describe {model.name}: {name} is off "
-            f"by {error:.3g} where the values go up to {scale:.3g}. {cause}; it needs a row of its "
-            f"own in interp/models/adapters.py"
+            f"by {error:.3g} where the values go up to {scale:.3g}. {cause}. Describe the model by "
+            f"a row of its own in interp/models/adapters.py"
         )
 
 
@@ -92,7 +92,7 @@ def _edit(stream: str, head: int, activation: Tensor) -> None:
 def _rows(model: Model) -> list[tuple[str, int]]:
     """What each row of the batch edits: a stream, and the head where it has any."""
     counts = {"q": model.n_heads, "k": model.n_kv_heads, "v": model.n_kv_heads, "mlp_pre": 1}
-    counts |= dict.fromkeys(_HOLDS, 1)
+    counts |= dict.fromkeys(_COMPUTED_FROM, 1)
     return [
         (stream, head)
         for stream, count in counts.items()
@@ -104,7 +104,7 @@ def _rows(model: Model) -> list[tuple[str, int]]:
 def _implied(
     model: Model, stream: str, head: int, row: dict[str, Tensor]
 ) -> list[tuple[str, Tensor, Tensor]]:
-    """What one row [pos, ...] of each stream must hold after its edit: (name, found, expected)."""
+    """What must hold in one row [pos, ...] after its edit: (name, actual, expected)."""
     n_per_group = model.n_heads // model.n_kv_heads
     z, v = row["z"], row["v"].repeat_interleave(n_per_group, 1)
     n_seen = torch.arange(1, len(v) + 1, device=v.device)[:, None, None]
@@ -122,8 +122,8 @@ def _implied(
         post = row["mlp_post"][:, :half].float()
         linear = row.get("mlp_pre_linear", torch.ones_like(row["mlp_post"]))[:, :half].float()
         return [("mlp_post of constant mlp_pre", post * linear[:1], post[:1] * linear)]
-    after = row[_HOLDS[stream]]
-    return [(f"{_HOLDS[stream]} of constant {stream}", after, _held(after))]
+    after = row[_COMPUTED_FROM[stream]]
+    return [(f"{_COMPUTED_FROM[stream]} of constant {stream}", after, _held(after))]
 
 
 def _edit_rows(stream: str, rows: list[tuple[str, int]], activation: Tensor) -> Tensor:
@@ -143,8 +143,8 @@ def _compare_rows(
 ) -> None:
     for number, (stream, head) in enumerate(rows):
         row = {name: activation[number] for name, activation in read.items()}
-        for name, found, expected in _implied(model, stream, head, row):
-            check_close(model, f"{name} in block {layer}", found, expected, _CAUSE)
+        for name, actual, expected in _implied(model, stream, head, row):
+            check_close(model, f"{name} in block {layer}", actual, expected, _CAUSE)
 
 
 def check_layout(model: Model, ids: Int[Tensor, "1 pos"]) -> None:
@@ -165,7 +165,7 @@ def check_layout(model: Model, ids: Int[Tensor, "1 pos"]) -> None:
     handlers: list[tuple[Site, Handler]] = []
     for layer in range(model.n_layers):
         handlers += [(Site(layer, name), partial(_edit_rows, name, rows)) for name in edited]
-        # What a block holds is compared when it ends, and overwritten by the next.
+        # The streams of a block are compared when it ends, and overwritten by the next block.
         handlers += [(Site(layer, name), partial(read.__setitem__, name)) for name in streams]
         compare = partial(_compare_rows, model, layer, rows, read)
         handlers.append((Site(layer, "resid_post"), compare))

@@ -1,4 +1,4 @@
-"""The hook door: the one place where PyTorch hooks are registered and removed.
+"""Hooks: the only file that registers PyTorch hooks and removes them.
 
 ::
 
@@ -7,19 +7,20 @@
 
 A handler is a function of the activation, in the axes of its site: heads are split off for q, k, v
 and z, and where one module computes several streams the site's own part is cut out. It returns None
-to leave it alone or a new tensor of the same shape to replace it; it must not write into what it is
-given. Several handlers of one site run in the order given, each on what the one before returned.
+to leave the activation alone, or a new tensor of the same shape to replace it; it must not write
+into the tensor that it receives. Several handlers of one site run in the order given, each on what
+the one before returned.
 
-The door promises:
+`hooked` promises:
 
-- a site that the model lacks is an error before anything is registered;
-- a site that never fired while the door was open is an error when it closes, because an experiment
-  whose edit did not take place must not return numbers;
-- hooks are removed when the block ends, also after an exception.
+- a site that the model lacks is an error before any hook is registered;
+- a site that the model never computed inside the `with` block is an error at its end, because an
+  experiment whose edit did not take place must not return numbers;
+- hooks are removed at the end of the `with` block, also after an exception.
 
-`resid_mid` is formed, not found: the input of the block is remembered, what attention adds to the
-stream (`attn_out`, after any norm of it) is added, and what a handler changes is folded back into
-that. So an edit reaches both the MLP and the skip connection.
+No module returns `resid_mid`, so it is computed: the input of the block plus what attention adds
+to the stream (`attn_out`, after any norm or multiplier). A handler's change of it is folded back
+into `attn_out`, so that the edit reaches both the MLP and the skip connection.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from math import prod
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from interp.models.model import Model, check_site, site_shape
@@ -64,8 +66,20 @@ def _chain(
 
 def _in_heads(change: _Change, n_heads: int, activation: Tensor) -> Tensor | None:
     """A change of a stream whose last axis holds all heads side by side."""
-    changed = change(activation.unflatten(-1, (n_heads, -1)))
-    return None if changed is None else changed.flatten(-2)
+    split = "batch pos (n_heads d_head) -> batch pos n_heads d_head"
+    changed = change(rearrange(activation, split, n_heads=n_heads))
+    return None if changed is None else rearrange(changed, "batch pos n d -> batch pos (n d)")
+
+
+def _in_units_of_the_stream(change: _Change, factor: float, activation: Tensor) -> Tensor | None:
+    """A change of a module's output times the factor with which the model adds it to the stream."""
+    scaled = activation * factor
+    changed = change(scaled)
+    if changed is None:
+        return None
+    # Where nothing changed the output stays as it is: dividing a product again would round it.
+    kept = activation + (changed - scaled) / factor
+    return torch.where(changed == scaled, kept, changed / factor)
 
 
 def _in_part(model: Model, site: Site, change: _Change, activation: Tensor) -> Tensor | None:
@@ -76,16 +90,20 @@ def _in_part(model: Model, site: Site, change: _Change, activation: Tensor) -> T
     if activation.shape[-1] != n_groups * sum(widths):
         raise ValueError(
             f"{place.module.format(layer=site.layer)} of {model.name} should hold "
-            f"{', '.join(place.parts)} in {n_groups} x {widths} columns, found "
+            f"{', '.join(place.parts)} in {n_groups} x {widths} columns, received "
             f"{activation.shape[-1]}. The adapter '{model.adapter.family}' does not describe it"
         )
     index = place.parts.index(site.stream)
-    parts = list(activation.unflatten(-1, (n_groups, -1)).split(widths, -1))
-    changed = change(parts[index].flatten(-2))
+    split, join = (
+        "batch pos (group d) -> batch pos group d",
+        "batch pos group d -> batch pos (group d)",
+    )
+    parts = list(rearrange(activation, split, group=n_groups).split(widths, -1))
+    changed = change(rearrange(parts[index], join))
     if changed is None:
         return None
-    parts[index] = changed.unflatten(-1, (n_groups, -1))
-    return torch.cat(parts, -1).flatten(-2)
+    parts[index] = rearrange(changed, split, group=n_groups)
+    return rearrange(torch.cat(parts, -1), join)
 
 
 def _change_input(
@@ -120,15 +138,15 @@ def _remember(entered: list[Tensor], activation: Tensor) -> None:
 
 
 def _fold_back(entered: list[Tensor], change: _Change, attn_out: Tensor) -> Tensor | None:
-    """Forms resid_mid of what entered the block and attn_out, which takes up its change."""
+    """Computes resid_mid from the input of the block and attn_out, and folds a change into it."""
     before = entered.pop()
     middle = before + attn_out
     changed = change(middle)
     if changed is None:
         return None
-    # Where nothing changed attn_out stays as it is (the term added is zero, and lets gradients pass
-    # to `changed`); elsewhere the block's own addition of `before` gives the changed value (exactly
-    # so for zero).
+    # Where nothing changed, attn_out stays as it is (the term added is zero, and lets gradients
+    # pass to `changed`). Elsewhere the block's own addition of `before` gives the changed value,
+    # exactly so for zero.
     return torch.where(changed == middle, attn_out + (changed - middle), changed - before)
 
 
@@ -136,23 +154,24 @@ def _register(model: Model, site: Site, change: _Change) -> list[Any]:
     stream = "attn_out" if site.stream == "resid_mid" else site.stream
     place = model.adapter.places[stream]
     module = model.hf.get_submodule(place.module.format(layer=site.layer))
+    handles: list[Any] = []
     if site.stream == "resid_mid":
         block = model.hf.get_submodule(model.adapter.block.format(layer=site.layer))
         entered: list[Tensor] = []
-        return [
-            _on_input(block, partial(_remember, entered)),
-            _on_output(module, partial(_fold_back, entered, change)),
-        ]
+        handles.append(_on_input(block, partial(_remember, entered)))
+        change = partial(_fold_back, entered, change)
     if place.heads is not None:
         change = partial(_in_heads, change, getattr(model, place.heads))
     if place.parts:
         change = partial(_in_part, model, site, change)
-    return [(_on_input if place.side == "in" else _on_output)(module, change)]
+    if place.factor != 1.0:
+        change = partial(_in_units_of_the_stream, change, place.factor)
+    return [*handles, (_on_input if place.side == "in" else _on_output)(module, change)]
 
 
 @contextmanager
 def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[None]:
-    """Opens the door: handlers run whenever the model computes their sites.
+    """Runs handlers whenever the model computes their sites inside the `with` block.
 
     Args:
         model: The model to read or edit.
@@ -171,7 +190,7 @@ def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[
         by_site.setdefault(site, []).append(handler)
     fired: set[Site] = set()
     with ExitStack() as handles:
-        # attn_out before resid_mid: both live on the output of one module, and in that order.
+        # attn_out before resid_mid: both are hooks on the output of one module, run in this order.
         for site in sorted(by_site, key=lambda site: _ORDER[site.stream]):
             for handle in _register(model, site, partial(_chain, site, by_site[site], fired)):
                 handles.callback(handle.remove)
@@ -241,12 +260,11 @@ def recorded_blocks(model: Model) -> Generator[list[BlockCall]]:
 
 @contextmanager
 def last_position_mlp(model: Model, layer: int) -> Generator[None]:
-    """Lets the MLP of a block compute the last position alone, for one that is all that is read.
+    """Lets the MLP of a block compute the last position alone, for a caller that reads no other.
 
-    The block adds what its MLP returns to every position, so only the last one leaves it right.
+    The block adds that one output to every position, so only the last position is correct after it.
     """
-    inner = model.adapter.places["mlp_post"].module.format(layer=layer)
-    mlp: Any = model.hf.get_submodule(inner.rpartition(".")[0])
+    mlp: Any = model.hf.get_submodule(model.adapter.mlp.format(layer=layer))
     handle = _on_input(mlp, lambda activation: activation[:, -1:])
     try:
         yield

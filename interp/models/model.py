@@ -114,10 +114,13 @@ def check_site(model: Model, site: Site) -> None:
     Raises:
         ValueError: If the family lacks the stream or the layer is out of range.
     """
-    if site.stream not in model.adapter.streams:
+    adapter = model.adapter
+    if site.stream not in adapter.streams:
+        reason = adapter.absent.get(site.stream)
         raise ValueError(
-            f"{model.name} (family {model.adapter.family}) has no stream {site.stream!r}. "
-            f"It has: {', '.join(model.adapter.streams)}"
+            f"{model.name} (family {adapter.family}) has no stream {site.stream!r}"
+            f"{'' if reason is None else f', because {reason}'}. "
+            f"It has: {', '.join(adapter.streams)}"
         )
     if site.layer is not None and site.layer >= model.n_layers:
         raise ValueError(
