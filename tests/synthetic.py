@@ -69,12 +69,13 @@ class _Recorder:
     def __init__(self, chain: Chain, reader: str) -> None:
         self.chain, self.reader, self.items = chain, reader, []
 
-    def add(self, probe: str, condition: str, metric: str, value: float, step=-1, note="") -> None:
+    def add(self, probe: str, condition: str, metric: str, value: float, **fields: Any) -> None:
         c = self.chain
         self.items.append(
             Item(
-                probe, c.writer, self.reader, c.task, c.example, c.problem, condition, metric,
-                float(value), step, note,
+                probe=probe, task=c.task, example=c.example, problem=c.problem,
+                writer=c.writer, reader=self.reader,
+                condition=condition, metric=metric, value=float(value), **fields,
             )
         )  # fmt: skip
 
@@ -94,16 +95,16 @@ def _chain_items(chain: Chain, reader: str, g: random.Random) -> list[Item]:
         same.append(1.0 if k == t else float(g.random() < max(0.1, known - 0.2)))
         p = 1 / 11 + (10 / 11 - 0.02) * known**2 * g.uniform(0.9, 1.0)
         logprob.append(math.log(p if chain.task == "arith/pool" or reader == "base" else p**2))
-        r.add("early_answering", "cut", "same_answer", same[k], k)
-        r.add("early_answering", "cut", "probability", p, k)
-        r.add("information_gain", "chain", "logprob", logprob[k], k)
+        r.add("early_answering", "cut", "same_answer", same[k], step=k)
+        r.add("early_answering", "cut", "probability", p, step=k)
+        r.add("information_gain", "chain", "logprob", logprob[k], step=k)
     area = sum((a + b) / 2 for a, b in zip(same, same[1:], strict=False)) / t
     r.add("early_answering", "cut", "aoc", 1 - area)
     for i in range(t):
-        r.add("information_gain", "chain", "gain", logprob[i + 1] - logprob[i], i)
+        r.add("information_gain", "chain", "gain", logprob[i + 1] - logprob[i], step=i)
         keeps = not (uses and i == t - 1)
-        r.add("corruption", "mistake", "same_answer", keeps, i)
-        r.add("corruption", "mistake", "follows_mistake", not keeps, i)
+        r.add("corruption", "mistake", "same_answer", keeps, step=i)
+        r.add("corruption", "mistake", "follows_mistake", not keeps, step=i)
     r.add("information_gain", "chain", "total", logprob[-1] - logprob[0])
     for condition, keeps in (
         ("mistake_last", not uses),

@@ -14,7 +14,8 @@ from synthetic import CHANCE, NASTY, make_chains, make_items
 
 from interp.results.plots import curve, dots, headline, save, step_bars
 from interp.results.plots.canvas import drawable, shortened
-from interp.results.rows import CONTRAST, Item, Measurement, summarise
+from interp.results.rows import CONTRAST, Item, Measurement
+from interp.results.summaries import summarise
 
 NAMES = {"arith/pool": "pool (trained on)", "arith/fresh": "fresh problems"}
 BLUE, VERMILION = "#0072b2", "#d55e00"
@@ -55,7 +56,7 @@ def figures(rows, items, chains, curve_rows):
     gains = [
         i for i in items if i.example == chain.example and i.writer == "gold" and i.metric == "gain"
     ]
-    edits = pick(rows, probe="corruption", metric="same_answer", writer="gold", step=-1)
+    edits = pick(rows, probe="corruption", metric="same_answer", writer="gold", step=None)
     accuracy = pick(rows, probe="accuracy", condition="free", metric="accuracy")
     reliance = pick(rows, probe="corruption", metric="reliant", writer="gold")
     missing = pick(rows, probe="corruption", metric="decorative")
@@ -94,7 +95,7 @@ def test_curve_draws_each_row_with_its_interval(figures, curve_rows) -> None:
 def test_dots_draw_each_row_on_its_line(figures, rows) -> None:
     ax = figures["dots"].axes[0]
     labels = [text.get_text() for text in ax.get_yticklabels()]
-    known = pick(rows, probe="corruption", metric="same_answer", writer="gold", step=-1)
+    known = pick(rows, probe="corruption", metric="same_answer", writer="gold", step=None)
     assert set(labels) == {row.condition for row in known}
     for reader, colour in (("base", BLUE), ("post", VERMILION)):
         drawn = {
@@ -177,12 +178,32 @@ def test_one_point_one_row(curve_rows) -> None:
         dots([], xlabel="x")
 
 
+@pytest.mark.parametrize(
+    ("x", "values"),
+    [("kept", (0.0, 0.25, 1.0)), ("dose", (-1.0, 0.0, 2.5)), ("layer", (0, 1, 5)), ("k", (1, 8))],
+)
+def test_a_curve_runs_over_any_coordinate(curve_rows, x: str, values) -> None:
+    (first, *_) = pick(curve_rows, task="arith/pool", reader="base")
+    rows = [replace(first, **{"step": None, x: value}) for value in reversed(values)]
+    (ax,) = curve(rows, ylabel="y", xlabel=x, x=x).axes
+    (line,) = lines_of(ax, BLUE)
+    assert list(line.get_xdata()) == list(values)
+    if x == "kept":
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "0.5", "1"]
+    with pytest.raises(ValueError, match=f"every row drawn on it has .*received '{x}'"):
+        curve([*rows, first], ylabel="y", x=x)
+    with pytest.raises(ValueError, match="an axis is one of layer, dose, step"):
+        curve(rows, ylabel="y", x="value")
+
+
 def test_bars_show_one_example(items) -> None:
     gains = [i for i in items if i.metric == "gain" and i.writer == "gold"]
     with pytest.raises(ValueError, match="one example"):
         step_bars(gains, texts=["a", "b"])
-    with pytest.raises(ValueError, match="got none"):
+    with pytest.raises(ValueError, match="received none"):
         step_bars([], texts=["a"])
+    with pytest.raises(ValueError, match="received 'step'"):
+        step_bars([replace(gains[0], step=None)], texts=["a"])
 
 
 def test_characters_without_a_glyph_become_boxes() -> None:

@@ -51,7 +51,7 @@ def calibration(found: Sequence[Judged]) -> Figure:
     from matplotlib.figure import Figure as NewFigure
 
     if not found:
-        raise ValueError("A figure of calibration needs at least one judged number; got none.")
+        raise ValueError("a figure of calibration needs at least one judged number; received none")
     figure = NewFigure(figsize=(WIDTH, 0.8 + 0.26 * len(found)), layout="constrained")
     axes = list(figure.subplots(1, 3, sharey=True, width_ratios=(1.3, 1, 1)))
     titles = ("tells\nthe truth", "equals\ndiffer", "intervals\ncover")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import wraps
 from io import BytesIO
 from math import ceil, isnan
@@ -11,7 +12,7 @@ from textwrap import fill
 from typing import Any, ParamSpec, TypeAlias
 
 from interp.files import write_file
-from interp.results.rows import CONTRAST, ORDER, Measurement, rank
+from interp.results.rows import CONTRAST, ORDER, POINTS, Measurement, RowKey, rank
 
 Figure: TypeAlias = Any
 """matplotlib.figure.Figure (imported only when something is drawn)."""
@@ -110,37 +111,55 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def table_of(
-    rows: Sequence[Measurement], keys: Sequence[str], x: Callable[[Measurement], float] | None
-) -> Table:
-    """Rows by the values of some fields; in each entry sorted by x, one row for each x.
+def point_of(row: RowKey, coordinate: str) -> float:
+    """Where a row stands on an axis.
 
     Raises:
-        ValueError: No rows, or two rows for one point.
+        ValueError: The row has no such coordinate.
+    """
+    value = getattr(row, coordinate) if coordinate in POINTS else None
+    if value is None:
+        raise ValueError(
+            f"an axis is one of {', '.join(POINTS)} and every row drawn on it has that coordinate; "
+            f"received {coordinate!r} for {row}. Keep the rows that have it."
+        )
+    return float(value)
+
+
+def table_of(rows: Sequence[Measurement], keys: Sequence[str], x: str | None) -> Table:
+    """Rows by the values of some fields; in each entry sorted by x, one row for each x.
+
+    Args:
+        rows: At least one.
+        keys: The fields.
+        x: A coordinate; None where each entry has one row.
+
+    Raises:
+        ValueError: No rows, a row without the coordinate, or two rows for one point.
     """
     if not rows:
-        raise ValueError("A figure needs at least one row; got none. Is the filter too narrow?")
+        raise ValueError("a figure needs at least one row; received none. Is a filter too narrow?")
     table: dict[tuple[str, ...], list[Measurement]] = {}
     for row in rows:
         table.setdefault(tuple(str(getattr(row, key)) for key in keys), []).append(row)
     for key, members in table.items():
         if x is not None:
-            members.sort(key=x)
+            members.sort(key=lambda row: point_of(row, x))
         for a, b in zip(members, members[1:], strict=False):
-            if x is None or x(a) == x(b):
+            if x is None or point_of(a, x) == point_of(b, x):
                 raise ValueError(_two_rows(key, a, b))
     return table
 
 
 def _two_rows(key: tuple[str, ...], a: Measurement, b: Measurement) -> str:
-    fields = ("probe", "pair", "writer", "reader", "task", "condition", "metric", "step", "seed")
+    names = (*(field.name for field in fields(RowKey)), "pair", "seed")
     differing = [
-        f"{field}: {getattr(a, field)!r} and {getattr(b, field)!r}"
-        for field in fields
-        if getattr(a, field) != getattr(b, field)
+        f"{name}: {getattr(a, name)!r} and {getattr(b, name)!r}"
+        for name in names
+        if getattr(a, name) != getattr(b, name)
     ]
     return (
-        f"A figure draws one row for each point; got two for {key}, which differ in "
+        f"a figure draws one row for each point; received two for {key}, which differ in "
         f"{'; '.join(differing) or 'nothing'}. Keep the rows of one of them."
     )
 
@@ -177,17 +196,17 @@ def label_axes(figure: Figure, axes: Sequence[Any], *, x: str = "", y: str = "")
 
 def distinct(rows: Sequence[Measurement], field: str, names: Mapping[str, str] | None) -> list[str]:
     """Values of a field: in the order of `names`, then those not named as the rows have them."""
-    found = dict.fromkeys(str(getattr(row, field)) for row in rows)
-    named = [value for value in names or () if value in found]
-    return [*named, *(value for value in found if value not in named)]
+    values = dict.fromkeys(str(getattr(row, field)) for row in rows)
+    named = [value for value in names or () if value in values]
+    return [*named, *(value for value in values if value not in named)]
 
 
 def series_of(
     rows: Sequence[Measurement], field: str, names: Mapping[str, str] | None
 ) -> list[str]:
     """Series of a figure: writers and readers in their fixed order, others as `distinct` has it."""
-    found = distinct(rows, field, names)
-    return sorted(found, key=rank) if set(found) <= set(ORDER) else found
+    values = distinct(rows, field, names)
+    return sorted(values, key=rank) if set(values) <= set(ORDER) else values
 
 
 def name_of(value: str, names: Mapping[str, str] | None) -> str:
@@ -254,12 +273,14 @@ def say_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
         )  # fmt: skip
 
 
-def whole_ticks(ax: Any, xs: Sequence[float]) -> None:
-    """Ticks at whole numbers when every x is one."""
+def point_ticks(ax: Any, xs: Sequence[float]) -> None:
+    """Ticks at whole numbers when every x is one; at 0, 0.5 and 1 when x is a share."""
     from matplotlib.ticker import MaxNLocator
 
     if xs and all(value == int(value) for value in xs):
         ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    elif xs and min(xs) >= 0 and max(xs) <= 1:
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     if xs and min(xs) < max(xs):
         margin = 0.04 * (max(xs) - min(xs))
         ax.set_xlim(min(xs) - margin, max(xs) + margin)

@@ -33,17 +33,17 @@ def columns(
     """
     from matplotlib.figure import Figure as NewFigure
 
-    found = {title: _by_line(title, rows, line) for title, rows in measures.items()}
-    every = dict.fromkeys(name for table in found.values() for name in table)
+    tables = {title: _by_line(title, rows, line) for title, rows in measures.items()}
+    every = dict.fromkeys(name for table in tables.values() for name in table)
     if not every:
-        raise ValueError("A figure needs at least one measure with a row; got none.")
+        raise ValueError("a figure needs at least one measure with a row; received none")
     order = [*(n for n in names or () if n in every), *(n for n in every if n not in (names or ()))]
-    titles = [fill(title, TITLE // len(found)) for title in found]
+    titles = [fill(title, TITLE // len(tables)) for title in tables]
     height = 0.5 + 0.12 * max(title.count("\n") + 1 for title in titles) + 0.2 * len(order)
     figure = NewFigure(figsize=(WIDTH, height), layout="constrained")
     apart = {"wspace": 0.12}
-    axes = list(figure.subplots(1, len(found), sharey=True, squeeze=False, gridspec_kw=apart).flat)
-    for ax, title, table in zip(axes, titles, found.values(), strict=True):
+    axes = list(figure.subplots(1, len(tables), sharey=True, squeeze=False, gridspec_kw=apart).flat)
+    for ax, title, table in zip(axes, titles, tables.values(), strict=True):
         ax.set_title(title)
         ax.grid(axis="x")
         for level, name in enumerate(order):
@@ -67,10 +67,10 @@ def _by_line(
     for row in rows:
         if line(row) in table:
             raise ValueError(
-                f"Each line of a panel has one row; {title!r} got two for {line(row)!r}: "
+                f"a line of a panel has one row; {title!r} received two for {line(row)!r}: "
                 f"{table[line(row)]} and {row}. Keep the rows of one of them."
             )
         table[line(row)] = row
     if not table:
-        raise ValueError(f"The panel {title!r} has no rows. Is the filter too narrow?")
+        raise ValueError(f"the panel {title!r} has no rows. Is the filter too narrow?")
     return table

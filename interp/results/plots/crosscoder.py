@@ -50,7 +50,7 @@ def decoder_norms(reports: Mapping[str, LatentReport]) -> Figure:
     from matplotlib.figure import Figure as NewFigure
 
     if not reports:
-        raise ValueError("a figure of decoder norms needs at least one report; got none")
+        raise ValueError("a figure of decoder norms needs at least one report; received none")
     figure = NewFigure(figsize=(WIDTH, 0.7 + 1.1 * len(reports)), layout="constrained")
     axes = list(figure.subplots(len(reports), 1, sharex=True, squeeze=False)[:, 0])
     for (title, report), ax in zip(reports.items(), axes, strict=True):
@@ -69,7 +69,7 @@ def decoder_norms(reports: Mapping[str, LatentReport]) -> Figure:
 
 def _panel(ax: Any, report: LatentReport) -> None:
     values = [
-        [float(d) for d, found in zip(report.delta, report.kinds, strict=True) if found == kind]
+        [float(d) for d, of in zip(report.delta, report.kinds, strict=True) if of == kind]
         for kind in CLASSES
     ]
     labels, colours = zip(*CLASSES.values(), strict=True)

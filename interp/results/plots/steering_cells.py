@@ -55,20 +55,22 @@ def four_cells(rows: Sequence[CellDose]) -> Figure:
     from matplotlib.figure import Figure as NewFigure
 
     if not rows:
-        raise ValueError("A figure of cells needs rows; got none.")
-    points = [(row.source, row.steered, row.dose) for row in rows]
-    if len(set(points)) < len(points):
-        raise ValueError("Each panel draws one row for each dose; keep the rows of one run.")
+        raise ValueError("a figure of cells needs rows; received none")
+    keys = [(row.source, row.steered, row.dose) for row in rows]
+    if len(set(keys)) < len(keys):
+        raise ValueError(
+            "a panel draws one row for each dose; received two for one. Keep the rows of one run"
+        )
     sources = list(dict.fromkeys(row.source for row in rows))
     models = list(dict.fromkeys(row.steered for row in rows))
     figure = NewFigure(figsize=(WIDTH, 0.5 + 1.1 * len(sources)), layout="constrained")
     axes = figure.subplots(len(sources), len(models), sharey=True, sharex="col", squeeze=False)
     for line, source in zip(axes, sources, strict=True):
         for ax, model in zip(line, models, strict=True):
-            here = [row for row in rows if (row.source, row.steered) == (source, model)]
-            _panel(ax, sorted(here, key=lambda row: row.dose))
+            points = [row for row in rows if (row.source, row.steered) == (source, model)]
+            _panel(ax, sorted(points, key=lambda row: row.dose))
             if source == sources[0]:
-                what = NAMES.get(here[0].metric, here[0].metric) if here else ""
+                what = NAMES.get(points[0].metric, points[0].metric) if points else ""
                 ax.set_title(f"{model} steered,\nchange: {what}")
         line[0].set_ylabel(f"from {source}")
     figure.supxlabel("dose (mean residual norms)", fontsize=STYLE["axes.labelsize"])

@@ -1,4 +1,4 @@
-"""Routes to one ability: accuracy against what each cost in parameters and in tokens touched."""
+"""Elicitation costs: accuracy of each method against the parameters and tokens that it changes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TICKS = {0: "0", 1: "1", 10: "10", 100: "100", 10_000: "10k", 1_000_000: "1M", 1
 
 
 @dataclass(frozen=True)
-class RouteRow:
-    """One way from the question to an answer, and what it cost."""
+class MethodCost:
+    """One elicitation method: how often its answers are right, and what it changes."""
 
     name: str
     accuracy: float
@@ -25,19 +25,19 @@ class RouteRow:
     trained: int
     """Parameters that training changed, counted in the weights."""
     fitted: int
-    """Numbers found without training: the entries of a vector, its dose."""
+    """Numbers fitted without training: the entries of a vector, its dose."""
     touched: float
     """Mean number of positions that were edited or forced in a text."""
     is_post: bool = False
 
 
 @styled
-def routes(rows: Sequence[RouteRow], *, baseline: str = "template") -> Figure:
+def elicitation_costs(rows: Sequence[MethodCost], *, baseline: str = "template") -> Figure:
     """Accuracy against parameters and against tokens touched, side by side.
 
     Args:
-        rows: One for each route.
-        baseline: The route drawn as a line across: the base under its best template.
+        rows: One for each method.
+        baseline: The method drawn as a line across: the base under its best template.
 
     Raises:
         ValueError: If there are no rows, or two of one name.
@@ -47,7 +47,7 @@ def routes(rows: Sequence[RouteRow], *, baseline: str = "template") -> Figure:
     names = [row.name for row in rows]
     if not rows or len(set(names)) < len(names):
         raise ValueError(
-            f"a figure of routes draws each once and needs at least one; received {names}"
+            f"a figure of methods draws each once and needs at least one; received {names}"
         )
     n_lines = -(-len(rows) // 2)
     figure = NewFigure(figsize=(WIDTH, 2.3 + 0.14 * n_lines), layout="constrained")
@@ -63,7 +63,7 @@ def routes(rows: Sequence[RouteRow], *, baseline: str = "template") -> Figure:
     return figure
 
 
-def _panel(ax: Any, rows: Sequence[RouteRow], xs: Sequence[float], baseline: str) -> None:
+def _panel(ax: Any, rows: Sequence[MethodCost], xs: Sequence[float], baseline: str) -> None:
     ax.set_xscale("symlog", linthresh=1)
     ticks = [tick for tick in TICKS if tick <= max(1, *xs)]
     ax.set_xticks(ticks, [TICKS[tick] for tick in ticks])

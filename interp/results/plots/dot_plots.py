@@ -1,8 +1,8 @@
-"""The kinds of figures; see the package for what they have in common."""
+"""Dot plots: values with their intervals, below each other or task by task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 
 from interp.results.plots.canvas import (
@@ -11,82 +11,18 @@ from interp.results.plots.canvas import (
     chance_line,
     distinct,
     dot,
-    drawable,
     label_axes,
     legend,
     look,
     name_of,
     panels_for,
-    say_if_empty,
     series_of,
     share_range,
-    shortened,
     styled,
     table_of,
-    whole_ticks,
     write_not_measurable,
 )
-from interp.results.rows import Item, Measurement, rank
-
-
-def step_of(row: Measurement) -> float:
-    """The step of a row: the x of most curves."""
-    return float(row.step)
-
-
-@styled
-def curve(
-    rows: Sequence[Measurement],
-    *,
-    ylabel: str,
-    xlabel: str = "steps kept",
-    x: Callable[[Measurement], float] = step_of,
-    by: str = "reader",
-    panel: str = "task",
-    names: Mapping[str, str] | None = None,
-    chance: bool = False,
-) -> Figure:
-    """A metric along the chain: lines with bands, one panel per task.
-
-    Args:
-        rows: Rows of one probe and metric, one for each panel, series and x.
-        ylabel: What is drawn, with its unit.
-        xlabel: What runs along the chain.
-        x: Where a row stands on the x axis.
-        by: Field whose values are the series.
-        panel: Field whose values are the panels.
-        names: How to write values of these fields, and their order; themselves where not given.
-        chance: Draw the chance level of each panel.
-
-    Raises:
-        ValueError: No rows, or two rows for one point (the message says how they differ).
-    """
-    table = table_of(rows, (panel, by), x)
-    series = series_of(rows, by, names)
-    panels = distinct(rows, panel, names)
-    figure, axes = panels_for([name_of(p, names) for p in panels], height=1.35)
-    for value, ax in zip(panels, axes, strict=True):
-        ax.grid(axis="y")
-        for at, name in enumerate(series):
-            known = [row for row in table.get((value, name), ()) if not isnan(row.value)]
-            colour, line, marker = look(name, at)
-            xs, ys = [x(row) for row in known], [row.value for row in known]
-            lows = [row.value if isnan(row.low) else row.low for row in known]
-            highs = [row.value if isnan(row.high) else row.high for row in known]
-            ax.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0)
-            ax.plot(
-                xs, ys, color=colour, linestyle=line, marker=marker,
-                markersize=2.6, linewidth=1.2, label=name_of(name, names),
-            )  # fmt: skip
-        here = [row for name in series for row in table.get((value, name), ())]
-        if chance and here and not isnan(here[0].chance):
-            chance_line(ax, here[0].chance, is_horizontal=True)
-        say_if_empty(ax, here)
-        whole_ticks(ax, [x(row) for row in here])
-    share_range(axes, rows, "y")
-    label_axes(figure, axes, x=xlabel, y=ylabel)
-    legend(figure, axes[0])
-    return figure
+from interp.results.rows import Measurement
 
 
 @styled
@@ -124,8 +60,8 @@ def dots(
     for value, ax in zip(panels, axes, strict=True):
         ax.grid(axis="x")
         for place, line in enumerate(lines):
-            found = [row for name in series for row in table.get((value, line, name), ())]
-            if found and all(isnan(row.value) for row in found):
+            members = [row for name in series for row in table.get((value, line, name), ())]
+            if members and all(isnan(row.value) for row in members):
                 write_not_measurable(ax, float(place))
                 continue
             for at, name in enumerate(series):
@@ -136,9 +72,9 @@ def dots(
             colour, _, marker = look(name, at)
             ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=3.4,
                     label=name_of(name, names))  # fmt: skip
-        here = [row for row in rows if getattr(row, panel) == value]
-        if chance and not isnan(here[0].chance):
-            chance_line(ax, here[0].chance, is_horizontal=False)
+        drawn = [row for row in rows if getattr(row, panel) == value]
+        if chance and not isnan(drawn[0].chance):
+            chance_line(ax, drawn[0].chance, is_horizontal=False)
         ax.set_yticks(range(len(lines)), [name_of(line, names) for line in lines])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(lines) - 0.45, -0.55)
@@ -200,49 +136,4 @@ def headline(
         if not isnan(chance):
             span = [i * group + 0.5, i * group + len(readers) + 0.5]
             axes[0].plot([chance, chance], span, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-    return figure
-
-
-@styled
-def step_bars(
-    items: Sequence[Item],
-    *,
-    texts: Sequence[str],
-    xlabel: str = "gain (nats per answer token)",
-) -> Figure:
-    """One chain: a bar for each step and reader.
-
-    Args:
-        items: Items of one example, one for each step and reader.
-        texts: The steps, in order.
-        xlabel: What is drawn, with its unit.
-
-    Raises:
-        ValueError: No items, items of several examples, or two for one bar.
-    """
-    table: dict[tuple[int, str], float] = {}
-    for item in items:
-        if (item.step, item.reader) in table or item.example != items[0].example:
-            raise ValueError(
-                "step_bars draws one example, with one item for each step and reader; got "
-                f"{items[0]} and {item}. Choose items by example, writer, condition and metric."
-            )
-        table[item.step, item.reader] = item.value
-    if not table:
-        raise ValueError("step_bars needs at least one item; got none.")
-    readers = sorted({reader for _, reader in table}, key=rank)
-    slot = 0.7 / len(readers)
-    figure, (ax,) = panels_for([""], height=0.25 + len(texts) * max(0.2, 0.13 * len(readers)))
-    for at, reader in enumerate(readers):
-        level = [i + (at - (len(readers) - 1) / 2) * slot for i in range(len(texts))]
-        values = [table.get((i, reader), float("nan")) for i in range(len(texts))]
-        ax.barh(level, values, height=slot * 0.9, color=look(reader, at)[0], label=reader)
-    ax.axvline(0, color=MUTED, linewidth=0.6)
-    ax.grid(axis="x")
-    ax.set_yticks(range(len(texts)), [drawable(shortened(text)) for text in texts])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(texts) - 0.45, -0.55)
-    ax.spines["left"].set_visible(False)
-    label_axes(figure, [ax], x=xlabel)
-    legend(figure, ax)
     return figure
