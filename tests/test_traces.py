@@ -103,7 +103,7 @@ def test_a_forced_chain_is_opened_and_a_direct_answer_has_none(
     tiny: Any, task: Task, words: Any, monkeypatch: pytest.MonkeyPatch
 ):
     first = task.examples[0]
-    seen = scripted(monkeypatch, lambda text: "7 </think>" if "A" not in text else "5", words)
+    seen = scripted(monkeypatch, lambda text: "7 </think>" if "A" not in text else "5 <eos>", words)
     forced = write_traces(tiny, task, mode="forced")
     assert seen[0] == f"{first.question} <think>"
     assert step_texts(forced[0].steps) == ("7",) and forced[0].status == "valid"
@@ -124,6 +124,17 @@ def test_a_chain_without_an_answer_counts_as_truncated(
         assert trace.status == "truncated" and trace.answer == "" and not trace.correct
 
 
+def test_an_answer_that_nothing_ends_is_truncated_and_not_correct(
+    tiny: Any, task: Task, words: Any, monkeypatch: pytest.MonkeyPatch
+):
+    for end, status in ((" <eos>", "missing"), (" 3", "truncated"), ("", "truncated")):
+        answers = {f"{e.question} A": e.answer + end for e in task.examples}
+        scripted(monkeypatch, answers.__getitem__, words)
+        for trace, e in zip(write_traces(tiny, task, mode="direct"), task.examples, strict=True):
+            assert trace.answer == e.answer and trace.status == status
+            assert trace.correct == (status == "missing")
+
+
 def test_few_shot_text_ends_its_chain_at_the_cue_or_not_at_all(
     tiny: Any, monkeypatch: pytest.MonkeyPatch
 ):
@@ -134,7 +145,7 @@ def test_few_shot_text_ends_its_chain_at_the_cue_or_not_at_all(
     built = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
     built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     built.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=built)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=built, eos_token="~")
     model = replace(tiny, tokenizer=tokenizer)
     sums = replace(make_task("sums", n=3, seed=0), max_chain_tokens=200)
     good, lost, silent = sums.examples
@@ -145,12 +156,15 @@ def test_few_shot_text_ends_its_chain_at_the_cue_or_not_at_all(
     }
     otherwise = f" {good.answer}.\nso"
     scripted(monkeypatch, lambda text: writes.get(text, otherwise), tokenizer)
-    for mode, end in (("free", ".\nso"), ("forced", ".")):  # the second breaks off in the end mark
+    # The text of the second breaks off in the end mark, that of the third in the answer itself.
+    for mode, end in (("free", ".\nso"), ("forced", ".~"), ("free", ".")):
         otherwise = f" {good.answer}{end}"
         traces = write_traces(model, sums, mode=mode)
-        assert [t.status for t in traces] == ["valid", "truncated", "empty"]
+        is_ended = end != "."
+        classes = ["valid", "truncated", "empty"] if is_ended else ["truncated"] * 3
+        assert [t.status for t in traces] == classes
         assert step_texts(traces[0].steps) == good.steps
-        assert traces[0].answer == good.answer and traces[0].correct
+        assert traces[0].answer == good.answer and traces[0].correct == is_ended
         assert decode(tokenizer, traces[0].answer_ids) == f" {good.answer}"
         assert step_texts(traces[1].steps) == (" I do not know.",)
 

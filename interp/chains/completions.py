@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from interp.chains.chain import (
     LayoutIds,
@@ -108,7 +108,7 @@ class CompletionFormat:
         n_around = sum(map(len, (*around, self.layout.answer_end)))
         return n_around + self.task.max_chain_tokens + self.task.max_answer_tokens
 
-    def prompts(self, opening: Opening = "free") -> list[Ids]:
+    def prompts(self, opening: str = "free") -> list[Ids]:
         """The questions, each with what is put after it."""
         opened = opening_ids(self.layout, opening)
         return [encode(self.tokenizer, example.question) + opened for example in self.task.examples]
@@ -136,7 +136,7 @@ def find_format(task: Task, tokenizer: Any, *, needs_chain: bool = True) -> Comp
     return CompletionFormat(task, tokenizer, layout)
 
 
-def opening_ids(layout: LayoutIds, opening: Opening) -> Ids:
+def opening_ids(layout: LayoutIds, opening: str) -> Ids:
     """The tokens between the question and the first token that the model writes.
 
     Args:
@@ -147,11 +147,10 @@ def opening_ids(layout: LayoutIds, opening: Opening) -> Ids:
     Raises:
         ValueError: If the opening is unknown.
     """
-    if opening not in get_args(Opening):
-        raise ValueError(
-            f"opening must be one of {', '.join(get_args(Opening))}, received {opening!r}"
-        )
-    return {"free": (), "forced": layout.think_open, "direct": layout.answer_cue}[opening]
+    known = {"free": (), "forced": layout.think_open, "direct": layout.answer_cue}
+    if opening not in known:
+        raise ValueError(f"opening must be one of {', '.join(known)}, received {opening!r}")
+    return known[opening]
 
 
 def read_completion(format: CompletionFormat, example: Example, ids: Sequence[int]) -> Completion:

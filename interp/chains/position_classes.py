@@ -1,9 +1,9 @@
-"""Position classes: the kinds of positions that a laid-out chain has, and what is predicted at them.
+"""Position classes: the kinds of positions in a laid-out chain, and what is predicted there.
 
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A
     |---- question ---| think   |operands| = result ...   |- answer cue -|
 
-Two models of a pair that read one text can be set against each other slot by slot. At three kinds
+Two models of a pair that read one text can be compared class by class. At three kinds
 of places a prediction says something about reasoning, each as log-odds in nats:
 
 * **mode**, after the last question token: opening a chain against giving the answer cue;
@@ -11,7 +11,7 @@ of places a prediction says something about reasoning, each as log-odds in nats:
 * **answer**, after the answer cue: the answer against all other candidates.
 
 The result of a step is what its rewriter says, at the last token of the step with that id. The
-token before it, which predicts it, is a slot of its own (`step_equals`): patched there in the last
+token before it, which predicts it, is a class of its own (`step_equals`): patched there in the last
 layer, any donor hands over its prediction, and that says nothing of the operands.
 """
 
@@ -54,12 +54,12 @@ class Readout:
 
 @dataclass(frozen=True)
 class PositionClasses:
-    """One text with its slots."""
+    """One text with the positions of each class."""
 
     ids: Ids
     """Up to and with the answer cue."""
     positions: Mapping[str, tuple[int, ...]]
-    """Of each slot that the text has."""
+    """Of each class that the text has."""
     readouts: Mapping[str, tuple[Readout, ...]]
     """Mode and answer have one; there is one per step that states a result."""
 
@@ -69,9 +69,9 @@ class PositionClasses:
         """Mean log-odds over the readouts of a kind."""
         return torch.stack([one(logits) for one in self.readouts[name]]).mean(0)
 
-    def reaches(self, slot: str, name: str) -> bool:
-        """Whether a change in the slot can move any readout of a kind: none looks ahead."""
-        first = self.positions[slot][0]
+    def reaches(self, position_class: str, name: str) -> bool:
+        """Whether a change at a class can move any readout of a kind: none looks ahead."""
+        first = self.positions[position_class][0]
         return any(one.position >= first for one in self.readouts[name])
 
 
@@ -84,7 +84,7 @@ def find_position_classes(
     answer: Ids,
     candidates: Sequence[Ids],
 ) -> PositionClasses:
-    """Lays out a text and finds its slots.
+    """Lays out a text and finds its position classes.
 
     Args:
         tokenizer: Of the readers.
@@ -93,7 +93,7 @@ def find_position_classes(
         prompt_ids: The question.
         chain: Its steps.
         answer: The answer whose odds are read.
-        candidates: All answers; results of steps are set against them too.
+        candidates: All answers; results of steps are compared with them too.
 
     Returns:
         PositionClasses that have no position, and readouts that have no place, are left out.

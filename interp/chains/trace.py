@@ -17,7 +17,7 @@ class Trace:
 
     `status` has the four classes of trace-structure validity (arXiv 2605.21127): *valid*;
     *empty* (opened and closed at once); *missing* (never opened); *truncated* (never closed
-    within the token limit, or no answer follows).
+    within the token limit, or no answer follows that anything ends).
     """
 
     example: str

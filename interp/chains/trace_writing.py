@@ -1,15 +1,12 @@
-"""How traces come about: a model writes them, or the task's own chains are taken.
+"""Writing of traces by a model, or from the task's own chains.
 
-`write_traces` asks a model in one of three ways, in two stages. First the chain:
+`write_traces` asks a model in two stages. First it writes a chain: *free* (it opens one, or does
+not), *forced* (the chain is opened for it) or *direct* (no chain at all). Then it is given the
+answer cue and writes the answer. The answer is never taken from what the model went on to write by
+itself, so that it is read as it will be after every edit of the chain.
 
-- *free*: after the question the model itself opens a chain, or does not;
-- *forced*: the chain is opened for it (`Layout.think_open`);
-- *direct*: no chain at all.
-
-Then the answer, always after the answer cue and never from what the model went on to write by
-itself, so that it is read as it will be after every edit of the chain. A chain that never ends has
-no answer. In layouts without `think_close` (few-shot text) the chain ends where the model writes
-the answer cue, and a blank line, which begins the next question, leaves it unfinished.
+Where a chain and an answer end is decided as for completions (`interp.chains.completions`): a chain
+that was not closed has no answer, and an answer that nothing ends is unfinished, hence not correct.
 """
 
 from __future__ import annotations
@@ -17,26 +14,23 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from interp.chains.chain import (
-    LayoutIds,
-    cut_ids,
-    decode,
-    encode,
-    encode_answer,
-    encode_layout,
-    encode_steps,
+from interp.chains.chain import cut_ids, decode, encode, encode_answer, encode_steps
+from interp.chains.completions import (
+    CompletionFormat,
+    Opening,
+    find_answer_end,
+    find_chain_end,
+    find_format,
+    opening_ids,
 )
-from interp.chains.trace import Trace, TraceMode, TraceStatus
+from interp.chains.trace import Trace, TraceStatus
 from interp.engine import Branch, Generation, generate, score_branches
 from interp.models import Model
 from interp.tasks import Example, Task
 
 Ids = tuple[int, ...]
-
-MODES: dict[str, TraceMode] = {"free": "free", "forced": "forced", "direct": "direct"}
-"""The ways in which a model can be asked."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +73,25 @@ def write_traces(
     Raises:
         ValueError: If the mode is unknown, or a prompt and its answer exceed the context.
     """
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
-    tokenizer = model.tokenizer
-    desk = _Desk(
+    known: dict[str, Opening] = {opening: opening for opening in get_args(Opening)}
+    if mode not in known:
+        raise ValueError(f"unknown mode {mode!r}; known: {', '.join(known)}")
+    pen = _Pen(
         model,
-        task,
-        encode_layout(tokenizer, task.layout),
-        MODES[mode],
+        find_format(task, model.tokenizer, needs_chain=False),
+        known[mode],
         writer or model.name,
         temperature,
         seed,
         batch_size,
     )
-    questions = [encode(tokenizer, example.question) for example in task.examples]
-    drafts = desk.chains(questions)
+    questions = pen.format.prompts()
+    drafts = pen.write_chains(questions)
     which = [at for at, draft in enumerate(drafts) if draft.status != "truncated"]
-    prompts = [questions[at] + drafts[at].block + desk.layout.answer_cue for at in which]
-    answers = dict(zip(which, desk.answers(which, prompts), strict=True))
+    prompts = [questions[at] + drafts[at].block + pen.format.layout.answer_cue for at in which]
+    answers = dict(zip(which, pen.write_answers(which, prompts), strict=True))
     return tuple(
-        desk.trace(example, questions[at], drafts[at], answers.get(at, _NOTHING))
+        pen.make_trace(example, questions[at], drafts[at], answers.get(at, _NOTHING))
         for at, example in enumerate(task.examples)
     )
 
@@ -109,66 +102,67 @@ class _Answer:
 
     ids: Ids
     logprobs: tuple[float, ...]
+    is_ended: bool
 
 
-_NOTHING = _Answer((), ())
+_NOTHING = _Answer((), (), is_ended=False)
 
 
 @dataclass(frozen=True)
-class _Desk:
-    """One writer at work on one task: all that chains and answers are written with."""
+class _Pen:
+    """One writer of one task's chains and answers."""
 
     model: Model
-    task: Task
-    layout: LayoutIds
-    mode: TraceMode
+    format: CompletionFormat
+    mode: Opening
     writer: str
     temperature: float
     seed: int
     batch_size: int
 
-    def chains(self, questions: Sequence[Ids]) -> list[_Draft]:
-        """The chain that follows each question, in its class."""
+    def write_chains(self, questions: Sequence[Ids]) -> list[_Draft]:
+        """Writes the chain that follows each question, and sorts it into its class."""
         if self.mode == "direct":
             return [_Draft("missing", (), (), ()) for _ in questions]
-        opened = self.layout.think_open if self.mode == "forced" else ()
-        stop = self._chain_stops()
-        every = range(len(questions))
+        opened = opening_ids(self.format.layout, self.mode)
         prompts = [question + opened for question in questions]
-        written = self._written("chain", every, prompts, self.task.max_chain_tokens, stop)
-        return [self._draft(one, stop, is_open=self.mode == "forced") for one in written]
+        n_new, stop = self.format.task.max_chain_tokens, self.format.chain_stop
+        written = self._write("chain", range(len(questions)), prompts, n_new, stop)
+        return [self._sort(one, is_open=self.mode == "forced") for one in written]
 
-    def answers(self, which: Sequence[int], prompts: Sequence[Ids]) -> list[_Answer]:
-        """The answer to each prompt; `which` are the examples that the prompts belong to."""
-        stop = (self.layout.answer_end, *self._eos())
-        written = self._written("answer", which, prompts, self.task.max_answer_tokens, stop)
-        ends = [_without_end(one.ids[: _before(one.ids, stop)], stop[0]) for one in written]
-        return [
-            _Answer(one.ids[:end], one.logprobs[:end])
-            for one, end in zip(written, ends, strict=True)
-        ]
+    def write_answers(self, which: Sequence[int], prompts: Sequence[Ids]) -> list[_Answer]:
+        """Writes the answer to each prompt; `which` are the examples that the prompts belong to."""
+        end_mark = self.format.layout.answer_end
+        # An answer of the full length is seen to end only if the whole end mark fits after it.
+        n_new = self.format.task.max_answer_tokens + len(end_mark) - 1
+        answers: list[_Answer] = []
+        for one in self._write("answer", which, prompts, n_new, self.format.stop):
+            end, is_ended = find_answer_end(self.format, one.ids, 0)
+            end = _without_begun(one.ids[:end], end_mark)
+            answers.append(_Answer(one.ids[:end], one.logprobs[:end], is_ended))
+        return answers
 
-    def trace(self, example: Example, question: Ids, draft: _Draft, answer: _Answer) -> Trace:
+    def make_trace(self, example: Example, question: Ids, draft: _Draft, answer: _Answer) -> Trace:
         """The finished trace of one example."""
-        tokenizer = self.model.tokenizer
-        text = self.task.read_answer(decode(tokenizer, answer.ids))
+        tokenizer, task = self.model.tokenizer, self.format.task
+        text = task.read_answer(decode(tokenizer, answer.ids))
         return Trace(
             example=example.id,
             problem=example.problem,
-            task=self.task.name,
+            task=task.name,
             writer=self.writer,
             mode=self.mode,
-            status=draft.status if answer.ids else "truncated",
+            status=draft.status if answer.ids and answer.is_ended else "truncated",
             prompt_ids=question,
-            steps=cut_ids(tokenizer, draft.chain, self.task.split_steps, self.task.layout.joiner),
+            steps=cut_ids(tokenizer, draft.chain, task.split_steps, task.layout.joiner),
             answer=text,
             answer_ids=answer.ids,
-            correct=text == example.answer,
+            correct=answer.is_ended and text == example.answer,
             logprobs=draft.logprobs + answer.logprobs,
             seed=self.seed,
         )
 
-    def _written(
+    def _write(
         self,
         kind: str,
         which: Sequence[int],
@@ -178,7 +172,7 @@ class _Desk:
     ) -> list[Generation]:
         if not prompts:
             return []
-        names = [f"{kind} {self.seed} {self.task.examples[at].id}" for at in which]
+        names = [f"{kind} {self.seed} {self.format.task.examples[at].id}" for at in which]
         sampled = self.temperature > 0
         return generate(
             self.model,
@@ -191,43 +185,24 @@ class _Desk:
             progress=f"{self.writer} writes {kind}s",
         )
 
-    def _draft(self, written: Generation, stop: Sequence[Ids], *, is_open: bool) -> _Draft:
+    def _sort(self, written: Generation, *, is_open: bool) -> _Draft:
         """Sorts what was generated after a question into the four classes."""
-        opening = () if is_open else self.layout.think_open
+        layout = self.format.layout
+        opening = () if is_open else layout.think_open
         if written.ids[: len(opening)] != opening:
             return _Draft("missing", (), (), ())
         start = len(opening)
-        end = start + _before(written.ids[start:], stop)
+        end, is_closed = find_chain_end(self.format, written.ids, start)
         chain = written.ids[start:end]
         status: TraceStatus = "valid" if decode(self.model.tokenizer, chain).strip() else "empty"
-        close = stop[0]
-        if written.ids[end : end + len(close)] != close:
-            status = "truncated"
-        block = self.layout.think_open + chain + self.layout.think_close
-        return _Draft(status, block, chain, written.logprobs[start:end])
-
-    def _chain_stops(self) -> tuple[Ids, ...]:
-        """What ends the writing of a chain; the first closes it, the others leave it unfinished."""
-        if self.layout.think_close:
-            return (self.layout.think_close, *self._eos())
-        tokenizer = self.model.tokenizer
-        blank_lines = {encode(tokenizer, "\n\n"), encode(tokenizer, "\n") * 2} - {()}
-        return (self.layout.answer_cue, *sorted(blank_lines), *self._eos())
-
-    def _eos(self) -> tuple[Ids, ...]:
-        eos = self.model.tokenizer.eos_token_id
-        return () if eos is None else ((int(eos),),)
+        block = layout.think_open + chain + layout.think_close
+        return _Draft(
+            status if is_closed else "truncated", block, chain, written.logprobs[start:end]
+        )
 
 
-def _before(ids: Ids, stop: Sequence[Ids]) -> int:
-    """How many tokens come before the first of these sequences."""
-    n = len(ids)
-    found = [at for part in stop for at in range(n) if ids[at : at + len(part)] == part]
-    return min(found, default=n)
-
-
-def _without_end(ids: Ids, end: Ids) -> int:
-    """How many tokens are left when the beginning of `end` is taken off (a lone full stop)."""
+def _without_begun(ids: Ids, end: Ids) -> int:
+    """Number of tokens left when the beginning of `end` is taken off (a lone full stop)."""
     begun = [k for k in range(1, len(end)) if ids[-k:] == end[:k]]
     return len(ids) - max(begun, default=0)
 

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.engine import run
-from interp.engine.batching import token_batches
+from interp.engine.batches import token_batches
 from interp.interventions import Positions, Receipt
 from interp.methods.directions import Direction
 from interp.methods.steering.steered import forced_steering

@@ -17,7 +17,6 @@ from interp.chains.chain import encode_layout
 from interp.chains.completions import (
     Completion,
     CompletionFormat,
-    Opening,
     opening_ids,
     read_completion,
 )
@@ -56,7 +55,7 @@ class SteeredReading:
 Metric = Callable[[SteeredReading], float]
 
 
-def task_metrics(model: Model, task: Task, opening: Opening) -> dict[str, Metric]:
+def task_metrics(model: Model, task: Task, opening: str) -> dict[str, Metric]:
     """The metrics that every task has: accuracy, and P(think) where the model may choose.
 
     Args:
@@ -75,7 +74,7 @@ def task_metrics(model: Model, task: Task, opening: Opening) -> dict[str, Metric
 
 
 def read_written(
-    format: CompletionFormat, example: Example, first: Tensor, written: Written, opening: Opening
+    format: CompletionFormat, example: Example, first: Tensor, written: Written, opening: str
 ) -> SteeredReading:
     """Reads what was written under a dose.
 
