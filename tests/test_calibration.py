@@ -14,27 +14,44 @@ from interp.organisms.certification.certificate import certify
 from interp.organisms.recipe import Recipe, Truth
 from interp.organisms.recipes import RECIPES, find_recipe
 from interp.organisms.zoo import organism_path, read_card
-from probes import PAIR_PROBES, PROBES, find_probe
+from probes import PROBES, find_probe
 from probes.audit.page import sections
-from probes.calibration import KEPT, Settings, calibrate, judged, nulls, shown
+from probes.calibration import (
+    CalibrationSettings,
+    calibrate,
+    nulls,
+    plot_points,
+    read_markdown,
+)
 from probes.calibration.agreement import auroc, rank_correlation, retest, spearman
-from probes.calibration.claims import CLAIMS, CONSTRUCTS, NO_TRUTH, OWN, Claim
+from probes.calibration.constructs import CONSTRUCTS, all_claims, labels_of, probes_without_truth
 from probes.calibration.nulls import coverage, null_pairs
-from probes.calibration.scores import Unit, certified, kept_file, measure, read_units, tasks_of
+from probes.calibration.scores import (
+    KINDS,
+    Unit,
+    _items_file,
+    find_certified,
+    measure,
+    read_units,
+    tasks_of,
+)
 from probes.calibration.table import (
     ABSENT,
     DEVELOPMENT,
     EVALUATION,
+    KEPT,
     NO,
     YES,
     cite,
     judge_all,
-    markdown,
     read_table,
+    to_markdown,
     write_table,
 )
+from probes.probe import OWN, Claim
 
-SHARE = Claim("path_masks", "masks", "cot_share", "load_bearing")
+PROBE = "path_masks"
+SHARE = Claim("masks", "cot_share", "load_bearing")
 DOSE = replace(SHARE, construct="dose", direction=-1)
 
 
@@ -44,7 +61,7 @@ def few_samples(monkeypatch):
     monkeypatch.setattr(nulls, "N_SAMPLES", 200)
 
 
-SMALL = Settings(n=12, n_self=4, n_pair=6)
+SMALL = CalibrationSettings(n=12, n_self=4, n_pair=6)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -61,22 +78,24 @@ def unit(values, *, recipe="a", seed=3, task="t", label=1.0, itself=0.0, under=N
 def zoo(gap: float, *, seeds=(3, 4), n=120, seed_spread=0.0, seed=0) -> list[Unit]:
     """Three recipes of either kind; the two kinds lie `gap` apart, seeds `seed_spread`."""
     g = np.random.default_rng(seed)
-    found = []
+    units = []
     for i, label in enumerate((1.0, 1.0, 1.0, 0.0, 0.0, 0.0)):
         for s in seeds:
             middle = gap * label + seed_spread * s
-            found.append(unit(g.normal(middle, 1, n), recipe=f"r{i}", seed=s, label=label))
-    return found
+            units.append(unit(g.normal(middle, 1, n), recipe=f"r{i}", seed=s, label=label))
+    return units
 
 
-def test_every_probe_is_judged_or_says_why_not():
-    judged_probes = {claim.probe for claim in CLAIMS}
-    assert judged_probes | set(NO_TRUTH) == {*PROBES, *PAIR_PROBES}
-    assert not judged_probes & set(NO_TRUTH)
-    assert {claim.construct for claim in CLAIMS} == set(CONSTRUCTS)
-    for probe in judged_probes:
-        assert any(claim.is_primary for claim in CLAIMS if claim.probe == probe), probe
-    assert len(CLAIMS) == len(set(CLAIMS))
+def test_every_probe_has_claims_or_says_why_not():
+    for name in PROBES:
+        probe = find_probe(name)
+        assert bool(probe.claims) != bool(probe.no_truth), name
+        assert not probe.claims or any(claim.is_primary for claim in probe.claims), name
+        assert len(probe.claims) == len(set(probe.claims)), name
+    assert {claim.construct for _, claim in all_claims()} == set(CONSTRUCTS)
+    assert list(dict.fromkeys(name for name, _ in all_claims())) == [
+        name for name in PROBES if name not in probes_without_truth()
+    ]
 
 
 def test_labels_are_those_of_the_recipe():
@@ -85,17 +104,17 @@ def test_labels_are_those_of_the_recipe():
         truth=Truth({"arith/pool": True, "arith/cued": False}, {"arith/single": 0.3}, 0.25, False),
     )  # fmt: skip
     taught = replace(made, truth=Truth(knowledge=1.0), world="clinic")
-    assert replace(SHARE, construct="knowledge").labels(taught) == {"clinic/facts": 1.0}
-    assert SHARE.labels(made) == {"arith/pool": 1.0, "arith/cued": 0.0}
-    assert DOSE.labels(made) == {"arith/pool": 0.25}
-    assert replace(SHARE, construct="reliance").labels(made) == {"arith/single": 0.3}
-    assert replace(SHARE, construct="cue_driven").labels(made) == {
+    assert labels_of(replace(SHARE, construct="knowledge"), taught) == {"clinic/facts": 1.0}
+    assert labels_of(SHARE, made) == {"arith/pool": 1.0, "arith/cued": 0.0}
+    assert labels_of(DOSE, made) == {"arith/pool": 0.25}
+    assert labels_of(replace(SHARE, construct="reliance"), made) == {"arith/single": 0.3}
+    assert labels_of(replace(SHARE, construct="cue_driven"), made) == {
         "arith/pool": 0.0, "arith/cued": 1.0,
     }  # fmt: skip
     skill = replace(SHARE, construct="skill")
-    assert set(skill.labels(made).values()) == {0.0}
-    assert replace(skill, tasks=("arith/fresh",)).labels(made) == {"arith/fresh": 0.0}
-    assert replace(skill, tasks=("arith/pool",)).labels(made) == {}
+    assert set(labels_of(skill, made).values()) == {0.0}
+    assert labels_of(replace(skill, tasks=("arith/fresh",)), made) == {"arith/fresh": 0.0}
+    assert labels_of(replace(skill, tasks=("arith/pool",)), made) == {}
 
 
 def test_auroc_counts_won_pairs_and_recipes_are_the_unit():
@@ -146,39 +165,39 @@ def test_null_pairs_find_what_differs_and_exchanged_ones_do_not():
 
 
 def test_coverage_is_nominal_where_it_should_be_and_fails_on_what_hides_in_the_tail():
-    assert 0.9 <= coverage(SHARE, zoo(1.0)).share <= 0.985
+    assert 0.9 <= coverage(zoo(1.0)).share <= 0.985
     hidden = unit([1.0] * 199 + [1000.0])
-    assert coverage(SHARE, [hidden]).share < 0.8
-    constant = coverage(SHARE, [unit([0.5] * 20)])
+    assert coverage([hidden]).share < 0.8
+    constant = coverage([unit([0.5] * 20)])
     assert constant.n_units == 0 and math.isnan(constant.share)
     ratio = unit(np.tile([1.0, 0.0], 100), under=[0.5] * 200)
-    assert 0.85 <= coverage(SHARE, [ratio]).share <= 1.0
-    assert coverage(SHARE, [replace(ratio, under=np.zeros(200))]).n_units == 0
+    assert 0.85 <= coverage([ratio]).share <= 1.0
+    assert coverage([replace(ratio, under=np.zeros(200))]).n_units == 0
 
 
 def test_what_counts_of_rare_things_allow_is_added_up_by_hand():
-    rare = coverage(SHARE, [unit([1.0] * 199 + [0.0])])  # 100 problems at a rate of .995
+    rare = coverage([unit([1.0] * 199 + [0.0])])  # 100 problems at a rate of .995
     none, one, two = (math.comb(100, k) * 0.005**k * 0.995 ** (100 - k) for k in range(3))
     assert none + one < 0.92 < none + one + two == pytest.approx(rare.attainable)
     assert abs(rare.share - rare.attainable) < 0.04
-    assert coverage(SHARE, [unit([0.0, 1.0] * 100)]).attainable < 0.95
-    assert coverage(SHARE, [unit(np.linspace(2, 3, 200))]).attainable == 0.92
+    assert coverage([unit([0.0, 1.0] * 100)]).attainable < 0.95
+    assert coverage([unit(np.linspace(2, 3, 200))]).attainable == 0.92
 
 
-def rows_of(units):
-    return {row.seeds: row for row in judge_all({SHARE: tuple(units)})}
+def judge(units):
+    return {row.seeds: row for row in judge_all({(PROBE, SHARE): tuple(units)})}
 
 
 def test_each_criterion_fails_alone():
     good = zoo(9.0, n=200, seed=1)
-    row = rows_of(good)[EVALUATION]
+    row = judge(good)[EVALUATION]
     assert (row.verdict, row.reason) == (YES, "")
     assert (row.n_units, row.n_recipes, row.n_true, row.n_pairs) == (12, 6, 3, 6)
     broken = {
         "AUROC 0.": [replace(u, label=float(i % 4 < 2)) for i, u in enumerate(good)],
-        "two seeds of one recipe differ": zoo(9.0, n=200, seed_spread=1.0),
+        "same-recipe seed pairs differ significantly": zoo(9.0, n=200, seed_spread=1.0),
         "differs from itself by 0.1": [replace(good[0], self_difference=0.1), *good[1:]],
-        "set against itself": [replace(u, self_difference=math.nan) for u in good],
+        "compared with itself": [replace(u, self_difference=math.nan) for u in good],
         "no contrast of two seeds": [u for u in good if u.seed == 3],
         "the same truth": [u for u in good if u.label],
         "intervals cover in": [
@@ -188,7 +207,7 @@ def test_each_criterion_fails_alone():
         "no organism of known truth": [],
     }
     for reason, units in broken.items():
-        row = rows_of(units)[EVALUATION]
+        row = judge(units)[EVALUATION]
         assert row.verdict == NO
         assert reason in row.reason and ";" not in row.reason, (reason, row.reason)
 
@@ -199,36 +218,39 @@ def test_seeds_that_differ_are_set_beside_what_lies_between_the_kinds():
         replace(u, values=9.0 * u.label + by_seed[u.seed] + 0.01 * (np.arange(200) % 2))
         for u in zoo(9.0, n=200, seed=1)
     ]
-    reason = rows_of(units)[EVALUATION].reason
-    assert "differ in 100% of 6 pairs" in reason
-    assert reason.endswith("by 0.5 on average, where true and untrue ones lie 9 apart")
+    reason = judge(units)[EVALUATION].reason
+    assert "100% of 6 same-recipe seed pairs differ significantly" in reason
+    assert reason.endswith("by 0.5 on average; positive and negative organisms differ by 9")
 
 
 def test_seeds_that_settings_were_chosen_on_are_never_counted():
-    rows = rows_of(zoo(9.0, seeds=(0, 1)))
+    rows = judge(zoo(9.0, seeds=(0, 1)))
     assert rows[EVALUATION].reason == "no organism of known truth"
     assert rows[DEVELOPMENT].value == 1.0
 
 
 def test_the_table_comes_back_and_is_cited(tmp_path):
-    rows = judge_all({SHARE: zoo(9.0), replace(SHARE, is_primary=True, metric="m"): zoo(0.0)})
+    rows = judge_all(
+        {(PROBE, SHARE): zoo(9.0), (PROBE, replace(SHARE, is_primary=True, metric="m")): zoo(0.0)}
+    )
     write_table(tmp_path / "t.parquet", rows)
     back = read_table(tmp_path / "t.parquet")
     assert [repr(row) for row in back] == [repr(row) for row in rows]  # NaN is not NaN
-    told = cite(rows, "path_masks")
-    assert "m (masks)" in told and "AUROC 0." in told and NO in told and "cot_share" not in told
-    assert cite(rows, "abstention") == f"Not calibrated: {NO_TRUTH['abstention']}."
+    sentence = cite(rows, "path_masks")
+    assert "m (masks)" in sentence and "AUROC 0." in sentence and NO in sentence
+    assert "cot_share" not in sentence
+    assert cite(rows, "abstention") == f"Not calibrated: {find_probe('abstention').no_truth}."
     assert cite((), "path_masks") == ABSENT
-    first, second = markdown(rows).split("\n\n")
+    first, second = to_markdown(rows).split("\n\n")
     assert "`masks/m`" in first and "abstention" in first and "`masks/cot_share`" in second
-    (drawn,) = judged(rows)
+    (drawn,) = plot_points(rows)
     assert (drawn.name, drawn.is_calibrated) == ("path masks\nmasks m", False)
     with pytest.raises(FileNotFoundError, match="posthoc calibrate"):
         read_table(tmp_path / "none.parquet")
 
 
 def test_every_section_of_a_report_cites_the_table():
-    rows = judge_all({replace(SHARE, is_primary=True): zoo(9.0)})
+    rows = judge_all({(PROBE, replace(SHARE, is_primary=True)): zoo(9.0)})
     for probe, section in zip(PROBES, sections(tuple(PROBES), {}, rows), strict=True):
         assert section.text == (*find_probe(probe).reading, cite(rows, probe))
     assert all(ABSENT in section.text for section in sections(tuple(PROBES), {}, ()))
@@ -237,7 +259,7 @@ def test_every_section_of_a_report_cites_the_table():
 def test_readme_shows_the_kept_table():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "## How often is it right" in readme
-    assert shown(KEPT).split("\n\n")[0] in readme
+    assert read_markdown(KEPT).split("\n\n")[0] in readme
 
 
 @pytest.fixture(scope="module")
@@ -263,38 +285,42 @@ def test_what_is_not_certified_is_left_out_and_named(root, tmp_path):
         ({"weights_sha256": "0"}, "other weights"),
     ):
         replace(read_card(swapped), certificate={**passed, **changes}).write(swapped)
-        kept, left = certified(tmp_path / "zoo")
-        assert not kept and why in left["swapped-sft-pool:0"]
-        assert "no certificate" in left["chain-sft-pool:0"]
+        kept, left_out = find_certified(tmp_path / "zoo")
+        assert not kept and why in left_out["swapped-sft-pool:0"]
+        assert "no certificate" in left_out["chain-sft-pool:0"]
     with pytest.raises(ValueError, match="chain-sft-pool:0: it has no certificate"):
         calibrate(tmp_path / "out", keep=tmp_path / "keep", root=tmp_path / "zoo")
 
 
 def test_probes_measure_what_is_claimed_once_and_again_for_other_settings(root, tmp_path):
-    cards, left = certified(root)
-    assert [card.name for card in cards] == ["chain-sft-pool", "swapped-sft-pool"] and not left
+    cards, left_out = find_certified(root)
+    assert [card.name for card in cards] == ["chain-sft-pool", "swapped-sft-pool"] and not left_out
     for card in cards:
         folder = organism_path(card.name, card.seed, root=root)
-        assert measure(folder, tmp_path, SMALL) == len(tasks_of(find_recipe(card.name)))
-        assert measure(folder, tmp_path, SMALL) == 0
-        other = kept_file(card, "accuracy", tmp_path, replace(SMALL, seed=8), root)
-        assert not other.exists()
+        names = tasks_of(find_recipe(card.name))
+        assert measure("cpu", folder, keep=tmp_path, settings=SMALL) == len(names)
+        assert measure("cpu", folder, keep=tmp_path, settings=SMALL) == 0
+        for kind in KINDS:
+            assert _items_file(card, "accuracy", kind, tmp_path, SMALL, root).exists()
+            other = _items_file(card, "accuracy", kind, tmp_path, replace(SMALL, seed=8), root)
+            assert not other.exists()
     units = read_units(cards, tmp_path, SMALL, root)
-    for claim, found in units.items():
-        labels = [u.label for u in found]
-        wanted = [v for card in cards for v in claim.labels(find_recipe(card.name)).values()]
-        assert labels == wanted
-        for u in found:
-            assert len(u.values) + u.n_missing > 0, (claim, u)
+    assert set(units) == set(all_claims())
+    by_key = {(claim.metric, claim.construct): units[name, claim] for name, claim in units}
+    for (name, claim), of_claim in units.items():
+        wanted = [v for card in cards for v in labels_of(claim, find_recipe(card.name)).values()]
+        assert [u.label for u in of_claim] == wanted
+        for u in of_claim:
+            assert len(u.values) + u.n_missing > 0, (name, claim, u)
             assert u.self_difference in (0.0,) or math.isnan(u.self_difference)
-    reliant = next(c for c in units if (c.metric, c.construct) == ("reliant", "load_bearing"))
-    assert [u.score > 0.9 for u in units[reliant]] == [True, True, False]
-    assert any(u.self_difference == 0.0 for u in units[reliant])
-    ratio = next(c for c in units if c.metric == "bentham_normalised")
-    assert set(units[ratio][0].under) - {1.0}
-    own = next(c for c in units if (c.metric, c.construct) == ("ki", "skill"))
-    assert own.writer == OWN and units[own][0].score == 1.0
-    assert units[own][0].self_difference == 0.0
+    reliant = by_key["reliant", "load_bearing"]
+    assert [u.score > 0.9 for u in reliant] == [True, True, False]
+    assert any(u.self_difference == 0.0 for u in reliant)
+    assert set(by_key["bentham_normalised", "load_bearing"][0].under) - {1.0}
+    (own,) = (claim for _, claim in units if (claim.metric, claim.construct) == ("ki", "skill"))
+    assert own.writer == OWN
+    assert by_key["ki", "skill"][0].score == 1.0
+    assert by_key["ki", "skill"][0].self_difference == 0.0
 
 
 def test_a_calibration_from_organisms_to_table_and_figure(root, tmp_path):
@@ -307,12 +333,12 @@ def test_a_calibration_from_organisms_to_table_and_figure(root, tmp_path):
         "made_of.json",
     }  # fmt: skip
     rows = read_table(tmp_path / "out" / "calibration.parquet")
-    assert len(rows) == 2 * len(CLAIMS)
+    assert len(rows) == 2 * len(all_claims())
     assert all(row.verdict == NO for row in rows)  # one seed of each recipe cannot calibrate
     by_key = {(r.metric, r.construct): r for r in rows if r.seeds == DEVELOPMENT}
     assert by_key["reliant", "load_bearing"].value == 1.0
     assert by_key["decorative", "load_bearing"].value == 1.0
-    assert shown(tmp_path / "out" / "calibration.parquet") in words
+    assert read_markdown(tmp_path / "out" / "calibration.parquet") in words
 
 
 def test_every_recipe_of_known_truth_is_asked_about():
@@ -325,14 +351,16 @@ def test_what_a_pair_was_measured_on_includes_its_base(root, tmp_path):
     import json
     import shutil
 
-    card = next(c for c in certified(root)[0] if c.name == "chain-sft-pool")
+    card = next(c for c in find_certified(root)[0] if c.name == "chain-sft-pool")
     here = tmp_path / "zoo"
-    before = kept_file(card, "first_token", tmp_path, SMALL, here)
+
+    def file_of(probe: str, root: Path | None = here) -> Path:
+        return _items_file(card, probe, "measured", tmp_path, SMALL, root)
+
+    before = file_of("first_token")
     shutil.copytree(organism_path("base", 0), here / "base-s0")
-    assert kept_file(card, "first_token", tmp_path, SMALL, here) == before
+    assert file_of("first_token") == before
     file = here / "base-s0" / "card.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"weights_sha256": "other"}))
-    assert kept_file(card, "first_token", tmp_path, SMALL, here) != before
-    assert kept_file(card, "accuracy", tmp_path, SMALL, here) == kept_file(
-        card, "accuracy", tmp_path, SMALL
-    )
+    assert file_of("first_token") != before
+    assert file_of("accuracy") == file_of("accuracy", None)

@@ -1,68 +1,97 @@
-"""What calibration makes of a model beside itself, and which code an item is made by."""
+"""How calibration compares a model with itself, and which items belong to a claim."""
+
+from __future__ import annotations
 
 import math
 
+import pytest
+
 from interp.results.rows import Item
 from probes.calibration import scores
-from probes.calibration.scores import NULL, _against_itself
+from probes.calibration.scores import _compare_with_itself, _unit
+from probes.probe import OWN, Claim, Probe
+
+NAN = float("nan")
+
+
+class Alone(Probe):
+    """Numbers about one organism, one of them a ratio."""
+
+    name = "alone"
+    claims = (Claim("c", "m", "skill", writer=OWN), Claim("c", "number", "skill"))
+
+
+class Paired(Probe):
+    """Numbers about an organism and its parent, one of them a difference."""
+
+    name = "paired"
+    claims = (
+        Claim("c", "m", "pre_existing", reader="base", source="base"),
+        Claim("c", "gain", "pre_existing", reader="base", writer=OWN),
+    )
+    differences = frozenset({"gain"})
+
+
+@pytest.fixture(autouse=True)
+def two_probes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scores, "find_probe", {"alone": Alone, "paired": Paired}.__getitem__)
+
+
+def item(reader: str, value: float, *, metric: str = "m", example: str = "e", **where: str) -> Item:
+    return Item(
+        probe="p", task="t", example=example, problem=example, condition="c", metric=metric,
+        value=value, reader=reader, **{"writer": "gold", **where},
+    )  # fmt: skip
+
+
+def compare(probe: str, claim: int, *items: Item) -> float:
+    name = {"alone": Alone, "paired": Paired}[probe]
+    return _compare_with_itself(probe, name.claims[claim], items)
 
 
 def test_a_number_against_none_is_no_equality():
-    def items(*values):
-        return [
-            Item("p", "gold", reader, "t", "e", "e", "c", "m", value)
-            for reader, value in zip(("base", "post"), values, strict=True)
-        ]
-
-    nan = float("nan")
-    assert _against_itself(items(0.5, 0.5)) == 0
-    assert _against_itself(items(0.5, nan)) == _against_itself(items(nan, 0.5)) == float("inf")
-    assert _against_itself(items(nan, nan)) != 0
+    assert compare("alone", 0, item("base", 0.5), item("post", 0.5)) == 0
+    assert compare("alone", 0, item("base", 0.5), item("post", 0.25)) == 0.25
+    assert compare("alone", 0, item("base", 0.5), item("post", NAN)) == math.inf
+    assert compare("alone", 0, item("base", NAN), item("post", 0.5)) == math.inf
+    assert compare("alone", 0, item("base", 0.5)) == math.inf
+    assert math.isnan(compare("alone", 0, item("base", NAN), item("post", NAN)))
+    assert math.isnan(compare("alone", 0))
 
 
-def test_a_pair_is_set_against_its_base_with_itself():
-    """By counterpart where there is one; differences against 0; a refusal finds no difference."""
-
-    def item(reader, writer, value, metric="m", note=""):
-        return Item("p", writer, reader, "t", "e", "e", "c", metric, value, note=note)
-
-    pair = [item("base", "base", 0.9), item("post", "base", 0.1)]
-    null = [item(f"{NULL}base", "base", 0.5), item(f"{NULL}post", "post", 0.25)]
-    lone = item(f"{NULL}base", "post", 0.7)
-    assert _against_itself([*pair, *null, lone]) == 0.25
-    gain = [item("base", "base", 1.0, "gain"), item(f"{NULL}base", "base", -0.5, "gain")]
-    assert _against_itself(gain) == 0.5
-    nan = float("nan")
-    same = item(f"{NULL}base", "base", nan, note="a -> a do not differ at blocks.1.hook_resid_post")
-    assert _against_itself([*pair, same]) == 0
-    failed = item(f"{NULL}base", "base", nan, note="a context of 256 tokens is too short")
-    assert math.isnan(_against_itself([*pair, failed]))
-    assert math.isnan(_against_itself([*pair, lone]))
+def test_what_a_reader_has_from_itself_is_compared_with_the_same_of_the_other():
+    own = (item("base", 0.5, writer="base"), item("post", 0.75, writer="post"))
+    assert compare("alone", 0, *own) == 0.25
 
 
-def test_code_is_what_a_probe_imports_however_far_away(tmp_path, monkeypatch):
-    files = {
-        "probes/mine.py": "import math\nfrom interp.near import part",
-        "probes/other.py": "",
-        "interp/near/__init__.py": "",
-        "interp/near/part.py": "def f():\n    from interp.far import thing",
-        "interp/far.py": "thing = 1",
-        "interp/apart.py": "thing = 1",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(scores, "CODE", tmp_path)
+def test_a_pair_is_compared_with_the_base_and_itself():
+    """By counterpart where there is one; differences with 0; a refusal finds no difference."""
+    null = (item("base", 0.5, source="base"), item("post", 0.25, source="post"))
+    lone = item("base", 0.7, source="post")
+    assert compare("paired", 0, *null, lone) == 0.25
+    assert math.isnan(compare("paired", 0, lone))
+    assert math.isnan(compare("paired", 0))
+    assert compare("paired", 1, item("base", -0.5, metric="gain", writer="base")) == 0.5
+    same = "a -> a do not differ at blocks.1.hook_resid_post"
+    assert compare("paired", 0, item("base", NAN, note=same)) == 0
+    failed = item("base", NAN, note="a context of 256 tokens is too short")
+    assert math.isnan(compare("paired", 0, failed))
 
-    def found():
-        return scores._code_sha256.__wrapped__("mine")
 
-    before = found()
-    for name in ("interp/apart.py", "probes/other.py"):
-        (tmp_path / name).write_text("changed = 1")
-        assert found() == before
-    for name in ("interp/far.py", "interp/near/__init__.py", "interp/near/part.py"):
-        (tmp_path / name).write_text("changed = 1")
-        assert found() != before
-        (tmp_path / name).write_text(files[name])
-        assert found() == before
+def test_a_unit_holds_the_items_of_its_claim_alone():
+    from interp.organisms.zoo import read_cards
+
+    card = next(card for card in read_cards() if card.parent and card.seed == 0)
+    items = [
+        item("base", 1.0, source="base"),
+        item("base", NAN, source="base", example="f"),
+        item("base", 0.0, source="post"),
+        item("post", 0.0, source="base"),
+        item("base", 0.0, source="base", variant="v"),
+        item("base", 0.0, source="base", metric="gain"),
+        item("base", 0.5, writer="base", metric="gain"),
+    ]
+    first, second = (_unit(card, "paired", claim, "t", 1.0, items, 0.0) for claim in Paired.claims)
+    assert (first.examples, first.score, first.n_missing) == (("e",), 1.0, 1)
+    assert (second.examples, second.score, second.n_missing) == (("e",), 0.5, 0)
+    assert first.line == card.parent

@@ -230,6 +230,21 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
     )
 
 
+def keep_rows(file: Path, kind: type[Row], compute: Callable[[], Sequence[Row]]) -> tuple[Row, ...]:
+    """Rows of a piece of work (`interp.results.kept.keep`): read, or computed and written.
+
+    Args:
+        file: From `interp.results.kept.kept_file`.
+        kind: Class of the rows.
+        compute: Called if there is no such file.
+    """
+
+    def write(path: Path, rows: Sequence[Row]) -> None:
+        write_rows(path, kind, rows)
+
+    return tuple(keep(file, compute, write, partial(read_rows, kind=kind)))
+
+
 def _write_part(files: Path, name: str, path: Path, part: Part) -> None:
     for file, write in part.files.items():
         files.mkdir(exist_ok=True)

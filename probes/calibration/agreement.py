@@ -1,13 +1,13 @@
-"""Agreement: does a number tell what is true of organisms, and does it say so again?
+"""Agreement: does a number measure what is known of the organisms, and does it repeat?
 
 A *unit* is one organism (recipe and training seed) on one task. Units of one recipe are not
-independent, so the independent unit of every interval here is the **recipe**; beside it stands the
-interval that takes each training (recipe and seed) as independent, which is narrower and is about
-these recipes only.
+independent, so the independent unit of every interval here is the **recipe**. A second interval
+takes each training (recipe and seed) as independent; it is narrower, and holds for these recipes
+only.
 
 * AUROC: P(a unit of which the construct is true scores higher than one of which it is not), ties
-  one half (`interp.stats.auroc`, where few recipes of a kind give Wilson's interval: with three
-  recipes and every pair won it is [0.44, 1], and no more can be known from three).
+  one half (`interp.stats.auroc`). Few recipes of a class give Wilson's interval: even perfect
+  separation of three recipes per class gives only [0.44, 1].
 * Spearman: the rank correlation of score and dose (Spearman 1904), with an interval from a
   bootstrap over recipes; none below `FEW` of them.
 * ICC(1) (Shrout and Fleiss 1979, Psychological Bulletin 86:420): the share of the variance of
@@ -24,17 +24,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from interp.stats.auroc import Scored, estimate_pooled, pool
-from interp.stats.estimates import FEW, Interval, read_resamples
-from probes.calibration.claims import Claim
+from interp.stats.auroc import ScoredItem, collect_scores, estimate_pooled
+from interp.stats.proportion_intervals import FEW, Interval
+from interp.stats.resampling import read_resamples
 from probes.calibration.scores import Unit
+from probes.probe import Claim
 
 N_BOOT = 2000
 NOWHERE = Interval(float("nan"), float("nan"))
 
 
 class Agreement(NamedTuple):
-    """How well scores agree with what is known, with an interval for each independent unit."""
+    """How well scores agree with the truth, with an interval for each independent unit."""
 
     value: float
     recipes: Interval
@@ -42,7 +43,7 @@ class Agreement(NamedTuple):
 
 
 class Retest(NamedTuple):
-    """How much of a score is the recipe's, and how far two seeds of one recipe lie apart."""
+    """How much of the variance of scores lies between recipes, and how far two seeds differ."""
 
     icc: float
     difference: float
@@ -66,17 +67,17 @@ def measured(units: Sequence[Unit]) -> list[Unit]:
 
 def auroc(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Agreement:
     """AUROC of the label over units; NaN without units of both kinds."""
-    found: list[Interval] = []
+    intervals: list[Interval] = []
     value = float("nan")
     for cluster in (recipe_of, training_of):
         scored = [
-            Scored(str(at), str(cluster(unit)), claim.direction * unit.score, unit.label == 1)
+            ScoredItem(str(at), str(cluster(unit)), claim.direction * unit.score, unit.label == 1)
             for at, unit in enumerate(measured(units))
         ]
-        estimate = estimate_pooled(pool("auroc", scored), seed=seed, n_boot=N_BOOT)
+        estimate = estimate_pooled(collect_scores("auroc", scored), seed=seed, n_boot=N_BOOT)
         value = estimate.value
-        found.append(Interval(estimate.low, estimate.high))
-    return Agreement(value, *found)
+        intervals.append(Interval(estimate.low, estimate.high))
+    return Agreement(value, *intervals)
 
 
 def spearman(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Agreement:
@@ -114,20 +115,21 @@ def _limits(
         return NOWHERE
     rng = np.random.default_rng((seed, len(groups)))
     drawn = rng.integers(0, len(groups), size=(N_BOOT, len(groups)))
-    found = [
+    correlations = [
         rank_correlation(scores[chosen], doses[chosen])
         for chosen in (np.concatenate([groups[g] for g in row]) for row in drawn)
     ]
-    kept = np.array([r for r in found if r == r], dtype=np.float64)[:, None]
-    low, high, _ = read_resamples(kept, np.array([value]), len(groups), level=0.95)
+    # A resample with one dose only has no correlation.
+    defined = np.array([r for r in correlations if r == r], dtype=np.float64)[:, None]
+    low, high, _ = read_resamples(defined, np.array([value]), len(groups), level=0.95)
     return Interval(float(low[0]), float(high[0]))
 
 
 def retest(units: Sequence[Unit]) -> Retest:
     """Agreement of the seeds of one recipe on one task; NaN where no recipe has two."""
     groups = [[unit.score for unit in group] for group in by_recipe(measured(units))]
-    apart = [abs(a - b) for group in groups for a, b in combinations(group, 2)]
-    difference = fmean(apart) if apart else float("nan")
+    differences = [abs(a - b) for group in groups for a, b in combinations(group, 2)]
+    difference = fmean(differences) if differences else float("nan")
     groups = [group for group in groups if len(group) > 1]
     n = sum(map(len, groups))
     if len(groups) < 2:

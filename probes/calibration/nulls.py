@@ -1,26 +1,26 @@
 """Nulls: how often is an effect found where there is none, and do intervals cover?
 
-Three nulls, from the sharpest to the one that users mean:
+Three nulls, from the strictest to the one closest to practice:
 
 * *itself*: an organism as both models of a pair. Every difference must be exactly 0.
-* *exchanged*: two trainings on the same problems, whose places are exchanged at random, problem by
+* *exchanged*: two trainings on the same problems, with labels swapped at random, problem by
   problem. By construction neither side differs from the other, and everything else is as in a real
-  contrast. This is about the statistics alone: p < 0.05 in more than one of twenty would be
-  their fault.
-* *seeds*: two trainings of one recipe as they are. What is found here is no false alarm of the
-  statistics, since the two models do differ; but it is none about the recipe either. A probe that
-  finds it often says more about one training than about how it was trained.
+  contrast. This tests the statistics alone: if p < 0.05 occurs in more than 5 % of these pairs, the
+  test is miscalibrated.
+* *seeds*: two trainings of one recipe as they are. A difference here is no false alarm of the
+  statistics, because the two models do differ; but the recipe does not explain it. A probe that
+  finds it often measures the single training more than how it was trained.
 
-Coverage is by simulation: the items of one unit are taken for the whole population, samples of as
-many problems as an audit asks are drawn from it *with replacement* (so that the population's mean
-is exactly what is estimated, and it being finite plays no part), and the share of the 95 %
-intervals that contain that mean is counted. Units whose items are all equal are left out: any
-interval covers their mean.
+Coverage is by simulation: the items of one unit are the whole population, samples of as many
+problems as an audit asks are drawn from it *with replacement* (so that the mean of the population
+is exactly what is estimated, and its finite size does not matter), and we count the share of the
+95 % intervals that contain that mean. Units whose items are all equal are left out: any interval
+covers their mean.
 
-Counts of rare things are few, so that intervals of a share near 0 or 1 cannot cover in just any
-share of samples: at a rate of .005 and 100 problems the counts are 0, 1 and 2 in .61, .30 and .08
-of the samples, and an interval covers in .91 or in .986 of them. What could not be less without
-falling below `LEAST` is computed beside the coverage (`attainable`).
+Counts of rare events are small, so intervals of a share near 0 or 1 cannot reach every coverage: at
+a rate of .005 and 100 problems the counts are 0, 1 and 2 in .61, .30 and .08 of the samples, and an
+interval covers in .91 or in .986 of them. The least coverage that is possible without falling below
+`LEAST` is reported beside the coverage (`attainable`).
 """
 
 from __future__ import annotations
@@ -40,13 +40,11 @@ from interp.stats.estimates import (
     is_too_rare,
 )
 from probes.calibration.agreement import by_recipe
-from probes.calibration.claims import Claim
 from probes.calibration.scores import Unit
-from probes.probe import DIFFERENCES
 
 ALPHA = 0.05
 ASKED = 2
-"""Of the problems measured here, an audit asks one of two by default."""
+"""An audit asks half as many problems by default as are measured here."""
 N_EXCHANGES = 20
 N_SAMPLES = 1000
 LEAST = 0.92
@@ -93,10 +91,10 @@ def null_pairs(units: Sequence[Unit], *, seed: int = 0) -> Nulls:
             sides = np.where(is_exchanged, second, first), np.where(is_exchanged, first, second)
             exchanged.append(collect_pairs(*sides, problems))
     plain = [collect_pairs(*pair) for pair in pairs]
-    return Nulls(_found(plain, seed), _found(exchanged, seed), len(pairs))
+    return Nulls(_share_significant(plain, seed), _share_significant(exchanged, seed), len(pairs))
 
 
-def _found(samples: Sequence[Sample], seed: int) -> float:
+def _share_significant(samples: Sequence[Sample], seed: int) -> float:
     return float(np.mean([e.p < ALPHA for e in estimate_all(samples, seed=seed)]))
 
 
@@ -113,22 +111,22 @@ def _paired(a: Unit, b: Unit) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return np.array(first, dtype=np.float64), np.array(second, dtype=np.float64), list(problems)
 
 
-def coverage(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Coverage:
+def coverage(units: Sequence[Unit], *, is_difference: bool = False, seed: int = 0) -> Coverage:
     """How often 95 % intervals contain the mean (or ratio) of the population they are drawn from.
 
     Args:
-        claim: Whose number it is.
         units: Each a population.
+        is_difference: Whether the items are differences of two 0/1 numbers.
         seed: Of the samples and of the bootstrap.
     """
     rng = np.random.default_rng(seed)
     shares: list[float] = []
     least: list[float] = []
     for unit in units:
-        drawn = _samples(claim, unit, rng)
+        drawn = _samples(unit, rng, is_difference=is_difference)
         if drawn:
-            found = estimate_all(drawn, seed=seed)
-            shares.append(float(np.mean([e.low <= unit.score <= e.high for e in found])))
+            estimates = estimate_all(drawn, seed=seed)
+            shares.append(float(np.mean([e.low <= unit.score <= e.high for e in estimates])))
             least.append(_attainable(drawn[0], unit.score))
     if not shares:
         return Coverage(NAN, 0, NAN, NAN)
@@ -145,7 +143,7 @@ def _attainable(sample: Sample, rate: float) -> float:
     return float(total[np.searchsorted(total, LEAST)])
 
 
-def _samples(claim: Claim, unit: Unit, rng: np.random.Generator) -> list[Sample]:
+def _samples(unit: Unit, rng: np.random.Generator, *, is_difference: bool) -> list[Sample]:
     """Samples of problems, drawn with replacement; each drawn problem counts as one of its own."""
     members: dict[str, list[int]] = {}
     for at, problem in enumerate(unit.problems):
@@ -154,7 +152,7 @@ def _samples(claim: Claim, unit: Unit, rng: np.random.Generator) -> list[Sample]
     is_ratio = bool(set(unit.under) - {1.0})
     if len(groups) < 2 * ASKED or (len(set(unit.values)) == 1 and not is_ratio):
         return []
-    add_up = collect_differences if claim.metric in DIFFERENCES else collect
+    add_up = collect_differences if is_difference else collect
     samples: list[Sample] = []
     for row in rng.integers(0, len(groups), size=(N_SAMPLES, len(groups) // ASKED)):
         at = np.concatenate([groups[g] for g in row])

@@ -1,27 +1,25 @@
-"""Scores: each probe on each organism and task of known truth, kept as items.
+"""Scores: the number of each claim on each organism and task of known truth.
 
-Every organism is the only reader; it reads the task's correct chains, and its own where a claim
-asks for them. All organisms get the same problems. Beside that, on a few problems, each probe is
-run on a pair of the organism with itself: what a contrast says of nothing at all.
+An organism alone is the only reader; it reads the task's correct chains, or its own where a claim
+asks for them. For a probe of pairs it is the post-trained model of its parent. All organisms get
+the same problems. Beside that, on a few problems, each probe compares an organism (of a pair, the
+parent) with itself: every difference must be 0.
 
-Only the numbers that are claimed to tell something are kept, one file for each organism and probe.
-Its name holds a checksum of what it was made of (weights, problems, settings, the code that
-measures), so that a stopped calibration goes on, and nothing old is taken for new.
+Only the items of claimed numbers are kept, in two files for each organism and probe (`measured` and
+`itself`). A file is named after what it was made of (`interp.results.kept`): weights, problems,
+settings, code.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import gold_traces, write_traces
@@ -30,31 +28,30 @@ from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import find_recipe
 from interp.organisms.zoo import (
     Card,
-    bundled,
     folder_name,
+    hash_weights,
     organism_path,
     organisms_folder,
     read_card,
-    weights_sha256,
+    read_cards,
 )
-from interp.results.rows import Item
-from interp.results.run_folder import read_rows, write_rows
+from interp.results.kept import code_sha256, kept_file
+from interp.results.rows import POINTS, Item
+from interp.results.run_folder import keep_rows
 from interp.tasks import Task, make_task
-from probes import PAIR_PROBES, PROBES, find_probe, ratios_of
-from probes.calibration.claims import CLAIMS, GOLD, OWN, Claim
-from probes.probe import DIFFERENCES
+from probes import PROBES, find_probe
+from probes.calibration.constructs import ProbeClaim, all_claims, labels_of
+from probes.probe import OWN, Claim
 
-CODE = Path(__file__).resolve().parents[2]
-NULL = "null "
-"""Stands before the reader in a pair of a model with itself."""
+GOLD = "gold"
 NO_CHANGE = "do not differ"
-"""What a probe of pairs says of a model and itself where that leaves nothing to measure."""
-ONE = "1"
-"""Stands for the denominator of what is no ratio."""
+"""Part of the note of a probe of pairs on a model and itself, where nothing can be measured."""
+Kind = Literal["measured", "itself"]
+KINDS: tuple[Kind, ...] = ("measured", "itself")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CalibrationSettings:
     """How much is measured."""
 
     n: int = 200
@@ -62,20 +59,20 @@ class Settings:
     seed: int = 7
     """Of problems and edits."""
     n_self: int = 12
-    """Problems on which an organism is set against itself."""
+    """Problems on which an organism is compared with itself."""
     n_pair: int = 60
     """Problems of the probes that ask about a pair."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What one number says about one organism on one task."""
+    """The number of one claim on one organism and task."""
 
     recipe: str
     seed: int
     line: str
-    """The independent unit: the recipe; of a pair that of the base, which its number is about, for
-    the models made from one base are one case of it."""
+    """The independent unit: the recipe. For a pair it is the recipe of the base, because the number
+    is about the base: models made from one base are a single case of it."""
     is_tuned_on: bool
     """Whether settings were chosen on this seed (`Recipe.tuned_on`), of a pair on either model."""
     task: str
@@ -90,7 +87,7 @@ class Unit:
     n_missing: int
     self_difference: float
     """Largest difference, over examples, of the organism from itself; NaN if not measured here. Of
-    a pair: of the base from itself, 0 where the probe says that there is nothing to measure."""
+    a pair: of the base from itself, 0 where the probe reports that the two models do not differ."""
 
     @property
     def score(self) -> float:
@@ -99,65 +96,247 @@ class Unit:
         return float(self.values.sum()) / below if below > 0 else float("nan")
 
 
-def certified(root: Path | None) -> tuple[tuple[Card, ...], dict[str, str]]:
+def find_certified(root: Path | None) -> tuple[tuple[Card, ...], dict[str, str]]:
     """Organisms of known truth with a passed certificate, and why the others are left out."""
-    kept: list[Card] = []
-    left: dict[str, str] = {}
-    for card in bundled(root):
+    certified: list[Card] = []
+    left_out: dict[str, str] = {}
+    for card in read_cards(root):
         name = f"{card.name}:{card.seed}"
         if not tasks_of(find_recipe(card.name)):
-            left[name] = "nothing is known about it that a probe claims to see"
+            left_out[name] = "no claim of a probe can be judged by what is known about it"
         elif not card.is_accepted:
-            left[name] = f"it was not accepted: {'; '.join(card.failed)}"
-        elif weights_sha256(folder_of(card, root)) != card.weights_sha256:
-            left[name] = "its weights are not those of its card (posthoc organisms verify)"
+            left_out[name] = f"it was not accepted: {'; '.join(card.failed)}"
+        elif hash_weights(folder_of(card, root)) != card.weights_sha256:
+            left_out[name] = "its weights are not those of its card (posthoc organisms verify)"
         elif not card.certificate:
-            left[name] = "it has no certificate (posthoc certify)"
+            left_out[name] = "it has no certificate (posthoc certify)"
         elif card.certificate["failed"]:
-            left[name] = f"its certificate failed: {'; '.join(card.certificate['failed'])}"
+            left_out[name] = f"its certificate failed: {'; '.join(card.certificate['failed'])}"
         elif card.certificate["weights_sha256"] != card.weights_sha256:
-            left[name] = "its certificate is about other weights (posthoc certify)"
+            left_out[name] = "its certificate is about other weights (posthoc certify)"
         else:
-            kept.append(card)
-    return tuple(kept), left
+            certified.append(card)
+    return tuple(certified), left_out
 
 
 def tasks_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """Probe -> the tasks on which one of its claims can be judged by this recipe."""
-    found: dict[str, dict[str, None]] = {}
-    for claim in CLAIMS:
-        for task in claim.labels(recipe):
-            found.setdefault(claim.probe, {})[task] = None
-    return {name: tuple(found[name]) for name in (*PROBES, *PAIR_PROBES) if name in found}
+    tasks: dict[str, dict[str, None]] = {}
+    for probe, claim in all_claims():
+        for task in labels_of(claim, recipe):
+            tasks.setdefault(probe, {})[task] = None
+    return {probe: tuple(tasks[probe]) for probe in PROBES if probe in tasks}
 
 
-def measure_share(
-    device: str, folders: Sequence[Path], *, keep: Path, settings: Settings
-) -> list[int]:
-    """Measures some organisms in a process of its own, one thread; how many probes were run."""
-    torch.set_num_threads(1)
-    return [measure(folder, keep, settings, device=device) for folder in folders]
+def measure(device: str, folder: Path, *, keep: Path, settings: CalibrationSettings) -> int:
+    """Measures one organism, as far as its items are not kept yet.
+
+    Args:
+        device: Where models run.
+        folder: Of the organism.
+        keep: Folder of the items.
+        settings: How much is measured.
+
+    Returns:
+        How many probes were run.
+    """
+    card, root = read_card(folder), folder.parent
+    n_run = 0
+    for probe in tasks_of(find_recipe(card.name)):
+        n_run += not all(_items_file(card, probe, k, keep, settings, root).exists() for k in KINDS)
+        for kind in KINDS:
+            keep_items(card, probe, kind, keep, settings, root, device=device)
+    return n_run
 
 
-def measure(folder: Path, keep: Path, settings: Settings, *, device: str = "cpu") -> int:
-    """Runs the probes on one organism that are not yet in `keep`; returns how many those were."""
-    card = read_card(folder)
-    root = folder.parent
-    files = {
-        name: kept_file(card, name, keep, settings, root)
-        for name in tasks_of(find_recipe(card.name))
+def keep_items(
+    card: Card,
+    probe: str,
+    kind: Kind,
+    keep: Path,
+    settings: CalibrationSettings,
+    root: Path | None = None,
+    *,
+    device: str = "cpu",
+) -> tuple[Item, ...]:
+    """The claimed items of one organism and probe: read if they are kept, else measured."""
+    file = _items_file(card, probe, kind, keep, settings, root)
+    compute = partial(_measure_items, card, probe, kind, settings, root, device)
+    return keep_rows(file, Item, compute)
+
+
+def _items_file(
+    card: Card, probe: str, kind: Kind, keep: Path, settings: CalibrationSettings, root: Path | None
+) -> Path:
+    tasks = tasks_of(find_recipe(card.name))[probe]
+    is_pair = _is_about_pair(probe)
+    made_of: dict[str, Any] = {
+        "weights": card.weights_sha256,
+        "parent": read_card(_parent(card, root)).weights_sha256 if is_pair else None,
+        "settings": asdict(settings),
+        "problems": [_problems_sha256(task, settings.n, settings.seed) for task in tasks],
+        "claimed": sorted(_claimed_metrics(probe)),
+        "code": code_sha256(f"probes.{probe}"),
     }
-    wanted = {name: file for name, file in files.items() if not file.exists()}
-    if wanted:
-        model = load_model(str(folder), device=device)
-        for name, file in wanted.items():
-            if name in PAIR_PROBES:
-                base = load_model(str(_parent(card, root)), device=device)
-                items = _pair_items(base, model, card, name, settings)
-            else:
-                items = _items(model, card, name, settings)
-            write_rows(file, Item, items)
-    return len(wanted)
+    return kept_file(keep, f"{card.name}-s{card.seed}-{probe}-{kind}", made_of)
+
+
+def _measure_items(
+    card: Card, name: str, kind: Kind, settings: CalibrationSettings, root: Path | None, device: str
+) -> list[Item]:
+    organism = _load(folder_of(card, root), device)
+    if _is_about_pair(name):
+        base = _load(_parent(card, root), device)
+        readers = {"base": base, "post": organism if kind == "measured" else base}
+        n = settings.n_pair
+    else:
+        readers = {OWN: organism} if kind == "measured" else {"base": organism, "post": organism}
+        n = settings.n
+    tasks = tasks_of(find_recipe(card.name))[name]
+    if kind == "itself":
+        tasks, n = tasks[:1], settings.n_self
+    probe, items = find_probe(name)(), list[Item]()
+    for task_name in tasks:
+        task = _task(task_name, n, settings.seed)
+        traces = _traces(name, readers, task, settings.seed)
+        items += probe.run(readers, task, traces, seed=settings.seed)
+    claimed = _claimed_metrics(name)
+    return [item for item in items if (item.condition, item.metric) in claimed and _is_whole(item)]
+
+
+def _traces(
+    probe: str, readers: Mapping[str, Model], task: Task, seed: int
+) -> dict[str, Sequence[Trace]]:
+    """Each reader's own chains where a claim is about them, else the task's correct chains."""
+    is_own = any(claim.writer == OWN for claim in find_probe(probe).claims)
+    if is_own and not _is_about_pair(probe):
+        return {
+            name: write_traces(model, task, mode="forced", writer=name, seed=seed)
+            for name, model in readers.items()
+        }
+    return {GOLD: gold_traces(next(iter(readers.values())).tokenizer, task)}
+
+
+def _is_about_pair(probe: str) -> bool:
+    """Whether the probe judges an organism together with its parent."""
+    return any(claim.reader != OWN for claim in find_probe(probe).claims)
+
+
+def _is_whole(item: Item) -> bool:
+    return all(getattr(item, point) is None for point in POINTS)
+
+
+def _claimed_metrics(probe: str) -> set[tuple[str, str]]:
+    """Condition and metric of every item that a claim of the probe needs."""
+    return {
+        (claim.condition, metric)
+        for claim in find_probe(probe).claims
+        for metric in _metrics_of(probe, claim)
+    }
+
+
+def _metrics_of(probe: str, claim: Claim) -> tuple[str, ...]:
+    """The metric of a mean; of a ratio, the metrics of its numerator and its denominator."""
+    for ratio in find_probe(probe).ratios:
+        if ratio.metric == claim.metric:
+            return ratio.over, ratio.under
+    return (claim.metric,)
+
+
+def read_units(
+    cards: Sequence[Card], keep: Path, settings: CalibrationSettings, root: Path | None = None
+) -> Mapping[ProbeClaim, tuple[Unit, ...]]:
+    """The units of every claim. Items that are not kept yet are measured."""
+    units: dict[ProbeClaim, list[Unit]] = {claim: [] for claim in all_claims()}
+    for card in cards:
+        recipe = find_recipe(card.name)
+        for name in tasks_of(recipe):
+            measured, itself = (keep_items(card, name, k, keep, settings, root) for k in KINDS)
+            for claim in find_probe(name).claims:
+                for task, label in labels_of(claim, recipe).items():
+                    mine, null = (_of_task(items, task) for items in (measured, itself))
+                    difference = _compare_with_itself(name, claim, null)
+                    units[name, claim].append(
+                        _unit(card, name, claim, task, label, mine, difference)
+                    )
+    return {claim: tuple(of_claim) for claim, of_claim in units.items()}
+
+
+def _of_task(items: Sequence[Item], task: str) -> list[Item]:
+    return [item for item in items if item.task == task]
+
+
+def _unit(
+    card: Card,
+    probe: str,
+    claim: Claim,
+    task: str,
+    label: float,
+    items: Sequence[Item],
+    self_difference: float,
+) -> Unit:
+    recipe = find_recipe(card.name)
+    line, tuned_on = card.name, {*recipe.tuned_on}
+    if claim.reader != OWN:
+        line = str(recipe.parent)
+        tuned_on |= {*find_recipe(line).tuned_on}
+    over, *under = (_by_example(items, claim, metric) for metric in _metrics_of(probe, claim))
+    pairs = [
+        (item, under[0][example].value if under else 1.0)
+        for example, item in over.items()
+        if not under or example in under[0]
+    ]
+    known = [(item, weight) for item, weight in pairs if item.value + weight == item.value + weight]
+    return Unit(
+        card.name, card.seed, line, card.seed in tuned_on, task, label,
+        tuple(item.example for item, _ in known),
+        tuple(item.problem for item, _ in known),
+        np.array([item.value for item, _ in known], dtype=np.float64),
+        np.array([weight for _, weight in known], dtype=np.float64),
+        len(over) - len(known),
+        self_difference,
+    )  # fmt: skip
+
+
+def _by_example(items: Sequence[Item], claim: Claim, metric: str) -> dict[str, Item]:
+    writer = claim.reader if claim.writer == OWN else claim.writer  # of a pair: the reader's own
+    wanted = (claim.condition, metric, writer, claim.reader, claim.source, claim.variant)
+    return {
+        item.example: item
+        for item in items
+        if (item.condition, item.metric, item.writer, item.reader, item.source, item.variant)
+        == wanted
+    }
+
+
+def _compare_with_itself(probe: str, claim: Claim, items: Sequence[Item]) -> float:
+    """Largest difference of two equal readers over the items of a claim's number; NaN if unknown.
+
+    Whatever a reader has from itself (its own chains, its own direction) is compared with what the
+    other reader has from itself. A number that is a difference from the base is compared with 0.
+    """
+    metric = _metrics_of(probe, claim)[0]
+    here = [item for item in items if (item.condition, item.metric) == (claim.condition, metric)]
+    sides: dict[str, dict[tuple[str, ...], float]] = {"base": {}, "post": {}}
+    for item in here:
+        roles = (OWN if role == item.reader else role for role in (item.writer, item.source))
+        sides[item.reader][item.example, *roles, item.variant] = item.value
+    base, post = sides["base"], sides["post"]
+    keys = base.keys() | post.keys()
+    if _is_about_pair(probe):
+        if here and all(item.value != item.value and NO_CHANGE in item.note for item in here):
+            return 0.0
+        known = [abs(item.value) for item in here if item.value == item.value]
+        if known and metric in find_probe(probe).differences:
+            return max(known)
+        keys = base.keys() & post.keys()  # one model's direction in the other has no counterpart
+    nan = float("nan")
+    pairs = [(base.get(key, nan), post.get(key, nan)) for key in keys]
+    # A number on one side and none on the other is no equality.
+    differences = [
+        float("inf") if a != a or b != b else abs(a - b) for a, b in pairs if a == a or b == b
+    ]
+    return max(differences, default=nan)
 
 
 def _parent(card: Card, root: Path | None) -> Path:
@@ -167,169 +346,14 @@ def _parent(card: Card, root: Path | None) -> Path:
     return beside if beside.is_dir() else organism_path(name, card.seed)
 
 
-def _items(model: Model, card: Card, name: str, settings: Settings) -> list[Item]:
-    probe = find_probe(name)()
-    claims = [claim for claim in CLAIMS if claim.probe == name]
-    is_own = any(claim.writer == OWN for claim in claims)
-    items: list[Item] = []
-    for at, task_name in enumerate(tasks_of(find_recipe(card.name))[name]):
-        task = _task(task_name, settings.n, settings.seed)
-        traces = _traces(model, task, [OWN] if is_own else [], settings)
-        items += probe.run({OWN: model}, task, traces, seed=settings.seed)
-        if at == 0:
-            few = _task(task_name, settings.n_self, settings.seed)
-            traces = _traces(model, few, ["base", "post"] if is_own else [], settings)
-            items += probe.run({"base": model, "post": model}, few, traces, seed=settings.seed)
-    return _claimed(claims, items)
+def folder_of(card: Card, root: Path | None) -> Path:
+    """The folder of a card's organism."""
+    return organism_path(card.name, card.seed, root=root)
 
 
-def _pair_items(base: Model, post: Model, card: Card, name: str, settings: Settings) -> list[Item]:
-    """The organism as the post-trained model of its parent; and the parent as both models."""
-    probe, items = find_probe(name)(), list[Item]()
-    for is_null, n, readers in (
-        (False, settings.n_pair, {"base": base, "post": post}),
-        (True, settings.n_self, {"base": base, "post": base}),
-    ):
-        for task_name in tasks_of(find_recipe(card.name))[name]:
-            task = _task(task_name, n, settings.seed)
-            traces = {GOLD: gold_traces(base.tokenizer, task)}
-            found = probe.run(readers, task, traces, seed=settings.seed)
-            kept = _claimed([claim for claim in CLAIMS if claim.probe == name], found)
-            items += [_as_null(item) for item in kept] if is_null else kept
-    return items
-
-
-def _as_null(item: Item) -> Item:
-    """An item of a model paired with itself, named apart from those of the pair."""
-    return replace(item, reader=f"{NULL}{item.reader}")
-
-
-def _claimed(claims: Sequence[Claim], items: Sequence[Item]) -> list[Item]:
-    """Those items that a claim is about."""
-    named = {key for claim in claims for key in _parts(claim) if key[1] != ONE}
-    return [item for item in items if (item.condition, item.metric) in named and item.step == -1]
-
-
-def _traces(
-    model: Model, task: Task, writers: Sequence[str], settings: Settings
-) -> dict[str, Sequence[Trace]]:
-    """The model's own chains under each of these names; the task's chains when there is none."""
-    if not writers:
-        return {GOLD: gold_traces(model.tokenizer, task)}
-    return {
-        name: write_traces(model, task, mode="forced", writer=name, seed=settings.seed)
-        for name in writers
-    }
-
-
-def _parts(claim: Claim) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Condition and metric of the numerator and the denominator of a claim's number."""
-    for ratio in ratios_of([claim.probe]):
-        if (ratio.probe, ratio.condition, ratio.metric) == (
-            claim.probe, claim.condition, claim.metric
-        ):  # fmt: skip
-            return (claim.condition, ratio.over), (claim.condition, ratio.under)
-    return (claim.condition, claim.metric), (claim.condition, ONE)
-
-
-def read_units(
-    cards: Sequence[Card], keep: Path, settings: Settings, root: Path | None = None
-) -> Mapping[Claim, tuple[Unit, ...]]:
-    """The units of every claim, from the kept items of all organisms."""
-    units: dict[Claim, list[Unit]] = {claim: [] for claim in CLAIMS}
-    for card in cards:
-        recipe = find_recipe(card.name)
-        for name in tasks_of(recipe):
-            items = read_rows(kept_file(card, name, keep, settings, root), Item)
-            for claim in CLAIMS:
-                if claim.probe == name:
-                    for task, label in claim.labels(recipe).items():
-                        units[claim].append(_unit(card, claim, task, label, items))
-    return {claim: tuple(found) for claim, found in units.items()}
-
-
-def _unit(card: Card, claim: Claim, task: str, label: float, items: Sequence[Item]) -> Unit:
-    over, under = _parts(claim)
-    here = [item for item in items if item.task == task]
-
-    def by_example(part: tuple[str, str], reader: str, writer: str) -> dict[str, Item]:
-        return {
-            item.example: item
-            for item in here
-            if (item.condition, item.metric) == part
-            and (item.reader, item.writer) == (reader, writer)
-        }
-
-    recipe = find_recipe(card.name)
-    line, tuned_on = card.name, {*recipe.tuned_on}
-    if claim.reader != OWN:
-        line = str(recipe.parent)
-        tuned_on |= {*find_recipe(line).tuned_on}
-    mine = by_example(over, claim.reader, claim.writer)
-    below = by_example(under, claim.reader, claim.writer)
-    pairs = [
-        (item, 1.0 if under[1] == ONE else below[example].value)
-        for example, item in mine.items()
-        if under[1] == ONE or example in below
-    ]
-    known = [(item, weight) for item, weight in pairs if item.value + weight == item.value + weight]
-    return Unit(
-        card.name, card.seed, line, card.seed in tuned_on, task, label,
-        tuple(item.example for item, _ in known),
-        tuple(item.problem for item, _ in known),
-        np.array([item.value for item, _ in known], dtype=np.float64),
-        np.array([weight for _, weight in known], dtype=np.float64),
-        len(mine) - len(known),
-        _against_itself([item for item in here if (item.condition, item.metric) == over]),
-    )  # fmt: skip
-
-
-def _against_itself(items: Sequence[Item]) -> float:
-    """Largest difference of two equal readers; writers of their own are compared likewise.
-
-    What is itself a difference from the base is set against 0. A probe that says of a base and
-    itself that they do not differ has found no difference.
-    """
-    null = [item for item in items if item.reader.startswith(NULL)]
-    sides: dict[str, dict[tuple[str, str], float]] = {"base": {}, "post": {}}
-    for item in null or items:
-        reader = item.reader.removeprefix(NULL)
-        if reader in sides:
-            writer = OWN if item.writer == reader else item.writer
-            sides[reader][item.example, writer] = item.value
-    both = {**sides["base"], **sides["post"]}
-    if null:  # the direction of one model in the other has no counterpart
-        if all(item.value != item.value and NO_CHANGE in item.note for item in null):
-            return 0.0
-        known = [abs(item.value) for item in null if item.value == item.value]
-        if known and null[0].metric in DIFFERENCES:
-            return max(known)
-        both = {key: both[key] for key in both if all(key in side for side in sides.values())}
-    differences: list[float] = []
-    for key in both:
-        base, post = (sides[side].get(key, float("nan")) for side in ("base", "post"))
-        if base == base or post == post:
-            differences.append(abs(base - post) if base - post == base - post else float("inf"))
-    return max(differences, default=float("nan"))
-
-
-def kept_file(
-    card: Card, probe: str, keep: Path, settings: Settings, root: Path | None = None
-) -> Path:
-    """Where the items of one organism and probe are kept; named after what they are made of."""
-    tasks = tasks_of(find_recipe(card.name))[probe]
-    claimed = sorted(str(_parts(claim)) for claim in CLAIMS if claim.probe == probe)
-    made_of: dict[str, Any] = {
-        "weights": card.weights_sha256,
-        "settings": asdict(settings),
-        "problems": [_problems_sha256(task, settings.n, settings.seed) for task in tasks],
-        "claimed": claimed,
-        "code": _code_sha256(probe),
-    }
-    if probe in PAIR_PROBES:
-        made_of["parent"] = read_card(_parent(card, root)).weights_sha256
-    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
-    return keep / f"{card.name}-s{card.seed}-{probe}-{key}.parquet"
+@lru_cache(maxsize=2)
+def _load(folder: Path, device: str) -> Model:
+    return load_model(str(folder), device=device)
 
 
 @cache
@@ -340,41 +364,3 @@ def _task(name: str, n: int, seed: int) -> Task:
 @cache
 def _problems_sha256(task: str, n: int, seed: int) -> str:
     return hashlib.sha256(repr(_task(task, n, seed).examples).encode()).hexdigest()
-
-
-@cache
-def _code_sha256(probe: str) -> str:
-    """Checksum of the probe's module and of all that it imports from here, directly or not."""
-    total = hashlib.sha256()
-    seen: set[Path] = set()
-    waiting = [*_files(f"probes.{probe}")]
-    while waiting:
-        file = waiting.pop()
-        if file not in seen:
-            seen.add(file)
-            waiting += _imported(file)
-    for file in sorted(seen):
-        total.update(file.read_bytes())
-    return total.hexdigest()
-
-
-def _imported(file: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            for name in ("", *(f".{alias.name}" for alias in node.names)):
-                yield from _files(f"{node.module}{name}")
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _files(alias.name)
-
-
-def _files(module: str) -> list[Path]:
-    """The file of a module of this repository, or the opening file of a package; else none."""
-    path = CODE.joinpath(*module.split("."))
-    found = [path.with_suffix(".py"), path / "__init__.py"]
-    return [file for file in found if module.startswith(("interp.", "probes.")) and file.is_file()]
-
-
-def folder_of(card: Card, root: Path | None) -> Path:
-    """The folder of a card's organism."""
-    return organism_path(card.name, card.seed, root=root)

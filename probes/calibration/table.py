@@ -1,11 +1,11 @@
-"""The table of calibration: a row for each claim, its verdict, and how it is said.
+"""The table of calibration: a row for each claim, with a verdict that reports cite.
 
 A number is **calibrated** for a construct if, over organisms of training seeds that no setting was
 chosen on,
 
-* it agrees with the truth: AUROC (for doses, rank correlation) at least `BAR`;
-* pairs of equals differ in at most `NULL_BAR` of the cases (seeds of one recipe, and an organism
-  never from itself);
+* it agrees with the truth: AUROC (for doses, rank correlation) of at least `BAR`;
+* models that should not differ do so in at most `NULL_BAR` of the cases (two seeds of one recipe),
+  and an organism never differs from itself;
 * its 95 % intervals cover in `COVERED` of the cases.
 
 Otherwise it is *not calibrated*, and the row says which of these failed.
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from interp.results.kept import CODE
 from interp.results.run_folder import read_rows, write_rows
+from probes import find_probe
 from probes.calibration.agreement import (
     NOWHERE,
     Agreement,
@@ -28,9 +30,10 @@ from probes.calibration.agreement import (
     retest,
     spearman,
 )
-from probes.calibration.claims import CONSTRUCTS, GOLD, NO_TRUTH, OWN, Claim
+from probes.calibration.constructs import CONSTRUCTS, ProbeClaim, probes_without_truth
 from probes.calibration.nulls import LEAST, Coverage, Nulls, coverage, null_pairs
-from probes.calibration.scores import CODE, Unit
+from probes.calibration.scores import Unit
+from probes.probe import OWN, Claim
 
 KEPT = CODE / "artifacts" / "calibration" / "calibration.parquet"
 """The table that reports cite."""
@@ -38,16 +41,22 @@ BAR, NULL_BAR, COVERED = 0.9, 0.05, (LEAST, 0.98)
 EVALUATION, DEVELOPMENT = "evaluation", "development"
 ABSENT = "There is no calibration table: how often this is right has not been measured."
 YES, NO = "calibrated", "not calibrated"
+NUMBER = ("condition", "metric", "writer", "reader", "source", "variant")
+"""Fields of a claim that say which number of its probe it is about."""
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRow:
     """One claim, judged on the organisms of one kind of seed."""
 
     probe: str
     condition: str
     metric: str
     writer: str
+    """Of the chains, as in `probes.probe.Claim`."""
+    reader: str
+    source: str
+    variant: str
     construct: str
     direction: int
     role: str
@@ -87,34 +96,41 @@ class Row:
     """Which criteria failed; empty when none did."""
 
 
-def judge_all(units: Mapping[Claim, Sequence[Unit]]) -> tuple[Row, ...]:
+def judge_all(units: Mapping[ProbeClaim, Sequence[Unit]]) -> tuple[CalibrationRow, ...]:
     """The rows of all claims, in their order: evaluation seeds, then development seeds.
 
-    Coverage is a matter of the number and not of what it is held to tell, so it is taken over the
-    units of every claim of the same number.
+    Coverage belongs to the number, whatever construct it is claimed to measure, so it is taken over
+    the units of every claim of the same number.
     """
-    rows: list[Row] = []
+    rows: list[CalibrationRow] = []
     for seeds, is_development in ((EVALUATION, False), (DEVELOPMENT, True)):
         chosen = {
-            claim: [unit for unit in found if unit.is_tuned_on == is_development]
-            for claim, found in units.items()
+            claim: [unit for unit in of_claim if unit.is_tuned_on == is_development]
+            for claim, of_claim in units.items()
         }
-        covered: dict[tuple[str, ...], Coverage] = {}
-        for claim in chosen:
-            if number_of(claim) not in covered:
-                same = (u for c in chosen if number_of(c) == number_of(claim) for u in chosen[c])
+        coverages: dict[tuple[str, ...], Coverage] = {}
+        for probe, claim in chosen:
+            number = number_of(probe, claim)
+            if number not in coverages:
+                same = (u for c in chosen if number_of(*c) == number for u in chosen[c])
                 population = {(u.recipe, u.seed, u.task): u for u in measured(list(same))}
-                covered[number_of(claim)] = coverage(claim, list(population.values()))
-        rows += [_row(c, found, covered[number_of(c)], seeds) for c, found in chosen.items()]
+                is_difference = claim.metric in find_probe(probe).differences
+                coverages[number] = coverage([*population.values()], is_difference=is_difference)
+        rows += [
+            _row(probe, claim, of_claim, coverages[number_of(probe, claim)], seeds)
+            for (probe, claim), of_claim in chosen.items()
+        ]
     return tuple(rows)
 
 
-def number_of(claim: Claim) -> tuple[str, ...]:
-    """What is measured, whatever it is held to tell."""
-    return claim.probe, claim.condition, claim.metric, claim.writer
+def number_of(probe: str, claim: Claim | CalibrationRow) -> tuple[str, ...]:
+    """What is measured, whatever construct it is claimed to measure."""
+    return probe, *(getattr(claim, name) for name in NUMBER)
 
 
-def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> Row:
+def _row(
+    probe: str, claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str
+) -> CalibrationRow:
     is_label = CONSTRUCTS[claim.construct].kind == "label"
     known = measured(units)
     agreement = Agreement(float("nan"), NOWHERE, NOWHERE)
@@ -127,16 +143,36 @@ def _row(claim: Claim, units: Sequence[Unit], covered: Coverage, seeds: str) -> 
     )
     reasons = _reasons(claim, units, known, agreement, nulls, again, covered, itself)
     true = {u.line for u in known if u.label == 1} if is_label else {u.label for u in known}
-    return Row(
-        claim.probe, claim.condition, claim.metric, claim.writer, claim.construct,
-        claim.direction, "primary" if claim.is_primary else "secondary", seeds,
-        len(known), len(units) - len(known), len({unit.line for unit in known}), len(true),
-        _statistic(claim), agreement.value, *agreement.recipes, *agreement.trainings,
-        itself, nulls.seeds, nulls.exchanged, nulls.n_pairs,
-        covered.share, covered.worst, covered.attainable, covered.n_units,
-        again.icc, again.difference,
-        NO if reasons else YES, "; ".join(reasons),
-    )  # fmt: skip
+    return CalibrationRow(
+        probe=probe,
+        **{name: getattr(claim, name) for name in NUMBER},
+        construct=claim.construct,
+        direction=claim.direction,
+        role="primary" if claim.is_primary else "secondary",
+        seeds=seeds,
+        n_units=len(known),
+        n_missing=len(units) - len(known),
+        n_recipes=len({unit.line for unit in known}),
+        n_true=len(true),
+        statistic=_statistic(claim),
+        value=agreement.value,
+        low=agreement.recipes.low,
+        high=agreement.recipes.high,
+        low_trainings=agreement.trainings.low,
+        high_trainings=agreement.trainings.high,
+        itself=itself,
+        null_seeds=nulls.seeds,
+        null_exchanged=nulls.exchanged,
+        n_pairs=nulls.n_pairs,
+        coverage=covered.share,
+        coverage_worst=covered.worst,
+        coverage_attainable=covered.attainable,
+        n_covered=covered.n_units,
+        icc=again.icc,
+        retest_difference=again.difference,
+        verdict=NO if reasons else YES,
+        reason="; ".join(reasons),
+    )
 
 
 def _statistic(claim: Claim) -> str:
@@ -158,57 +194,66 @@ def _reasons(
         return ["no organism of known truth"]
     if not known:
         return ["not measurable in any organism of known truth"]
-    found: list[str] = []
+    reasons: list[str] = []
     value = agreement.value
     if value != value:
-        found.append("all organisms measured have the same truth or the same score")
+        reasons.append("all organisms measured have the same truth or the same score")
     elif value < BAR:
         why = f": {claim.why}" if claim.why else ""
-        found.append(f"{_statistic(claim)} {value:.2f} is below {BAR}{why}")
+        reasons.append(f"{_statistic(claim)} {value:.2f} is below {BAR}{why}")
     if itself != itself:
-        found.append("no organism was set against itself")
+        reasons.append("no organism was compared with itself")
     elif itself != 0:
-        found.append(f"an organism differs from itself by {itself:.2g}")
+        reasons.append(f"an organism differs from itself by {itself:.2g}")
     if not nulls.n_pairs:
-        found.append("no contrast of two seeds of one recipe (contrasts of ratios are not tested)")
+        reasons.append(
+            "no contrast of two seeds of one recipe (contrasts of ratios are not tested)"
+        )
     elif nulls.seeds > NULL_BAR:
-        found.append(
-            f"two seeds of one recipe differ in {nulls.seeds:.0%} of {nulls.n_pairs} pairs "
-            f"({nulls.exchanged:.0%} once exchanged), by {again.difference:.2g} on average"
-            f"{_apart(claim, known)}"
+        reasons.append(
+            f"{nulls.seeds:.0%} of {nulls.n_pairs} same-recipe seed pairs differ significantly "
+            f"({nulls.exchanged:.0%} after random label swaps), by {again.difference:.2g} on "
+            f"average{_class_difference(claim, known)}"
         )
     low, high = COVERED
     if not covered.n_units:
-        found.append("no organism in which the items vary, so coverage is unknown")
+        reasons.append("no organism in which the items vary, so coverage is unknown")
     elif not low <= covered.share <= high:
-        said = f"95 % intervals cover in {covered.share:.2%}"
-        if covered.share > high:
-            said += ": too wide, not too narrow"
-        if covered.share > high and covered.attainable > low:
-            said += (
-                f" (near 0 and 1 counts are few: intervals with at least {low:.0%} in every unit "
-                f"cover in {covered.attainable:.2%} or more)"
-            )
-        elif covered.share > high:
-            said += " (numbers near 0 or 1 get the interval of a share, and vary less than one)"
-        found.append(said)
-    return found
+        reasons.append(f"95 % intervals cover in {covered.share:.2%}{_too_wide(covered)}")
+    return reasons
 
 
-def _apart(claim: Claim, known: Sequence[Unit]) -> str:
-    """How far the means of true and untrue organisms lie apart, in words."""
+def _too_wide(covered: Coverage) -> str:
+    """Why intervals cover too often, in words; empty where they cover too rarely."""
+    low, high = COVERED
+    if covered.share <= high:
+        return ""
+    if covered.attainable > low:
+        return (
+            f": too wide, not too narrow (near 0 and 1 counts are small: intervals with at least "
+            f"{low:.0%} in every unit cover in {covered.attainable:.2%} or more)"
+        )
+    return (
+        ": too wide, not too narrow (numbers near 0 or 1 get the interval of a share, and vary "
+        "less than one)"
+    )
+
+
+def _class_difference(claim: Claim, known: Sequence[Unit]) -> str:
+    """How far the means of positive and negative organisms lie apart, in words."""
     kinds = [[unit.score for unit in known if unit.label == label] for label in (0.0, 1.0)]
     if CONSTRUCTS[claim.construct].kind != "label" or not all(kinds):
         return ""
-    return f", where true and untrue ones lie {abs(fmean(kinds[0]) - fmean(kinds[1])):.2g} apart"
+    difference = abs(fmean(kinds[0]) - fmean(kinds[1]))
+    return f"; positive and negative organisms differ by {difference:.2g}"
 
 
-def write_table(file: Path, rows: Sequence[Row]) -> None:
+def write_table(file: Path, rows: Sequence[CalibrationRow]) -> None:
     """Keeps the rows as parquet."""
-    write_rows(file, Row, rows)
+    write_rows(file, CalibrationRow, rows)
 
 
-def read_table(file: Path) -> tuple[Row, ...]:
+def read_table(file: Path) -> tuple[CalibrationRow, ...]:
     """The kept rows.
 
     Raises:
@@ -219,15 +264,15 @@ def read_table(file: Path) -> tuple[Row, ...]:
         raise FileNotFoundError(
             f"no calibration table at {file}; 'posthoc calibrate' measures and writes one"
         )
-    return read_rows(file, Row)
+    return read_rows(file, CalibrationRow)
 
 
-def kept_table() -> tuple[Row, ...]:
+def kept_table() -> tuple[CalibrationRow, ...]:
     """The table that reports cite; empty if there is none."""
     return read_table(KEPT) if KEPT.is_file() else ()
 
 
-def cite(rows: Sequence[Row], probe: str) -> str:
+def cite(rows: Sequence[CalibrationRow], probe: str) -> str:
     """What a report says about a probe: its primary rows on evaluation seeds, in a sentence each.
 
     Args:
@@ -236,24 +281,26 @@ def cite(rows: Sequence[Row], probe: str) -> str:
     """
     if not rows:
         return ABSENT
-    here = [r for r in rows if (r.probe, r.role, r.seeds) == (probe, "primary", EVALUATION)]
-    told = [
+    sentences = [
         f"{row.metric} ({row.condition.replace('_', ' ')}) for "
         f"\u201c{CONSTRUCTS[row.construct].words}\u201d: {_agreement(row)} over {row.n_units} "
         f"units of {row.n_recipes} recipes, {_verdict(row)}"
-        for row in here
-        if row.construct in CONSTRUCTS
+        for row in rows
+        if (row.probe, row.role, row.seeds) == (probe, "primary", EVALUATION)
+        and row.construct in CONSTRUCTS
     ]
-    if not told:
-        return f"Not calibrated: {NO_TRUTH.get(probe, 'the table has no row of this probe')}."
-    return f"On organisms of known truth (calibration table): {'. '.join(told)}."
+    if not sentences:
+        reason = probes_without_truth().get(probe, "the table has no row of this probe")
+        return f"Not calibrated: {reason}."
+    return f"On organisms of known truth (calibration table): {'. '.join(sentences)}."
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[CalibrationRow]) -> str:
     """The evaluation rows in Markdown: a table of the primary ones, and one of the others."""
     heads = (
-        "probe", "number", "tells", "agreement [recipes] [trainings]", "development seeds",
-        "units / recipes", "seeds differ", "exchanged", "coverage", "ICC", "verdict",
+        "probe", "number", "construct", "agreement [recipes] [trainings]", "development seeds",
+        "units / recipes", "seed pairs that differ", "after label swaps", "coverage", "ICC",
+        "verdict",
     )  # fmt: skip
     developed = {_key(row): row.value for row in rows if row.seeds == DEVELOPMENT}
     tables: list[str] = []
@@ -262,16 +309,17 @@ def markdown(rows: Sequence[Row]) -> str:
         lines = [heads, ("---",) * len(heads)]
         lines += [_line(row, _number(developed.get(_key(row), float("nan")))) for row in chosen]
         if role == "primary":
-            lines += [(name, *("",) * 9, f"{NO}: {why}") for name, why in NO_TRUTH.items()]
+            missing = probes_without_truth().items()
+            lines += [(name, *("",) * 9, f"{NO}: {reason}") for name, reason in missing]
         tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(tables)
 
 
-def _key(row: Row) -> tuple[str, ...]:
-    return row.probe, row.condition, row.metric, row.writer, row.construct
+def _key(row: CalibrationRow) -> tuple[str, ...]:
+    return *number_of(row.probe, row), row.construct
 
 
-def _line(row: Row, development: str) -> tuple[str, ...]:
+def _line(row: CalibrationRow, development: str) -> tuple[str, ...]:
     trainings = _interval(row.low_trainings, row.high_trainings)
     return (
         row.probe, f"`{row.condition}/{row.metric}`{_of_whom(row)}",
@@ -282,16 +330,17 @@ def _line(row: Row, development: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _of_whom(row: Row) -> str:
-    """The writer, where it is a way of decoding or the source of a direction."""
-    return "" if row.writer in (GOLD, OWN) else f" of `{row.writer}`"
+def _of_whom(row: CalibrationRow) -> str:
+    """The variant, the source of a direction or the model of a pair that the number is about."""
+    name = row.variant or row.source or ("" if row.reader == OWN else row.reader)
+    return f" of `{name}`" if name else ""
 
 
-def _agreement(row: Row) -> str:
+def _agreement(row: CalibrationRow) -> str:
     return f"{row.statistic} {_number(row.value)} {_interval(row.low, row.high)}".strip()
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: CalibrationRow) -> str:
     return row.verdict if row.verdict == YES else f"{row.verdict}: {row.reason}"
 
 
