@@ -18,11 +18,12 @@ from synthetic import CHANCE, NASTY, example_records, make_chains, make_items, t
 from interp.files import write_file
 from interp.results.plots import curve, headline
 from interp.results.report import Section, Verdict, write_report
+from interp.results.report.svg import inline_svg
 from interp.results.report.tables import OWN, cell_text, listing, matrix, number, summary
-from interp.results.report.vector import inline_svg
 from interp.results.report.viewer import MAX_EXAMPLES, embed_json, viewer_data
-from interp.results.rows import CONTRAST, Measurement, summarise
-from interp.results.run_folder import Run, RunData, load_run
+from interp.results.rows import CONTRAST, Item, Measurement
+from interp.results.run_folder import Run, RunData, load_run, write_rows
+from interp.results.summaries import summarise
 
 VERDICT = Verdict(
     f"On the pool accuracy rose {NASTY}", ("base -> post: -0.10 [-0.05, 0.20], pre-2023",)
@@ -30,7 +31,7 @@ VERDICT = Verdict(
 SECTIONS = (
     Section(
         "early_answering", "Early answering", "When is the answer decided?",
-        ("How to read it.",), ("early",), (f"A caption {NASTY}",),
+        ("How to read it.", NASTY), ("early",),
     ),
     Section("corruption", "Corruption", "Does the answer follow the chain?", (), ()),
 )  # fmt: skip
@@ -149,7 +150,7 @@ def test_sections_figures_and_words(outline: Outline, text: str) -> None:
 def test_every_row_is_in_the_page(outline: Outline, rows) -> None:
     for row in rows:
         assert cell_text(row).value in outline.words
-    counts = [w for w in outline.words if w.startswith("All ") and w.endswith("step by step")]
+    counts = [w for w in outline.words if re.fullmatch(r"All \d+ rows", w)]
     assert sum(int(w.split()[1]) for w in counts) == len(rows)
 
 
@@ -164,14 +165,14 @@ def test_summary_holds_both_readers_on_the_same_chains(rows) -> None:
     assert [table.task for table in tables] == ["arith/fresh", "arith/pool"]
     for table in tables:
         assert table.readers == ("base", "post", CONTRAST)
-        assert {line.writer for line in table.lines} == {"gold"}
+        assert table.names == ("writer",) and {line.names for line in table.lines} == {("gold",)}
         for line in table.lines:
             for reader, cell in zip(table.readers, line.cells, strict=True):
                 (row,) = [
                     r
                     for r in own
                     if (r.task, r.condition, r.metric) == (table.task, line.condition, line.metric)
-                    and (r.writer, r.reader, r.step) == ("gold", reader, -1)
+                    and (r.writer, r.reader, r.step) == ("gold", reader, None)
                 ]
                 assert cell == cell_text(row)
 
@@ -180,14 +181,82 @@ def test_matrix_holds_every_whole_chain_row_once(rows) -> None:
     own = [row for row in rows if row.probe == "path_masks"]
     cells = [c for t in matrix(own) for line in t.lines for c in line.cells]
     assert len(cells) == len(own)
-    assert len(listing(own)) == len(own)
+    assert len(listing(own).lines) == len(own)
 
 
 def test_own_chains_are_one_line(rows) -> None:
     own = [row for row in rows if row.probe == "accuracy"]
     for table in matrix(own):
-        assert {line.writer for line in table.lines} == {OWN}
+        assert {line.names for line in table.lines} == {(OWN,)}
         assert all(len(line.cells) == 3 and line.cells[2].q for line in table.lines)
+
+
+def with_coordinates() -> list[Measurement]:
+    """A direction of each model, in each model, as two methods; and a curve over the dose."""
+    items = [
+        Item(
+            probe="p", task="t", example=f"e{i}", problem=f"p{i}", condition="steered",
+            metric="accuracy", value=float((i + len(source + reader)) % 3), reader=reader,
+            writer=reader, source=source, variant=variant, dose=dose,
+        )
+        for i in range(6)
+        for reader in ("base", "post")
+        for source in ("base", "post")
+        for variant in ("add", NASTY)
+        for dose in (None, -0.5, 2.0)
+    ]  # fmt: skip
+    return summarise(items, pair="a -> b", chance={"t": 0.1}, seed=0, n_boot=50)
+
+
+def test_a_line_is_about_the_names_that_occur() -> None:
+    rows = with_coordinates()
+    (table,) = matrix(rows)
+    assert table.names == ("source", "variant", "writer")
+    assert table.readers == ("base", "post", CONTRAST)
+    own = {line.names: line.cells for line in table.lines if line.names[2] == OWN}
+    sources = ("base", "post", CONTRAST)
+    assert set(own) == {(source, variant, OWN) for source in sources for variant in ("add", NASTY)}
+    for (source, variant, _), cells in own.items():
+        for reader, cell in zip(table.readers, cells, strict=True):
+            where = {"source": source, "variant": variant, "reader": reader, "writer": reader}
+            (row,) = [
+                row for row in rows
+                if row.is_whole and all(getattr(row, name) == v for name, v in where.items())
+            ]  # fmt: skip
+            assert cell == cell_text(row)
+    cells = [cell for line in table.lines for cell in line.cells if cell.value]
+    assert len(cells) == sum(row.is_whole for row in rows)
+
+
+def test_a_listing_has_a_column_for_each_coordinate_that_occurs(rows) -> None:
+    table = listing(with_coordinates())
+    names = ("writer", "reader", "source", "variant", "dose")
+    assert table.head[3:8] == names and table.head[8] == "value"
+    assert {line[7] for line in table.lines} == {"", "\u22120.5", "2"}
+    assert {line[5] for line in table.lines} == {"base", "post", CONTRAST}
+    early = listing([row for row in rows if row.probe == "early_answering"])
+    assert early.head[3:7] == ("writer", "reader", "step", "value")
+    assert {line[5] for line in early.lines} >= {"", "0", "4"}
+    assert listing([row for row in rows if row.probe == "accuracy"]).head[3:6] == (
+        "writer", "reader", "value",
+    )  # fmt: skip
+
+
+def test_names_of_every_kind_reach_the_page_as_text(folder: Path, tmp_path: Path) -> None:
+    run = copytree(folder, tmp_path / "run")
+    write_rows(run / "measurements.parquet", Measurement, with_coordinates())
+    page = Outline(write_report(run, (), VERDICT, {}).read_text("utf-8"))
+    assert {"source", "variant", "chains of", "dose", OWN, NASTY} <= set(page.words)
+    assert all("onerror" not in attrs for _, attrs in page.tags)
+    assert "position" not in page.words and "layer" not in page.words
+
+
+def test_numbers_without_a_reader_have_a_column(rows) -> None:
+    row = replace(rows[0], reader="", writer="", step=None, note="few")
+    (table,) = matrix([row])
+    assert table.names == () and table.readers == ("",)
+    assert table.lines[0].notes == ("few",)
+    assert listing([row]).head[3] == "value"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +294,7 @@ def test_viewer_data_are_the_items(folder: Path) -> None:
             for item in data.items
             if (item.example, item.writer, item.reader, item.metric)
             == (chain["example"], "base", reader, metric)
-            and item.step >= 0
+            and item.step is not None
         ]
         assert len(expected) >= len(chain["steps"])
         for item in expected:
@@ -233,10 +302,24 @@ def test_viewer_data_are_the_items(folder: Path) -> None:
             assert drawn == pytest.approx(item.value, rel=1e-3)
 
 
+def test_viewer_keeps_variants_apart(folder: Path) -> None:
+    data = load_run(folder)
+    item = next(i for i in data.items if i.is_whole and i.metric == "aoc")
+    more = (replace(item, variant="one", value=0.25), replace(item, source="post", value=0.75))
+    point = replace(item, layer=3, value=0.5)
+    viewer = viewer_data(replace(data, items=(*data.items, *more, point)))
+    where = {"task": item.task, "example": item.example, "writer": item.writer}
+    chain = next(c for c in viewer["chains"] if all(c[k] == v for k, v in where.items()))
+    lines = [line for line in chain["whole"] if line["metric"] == "aoc"]
+    assert [line["condition"] for line in lines] == ["cut", "cut, one", "cut, post"]
+    values = [line["values"][item.reader] for line in lines]
+    assert values == [pytest.approx(item.value, rel=1e-3), 0.25, 0.75]
+
+
 def test_viewer_carries_a_limited_number_of_examples() -> None:
     chains = make_chains(MAX_EXAMPLES + 2)
     examples, traces = example_records(chains), trace_records(chains)
-    viewer = viewer_data(RunData(Path(), {}, (), (), tuple(examples), tuple(traces)))
+    viewer = viewer_data(RunData(Path(), {}, (), (), tuple(examples), tuple(traces), {}))
     assert viewer["tasks"][0] == {
         "name": "arith/pool", "shown": MAX_EXAMPLES, "all": MAX_EXAMPLES + 2,
     }  # fmt: skip
@@ -261,8 +344,8 @@ def test_inlined_figures_keep_their_ids_apart() -> None:
 def test_report_refuses_figures_that_are_not_there(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"not given: \['early'\]"):
         write_report(folder, SECTIONS, VERDICT, {})
-    with pytest.raises(ValueError, match="1 figures and 2 captions"):
-        Section("p", "t", "q", (), ("a",), ("one", "two"))
+    with pytest.raises(ValueError, match=r"badly named: \['<b>'\]"):
+        write_report(folder, (), VERDICT, {"<b>": None})
 
 
 def test_a_run_without_chains_has_no_viewer(folder: Path, tmp_path: Path) -> None:

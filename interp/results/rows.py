@@ -111,7 +111,7 @@ class Measurement(RowKey):
         if self.value != self.value:
             return "not measurable"
         value, low, high = (f"{v:.{decimals}f}" for v in (self.value, self.low, self.high))
-        return f"{value} [{low}, {high}]"
+        return f"{value} [{low}, {high}]" if self.low == self.low else value
 
 
 @dataclass(frozen=True)

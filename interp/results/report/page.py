@@ -12,26 +12,27 @@ from typing import Any
 
 from interp.files import write_file
 from interp.results.plots import Figure, save
-from interp.results.report.tables import LISTING, label, listing, matrix, summary, typeset
-from interp.results.report.vector import inline_svg
+from interp.results.report.svg import inline_svg
+from interp.results.report.tables import label, listing, matrix, summary, typeset
 from interp.results.report.viewer import embed_json, viewer_data
 from interp.results.rows import Measurement
 from interp.results.run_folder import RunData, load_run
 
 FIGURES, REPORT = "figures", "report.html"
+HEADLINE = "headline"
+"""Name of the figure of the first screen, if there is one."""
+HEADS = {"metric": "measure", "writer": "chains of"}
+"""How the tables write the names of columns."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the run says, in words."""
+    """The result of a run in words."""
 
     headline: str
     """One or two sentences."""
     lines: tuple[str, ...]
-    """The numbers that the headline rests on, one sentence each."""
-    figure: str = "headline"
-    """Name of the figure beside it."""
-    caption: str = ""
+    """The numbers behind the headline, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,6 @@ class Section:
     """How to read the numbers, a paragraph each."""
     figures: tuple[str, ...]
     """Names of figures, in order."""
-    captions: tuple[str, ...] = ()
-    """One for each figure, or none at all."""
-
-    def __post_init__(self) -> None:
-        if self.captions and len(self.captions) != len(self.figures):
-            raise ValueError(
-                f"A section has a caption for each figure or none; {self.probe!r} has "
-                f"{len(self.figures)} figures and {len(self.captions)} captions."
-            )
 
 
 def write_report(
@@ -70,7 +62,7 @@ def write_report(
         folder: A finished run folder.
         sections: In the order of the page. Probes with rows but no section come last, by name.
         verdict: For the first screen.
-        figures: Every figure that the sections and the verdict name.
+        figures: Every figure that the sections name, and `HEADLINE` for the first screen.
 
     Returns:
         The path of the page.
@@ -80,13 +72,13 @@ def write_report(
     """
     data = load_run(folder)
     rows = _in_task_order(data)
-    wanted = [name for section in sections for name in section.figures]
-    missing = [name for name in wanted if name not in figures]
+    named = [name for section in sections for name in section.figures]
+    missing = [name for name in named if name not in figures]
     odd = [name for name in figures if not re.fullmatch(r"[\w-]+", name)]
     if missing or odd:
         raise ValueError(
-            f"Sections name figures that are given, in letters, digits, '-' and '_'; not given: "
-            f"{missing}, badly named: {odd}, given: {sorted(figures)}."
+            f"every figure that a section names is given, under a name of letters, digits, '-' and "
+            f"'_'; not given: {missing}, badly named: {odd}, received: {sorted(figures)}"
         )
     drawings = {
         name: inline_svg(save(figure, folder / FIGURES, name)[0].read_text("utf-8"), name=name)
@@ -96,11 +88,12 @@ def write_report(
         pair=rows[0].pair if rows else "no rows",
         verdict=verdict,
         drawings=drawings,
+        headline=drawings.get(HEADLINE),
         parts=[_part(section, rows) for section in _all_sections(sections, rows)],
         facts=_facts(data),
         manifest=json.dumps(data.manifest, indent=2, ensure_ascii=False),
         viewer=embed_json(viewer_data(data)) if data.traces else "",
-        listing_head=LISTING,
+        heads=HEADS,
         style=_asset("style.css"),
         script=_asset("viewer.js"),
     )
@@ -116,18 +109,16 @@ def _in_task_order(data: RunData) -> list[Measurement]:
 
 
 def _all_sections(sections: Sequence[Section], rows: Sequence[Measurement]) -> list[Section]:
-    told = {section.probe for section in sections}
-    untold = dict.fromkeys(row.probe for row in rows if row.probe not in told)
-    return [*sections, *(Section(probe, probe, "", (), ()) for probe in untold)]
+    known = {section.probe for section in sections}
+    others = dict.fromkeys(row.probe for row in rows if row.probe not in known)
+    return [*sections, *(Section(probe, probe, "", (), ()) for probe in others)]
 
 
 def _part(section: Section, rows: Sequence[Measurement]) -> Mapping[str, Any]:
     """What the template needs of one section."""
     own = [row for row in rows if row.probe == section.probe]
-    captions = section.captions or ("",) * len(section.figures)
     return {
         "section": section,
-        "figures": list(zip(section.figures, captions, strict=True)),
         "summary": summary(own),
         "matrix": matrix(own),
         "listing": listing(own),
@@ -135,7 +126,7 @@ def _part(section: Section, rows: Sequence[Measurement]) -> Mapping[str, Any]:
 
 
 def _facts(data: RunData) -> list[tuple[str, str]]:
-    """What the first screen says about how the numbers came about."""
+    """Size, seed and date of the run, for the first screen."""
     tasks = dict.fromkeys(row.task for row in _in_task_order(data))
     ns = {task: max(row.n for row in data.rows if row.task == task) for task in tasks}
     facts = [("Problems", ", ".join(f"{n} of {task}" for task, n in ns.items()))]

@@ -1,10 +1,13 @@
-"""Tables of the report: rows laid out as writer by reader, numbers written for people.
+"""Tables of the report: rows laid out by what they are about, numbers written for people.
 
 The three layouts of one probe, from short to long:
 
 - `summary`: one line for each condition and metric, both readers on the same chains;
 - `matrix`: every writer and reader, with the contrasts in the margins;
-- `listing`: every row as it is saved, step by step.
+- `listing`: every row as it is saved, points of curves included.
+
+A line is about a task, condition and metric, and about the names (`NAMES`) that the probe uses;
+readers stand beside each other. Coordinates that no row of the probe has get no column.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isnan, log10
 
-from interp.results.rows import CONTRAST, Measurement, is_contrast_cell, rank
+from interp.results.rows import CONTRAST, COORDINATES, Measurement, rank
 
 OWN = "its own"
 """Stands for the writer where every reader is shown its own chains."""
+LINE_NAMES = ("source", "variant", "position", "writer")
+"""Coordinates that tell lines apart, in the order of their columns."""
 ALPHA = 0.05
 
 
@@ -39,7 +44,8 @@ class Line:
 
     condition: str
     metric: str
-    writer: str
+    names: tuple[str, ...]
+    """Values of the table's `names`."""
     cells: tuple[CellText, ...]
     n: str
     n_missing: str
@@ -51,20 +57,24 @@ class Table:
     """Lines of one task."""
 
     task: str
+    names: tuple[str, ...]
+    """Those of `LINE_NAMES` that occur."""
     readers: tuple[str, ...]
     lines: tuple[Line, ...]
 
 
-Key = tuple[str, str, str]
-"""Task, condition, metric."""
+@dataclass(frozen=True)
+class Listing:
+    """All rows of a probe as text, and the names of the columns."""
+
+    head: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
 
 
 def summary(rows: Sequence[Measurement]) -> tuple[Table, ...]:
     """Both readers on one writer's chains: the first of gold, base, post that the rows have."""
-    whole = [row for row in rows if row.step == -1]
-    groups = _grouped(whole)
     chosen: list[Measurement] = []
-    for members in groups.values():
+    for members in _by_line(row for row in rows if row.is_whole):
         if _is_own(members):
             chosen += members
         else:
@@ -75,62 +85,53 @@ def summary(rows: Sequence[Measurement]) -> tuple[Table, ...]:
 
 def matrix(rows: Sequence[Measurement]) -> tuple[Table, ...]:
     """Writers below each other, readers beside each other, for rows about whole chains."""
-    whole = [row for row in rows if row.step == -1]
+    whole = [row for row in rows if row.is_whole]
     readers = tuple(sorted({row.reader for row in whole}, key=rank))
+    names = tuple(name for name in LINE_NAMES if any(getattr(row, name) for row in whole))
     tables: dict[str, list[Line]] = {}
-    for (task, condition, metric), members in _grouped(whole).items():
-        for writer, line in _by_writer(members).items():
-            cells = tuple(cell_text(line.get(reader)) for reader in readers)
-            known = [row for row in line.values() if not isnan(row.value)]
-            tables.setdefault(task, []).append(
+    for members in _by_line(whole):
+        for writer, by_reader in _by_writer(members).items():
+            one = members[0]
+            own_names = (writer if name == "writer" else getattr(one, name) for name in names)
+            known = [row for row in by_reader.values() if not isnan(row.value)]
+            tables.setdefault(one.task, []).append(
                 Line(
-                    condition,
-                    metric,
-                    writer,
-                    cells,
+                    one.condition,
+                    one.metric,
+                    tuple(own_names),
+                    tuple(cell_text(by_reader.get(reader)) for reader in readers),
                     _span([row.n for row in known]),
-                    _span([row.n_missing for row in line.values()]),
-                    _notes(line),
+                    _span([row.n_missing for row in by_reader.values()]),
+                    _notes(by_reader),
                 )
             )
-    return tuple(Table(task, readers, tuple(lines)) for task, lines in tables.items())
+    return tuple(Table(task, names, readers, tuple(lines)) for task, lines in tables.items())
 
 
-def listing(rows: Iterable[Measurement]) -> tuple[tuple[str, ...], ...]:
-    """Every row as text: the fields of `LISTING`."""
-    return tuple(
-        (
-            row.task,
-            row.condition,
-            row.metric,
-            "" if row.step == -1 else str(row.step),
-            row.writer,
-            row.reader,
-            cell_text(row).value,
-            cell_text(row).interval,
-            _probability(row.q),
-            str(row.n),
-            str(row.n_missing),
-            row.note,
-        )
-        for row in rows
+def listing(rows: Sequence[Measurement]) -> Listing:
+    """Every row as text, with a column for each coordinate that occurs."""
+    used = [
+        name for name in COORDINATES if any(getattr(row, name) not in ("", None) for row in rows)
+    ]
+    head = ("task", "condition", "metric", *used, "value", "95 % interval", "q", "n", "missing")
+    return Listing(
+        (*head, "note"),
+        tuple(
+            (
+                row.task,
+                row.condition,
+                row.metric,
+                *(_coordinate(getattr(row, name)) for name in used),
+                cell_text(row).value,
+                cell_text(row).interval,
+                _probability(row.q),
+                str(row.n),
+                str(row.n_missing),
+                row.note,
+            )
+            for row in rows
+        ),
     )
-
-
-LISTING = (
-    "task",
-    "condition",
-    "metric",
-    "step",
-    "writer",
-    "reader",
-    "value",
-    "95 % interval",
-    "q",
-    "n",
-    "missing",
-    "note",
-)
 
 
 def cell_text(row: Measurement | None) -> CellText:
@@ -140,7 +141,7 @@ def cell_text(row: Measurement | None) -> CellText:
     if isnan(row.value):
         return CellText("not measurable", is_missing=True)
     decimals = _decimals([row.value, row.low, row.high])
-    is_contrast = is_contrast_cell(row)
+    is_contrast = bool(row.contrast)
     value = number(row.value, decimals, signed=is_contrast)
     interval = ""
     if not isnan(row.low):
@@ -164,17 +165,25 @@ def _decimals(values: Sequence[float]) -> int:
     return min(6, max(0, 2, 1 - floor(log10(2 * size)))) if size < 1000 else 0
 
 
+def _coordinate(value: str | int | float | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:g}".replace("-", "\u2212")
+
+
 def _probability(q: float) -> str:
     if isnan(q):
         return ""
     return "< 0.001" if q < 0.001 else f"{q:.3f}" if q < 0.1 else f"{q:.2f}"
 
 
-def _grouped(rows: Iterable[Measurement]) -> Mapping[Key, list[Measurement]]:
-    groups: dict[Key, list[Measurement]] = {}
+def _by_line(rows: Iterable[Measurement]) -> list[list[Measurement]]:
+    """Rows of one task, condition, metric, source, variant and position together."""
+    groups: dict[tuple[str, ...], list[Measurement]] = {}
     for row in rows:
-        groups.setdefault((row.task, row.condition, row.metric), []).append(row)
-    return groups
+        key = (row.task, row.condition, row.metric, row.source, row.variant, row.position)
+        groups.setdefault(key, []).append(row)
+    return [*groups.values()]
 
 
 def _is_own(rows: Iterable[Measurement]) -> bool:
@@ -198,13 +207,16 @@ def _span(counts: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}\u2013{high}"
 
 
-def _notes(line: Mapping[str, Measurement]) -> tuple[str, ...]:
+def _notes(by_reader: Mapping[str, Measurement]) -> tuple[str, ...]:
     """Each note once, with the readers that it is about."""
     readers: dict[str, list[str]] = {}
-    for reader, row in line.items():
+    for reader, row in by_reader.items():
         if row.note:
             readers.setdefault(row.note, []).append(reader)
-    return tuple(f"{', '.join(map(label, names))}: {note}" for note, names in readers.items())
+    return tuple(
+        f"{', '.join(map(label, names))}: {note}" if any(names) else note
+        for note, names in readers.items()
+    )
 
 
 def typeset(text: str) -> str:
@@ -213,5 +225,5 @@ def typeset(text: str) -> str:
 
 
 def label(name: str) -> str:
-    """How a table names a writer or reader."""
+    """How a table names a writer, reader or source."""
     return "post \u2212 base" if name == CONTRAST else name

@@ -1,7 +1,8 @@
-"""Data of the trace viewer: per chain its text, and per step what each reader made of it.
+"""Data of the viewer of chains: the text of each chain, and numbers of each reader at each step.
 
-The series below are read from items by their names; one that no probe measured stays empty and
-the viewer leaves it out. Everything else that was measured on the whole chain is listed as it is.
+The series below are read from items by their names and their step; the viewer leaves out a series
+that no probe measured. Every number about the whole chain is listed with its probe, condition and
+metric.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def viewer_data(data: RunData) -> Mapping[str, Any]:
     ids: dict[str, dict[str, None]] = {}
     for trace in data.traces:
         ids.setdefault(trace["task"], {})[trace["example"]] = None
-    shown = {task: list(examples)[:MAX_EXAMPLES] for task, examples in ids.items()}
-    kept = {(task, example) for task, examples in shown.items() for example in examples}
+    carried = {task: list(examples)[:MAX_EXAMPLES] for task, examples in ids.items()}
+    kept = {(task, example) for task, examples in carried.items() for example in examples}
     values = _values(item for item in data.items if (item.task, item.example) in kept)
     chains = [
         _chain(trace, questions.get((trace["task"], trace["example"]), {}), values)
@@ -51,10 +52,10 @@ def viewer_data(data: RunData) -> Mapping[str, Any]:
     ]
     return {
         "tasks": [
-            {"name": task, "shown": len(shown[task]), "all": len(examples)}
+            {"name": task, "shown": len(carried[task]), "all": len(examples)}
             for task, examples in ids.items()
         ],
-        "readers": sorted({item.reader for item in data.items}, key=rank),
+        "readers": sorted({item.reader for item in data.items if item.reader}, key=rank),
         "chains": chains,
     }
 
@@ -100,12 +101,12 @@ def _chain(
 
 def _series(items: Sequence[Item], n_steps: int) -> Mapping[str, list[float | None]]:
     names = {where: name for name, where in SERIES.items()}
-    found: dict[str, list[float | None]] = {}
+    series: dict[str, list[float | None]] = {}
     for item in items:
         name = names.get((item.probe, item.condition, item.metric))
-        if name and 0 <= item.step <= n_steps:
-            found.setdefault(name, [None] * (n_steps + 1))[item.step] = _short(item.value)
-    return found
+        if name and item.step is not None and 0 <= item.step <= n_steps:
+            series.setdefault(name, [None] * (n_steps + 1))[item.step] = _short(item.value)
+    return series
 
 
 def _whole(by_reader: Mapping[str, Sequence[Item]]) -> list[Mapping[str, Any]]:
@@ -113,8 +114,10 @@ def _whole(by_reader: Mapping[str, Sequence[Item]]) -> list[Mapping[str, Any]]:
     lines: dict[Key, dict[str, Any]] = {}
     for reader, items in by_reader.items():
         for item in items:
-            if item.step == -1:
-                line = lines.setdefault((item.probe, item.condition, item.metric), {})
+            if item.is_whole and reader:
+                names = (item.condition, item.source, item.variant, item.position)
+                condition = ", ".join(name for name in names if name)
+                line = lines.setdefault((item.probe, condition, item.metric), {})
                 line[reader] = item.note if isnan(item.value) else _short(item.value)
     return [
         {"probe": probe, "condition": condition, "metric": metric, "values": line}
