@@ -27,7 +27,7 @@ import torch
 
 from probes.audit.run import (Settings, audit, pair_readers)
 from probes.model_names import find_model
-from probes.triad import triad
+from probes.knowledge_and_gain import plot_knowledge_and_gain
 
 torch.set_num_threads(1)
 folder = Path(mkdtemp())
@@ -64,7 +64,7 @@ for name in ("sft", "grpo"):
         if told and "post - base" in (r.writer, r.reader):
             print(f"{name:5} {r.metric:9} {r.value:+.2f}  [{r.low:+.2f}, {r.high:+.2f}]  p {r.p:.3f}")
             assert r.low > 0 if name == "sft" else r.low <= 0 <= r.high
-triad(rows, task="clinic/all")
+plot_knowledge_and_gain(rows, task="clinic/all")
 
 # %% [markdown]
 # SFT raised knowledge and accuracy, for it brought the missing facts. Of GRPO neither a rise nor a

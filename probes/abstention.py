@@ -14,9 +14,9 @@ after the question alone and after the reader's own chain. In each condition
   the two are told apart, wherever the threshold lies. A model can abstain less and know as much;
 * twin_auroc: the same within twins, which differ in the missing premise alone.
 
-`recall_change` is forced minus direct: what thinking does to it. Writer and reader are the same.
-Precision and AUROC are of all questions together (`interp.stats.auroc`); precision depends on how
-many of them cannot be answered, and is comparable at equal shares only.
+`recall_change` is forced minus direct: the effect of thinking. Writer and reader are the same.
+Precision and AUROC are of all questions together (`interp.stats.auroc`). Precision depends on the
+share of unanswerable questions: compare it only between tasks with the same share.
 
 Example: of two twins a model abstains on the one without a premise and on one of the two that have
 an answer: recall 1/2, false abstention 1/2, precision 1/2, and auroc says whether it was near.
@@ -33,42 +33,64 @@ from interp.chains.answer_scoring import Ask, Query, read_answers
 from interp.chains.chain import encode_answer, encode_layout
 from interp.chains.trace import Trace
 from interp.models import Model
-from interp.results.rows import Item
-from interp.stats.auroc import Pooled
+from interp.results.plots import dots
+from interp.results.rows import Item, PooledStatistic
 from interp.tasks import Example, Task
-from probes.probe import Readers, Traces, not_applicable, own_answers
+from probes.cases import answer_alone, make_items, not_applicable
+from probes.probe import OWN, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.selection import describe_rows, drop_unasked, pick_rows
 
-CONDITIONS = ("direct", "forced")
-POOLED = tuple(
-    pooled
-    for condition in CONDITIONS
-    for pooled in (
-        Pooled("abstention", condition, "recall", "false_abstention", "precision"),
-        Pooled("abstention", condition, "p_unanswerable", "p_answerable", "auroc"),
-    )
-)
-"""What `summarise` makes of all items together."""
-NO_TWINS = "the task has no questions with and without an answer"
+CONDITIONS = {"direct": "no chain", "forced": "chain forced"}
+NO_TWINS = "the task does not ask questions both with and without an answer"
 NO_TWIN = "its answerable twin is not among the examples"
-NO_CHAIN = "the chain never ends"
+NO_END = "the chain never ends"
+NAN = float("nan")
+NAMES = {
+    "recall": "abstains, no answer",
+    "false_abstention": "abstains, has answer",
+    "precision": "precision",
+    "auroc": "AUROC",
+    "appropriate": "appropriate",
+}
+"""Metrics that the figures show, and how they write them."""
 
 
 @dataclass(frozen=True)
-class Abstention:
+class Abstention(Probe):
     """Asks questions that can and that cannot be answered."""
 
     name: ClassVar[str] = "abstention"
     title: ClassVar[str] = "Abstention"
-    question: ClassVar[str] = "Does the model abstain where there is no answer, and only there?"
+    question: ClassVar[str] = "Does the model abstain if and only if a question has no answer?"
     reading: ClassVar[tuple[str, ...]] = (
-        "Recall: how often it abstains on questions without an answer. False abstention: on those "
-        "with one. Direct: no chain. Forced: made to think. recall_change: what thinking does.",
-        "Recall can fall because the model no longer sees that a premise is missing, or because "
-        "it has learned to answer anyway. auroc tells these apart: it asks how well the "
-        "probability of abstaining separates the two kinds, wherever the threshold lies.",
+        "Recall: share of unanswerable questions on which the model abstains. False abstention: "
+        "the same share on answerable questions. Direct: no chain. Forced: the chain is opened. "
+        "recall_change is forced minus direct.",
+        "Recall can fall because the model no longer notices that a premise is missing, or because "
+        "it has learned to answer anyway. auroc separates the two cases: it asks how well the "
+        "probability of abstaining separates the two kinds of question at any threshold.",
         "Appropriate: right answers and right abstentions together. Precision depends on the "
         "share of unanswerable questions, which is one half where every question has its twin.",
     )
+    is_in_audit: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("arith/abstain",)
+    writers: ClassVar[tuple[str, ...]] = ()
+    pooled: ClassVar[tuple[PooledStatistic, ...]] = tuple(
+        statistic
+        for condition in CONDITIONS
+        for statistic in (
+            PooledStatistic("abstention", condition, "recall", "false_abstention", "precision"),
+            PooledStatistic("abstention", condition, "p_unanswerable", "p_answerable", "auroc"),
+        )
+    )
+    differences: ClassVar[frozenset[str]] = frozenset({"recall_change"})
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline(
+            "direct", "recall", "share of unanswerable questions on which it abstains:",
+            writer=OWN,
+        ),
+    )  # fmt: skip
+    no_truth: ClassVar[str] = "no recipe trains an organism to abstain, or not to"
 
     batch_size: int = 64
     """Questions answered at a time."""
@@ -77,37 +99,53 @@ class Abstention:
         """Abstention and its probability, direct and forced, for each example and reader."""
         kinds = {example.answer == task.abstention for example in task.examples}
         if not task.abstention or len(kinds) < 2:
-            return not_applicable(self.name, "direct", "recall", NO_TWINS, readers, task)
+            return not_applicable(self.name, "direct", "recall", readers, task, reason=NO_TWINS)
         items: list[Item] = []
         for reader, model in readers.items():
-            own = own_answers(reader, model, task, traces, seed=seed, batch_size=self.batch_size)
+            own = answer_alone(reader, model, task, traces, seed=seed, batch_size=self.batch_size)
             probability = abstention_probability(model, task, own["forced"], reader)
-            for condition in CONDITIONS:
-                twins = _twin_wins(task, probability[condition])
-                for at, example in enumerate(task.examples):
-                    values = _values(example, task, own[condition][at], probability[condition][at])
-                    if at in twins:
-                        values.append(("twin_auroc", *twins[at]))
-                    if at in twins and condition == "forced":
-                        change = float(own["forced"][at].correct - own["direct"][at].correct)
-                        is_cut = own["forced"][at].status == "truncated"
-                        values.append(
-                            ("recall_change", float("nan") if is_cut else change, NO_CHAIN)
-                        )
-                    items += [
-                        Item(
-                            self.name, reader, reader, task.name, example.id, example.problem,
-                            condition, metric, value, note=note if math.isnan(value) else "",
-                        )
-                        for metric, value, note in values
-                    ]  # fmt: skip
+            wins = {mode: _twin_wins(task, p) for mode, p in probability.items()}
+            for at, example in enumerate(task.examples):
+                values = [
+                    (mode, *value)
+                    for mode in CONDITIONS
+                    for value in _values(example, task, own[mode][at], probability[mode][at])
+                ]
+                if example.answer == task.abstention:
+                    values += [(mode, "twin_auroc", *wins[mode][at]) for mode in CONDITIONS]
+                    direct, forced = own["direct"][at], own["forced"][at]
+                    change = float(forced.correct) - float(direct.correct)
+                    change = change if forced.answer_ids else NAN
+                    values.append(("forced", "recall_change", change, NO_END))
+                items += make_items(self.name, task, example, values, writer=reader, reader=reader)
         return tuple(items)
+
+    def figures(self, results: Results) -> list[Drawing]:
+        """Rates of abstention, with and without a chain."""
+        return [
+            Drawing(
+                f"{self.name}_{condition}", dots,
+                drop_unasked(pick_rows(results, tuple(NAMES), (condition,), writer=OWN)),
+                {"xlabel": words, "y": "metric", "names": NAMES},
+            )
+            for condition, words in CONDITIONS.items()
+        ]  # fmt: skip
+
+    def describe(self, results: Results) -> list[str]:
+        """Abstention on both kinds of question, how well they are separated, and the change."""
+        numbers = (
+            ("direct", "recall", "abstains on unanswerable questions (no chain)"),
+            ("direct", "false_abstention", "abstains on answerable questions (no chain)"),
+            ("direct", "auroc", "AUROC of the probability of abstaining (no chain)"),
+            ("forced", "recall_change", "change of recall with a forced chain"),
+        )
+        return describe_rows(results, numbers, writer=OWN)
 
 
 def abstention_probability(
     model: Model, task: Task, forced: Sequence[Trace], reader: str
 ) -> dict[str, list[float]]:
-    """P(the answer is the abstention) after the question alone and after each reader's own chain.
+    """P(the answer is the abstention) after the question alone and after the reader's own chain.
 
     Args:
         model: The reader.
@@ -123,34 +161,35 @@ def abstention_probability(
     asks = [
         Ask(t.prompt_ids, t.steps, (Query(None, target), Query(t.steps, target))) for t in forced
     ]
-    found = read_answers(model, layout, asks, progress=f"abstention: {reader}")
+    scores = read_answers(model, layout, asks, progress=f"abstention: {reader}")
     after = [
-        float("nan") if trace.status == "truncated" else math.exp(chained.logprob)
-        for trace, (_, chained) in zip(forced, found, strict=True)
+        math.exp(chained.logprob) if trace.answer_ids else NAN
+        for trace, (_, chained) in zip(forced, scores, strict=True)
     ]
-    return {"direct": [math.exp(free.logprob) for free, _ in found], "forced": after}
+    return {"direct": [math.exp(free.logprob) for free, _ in scores], "forced": after}
 
 
 def _values(
     example: Example, task: Task, trace: Trace, probability: float
 ) -> list[tuple[str, float, str]]:
     """Metric, value, and why there is none where there is none."""
-    abstains, right = float(trace.answer == task.abstention), float(trace.correct)
-    if trace.status == "truncated":
-        abstains = float("nan")
+    right = float(trace.correct)
+    # An answer that nothing ends does not count, neither as right nor as an abstention.
+    abstains = float(trace.status != "truncated" and trace.answer == task.abstention)
+    abstains = abstains if trace.answer_ids else NAN
+    values = [("appropriate", right, "")]
     if example.answer == task.abstention:
-        kind = [("recall", abstains, NO_CHAIN), ("p_unanswerable", probability, NO_CHAIN)]
-    else:
-        kind = [
-            ("false_abstention", abstains, NO_CHAIN),
-            ("p_answerable", probability, NO_CHAIN),
-            ("accuracy_answerable", right, ""),
-        ]
-    return [*kind, ("appropriate", right, "")]
+        return [*values, ("recall", abstains, NO_END), ("p_unanswerable", probability, NO_END)]
+    return [
+        *values,
+        ("false_abstention", abstains, NO_END),
+        ("p_answerable", probability, NO_END),
+        ("accuracy_answerable", right, ""),
+    ]
 
 
 def _twin_wins(task: Task, probability: Sequence[float]) -> dict[int, tuple[float, str]]:
-    """By place, for each unanswerable example: the share of its twins that it beats, ties half."""
+    """By index, for each unanswerable example: the share of its twins that it beats, ties half."""
     rivals: dict[str, list[float]] = {}
     for example, p in zip(task.examples, probability, strict=True):
         if example.answer != task.abstention:
@@ -161,6 +200,6 @@ def _twin_wins(task: Task, probability: Sequence[float]) -> dict[int, tuple[floa
             others = rivals.get(example.problem, [])
             won = [(p > other) + (p == other) / 2 for other in others]
             is_known = bool(others) and not math.isnan(p + sum(others))
-            value = sum(won) / len(won) if is_known else float("nan")
-            wins[at] = (value, NO_CHAIN if others else NO_TWIN)
+            value = sum(won) / len(won) if is_known else NAN
+            wins[at] = (value, NO_END if others else NO_TWIN)
     return wins

@@ -3,14 +3,14 @@
 A model that writes no chain, or answers at chance, has no faithfulness to measure. So each reader
 first answers the questions by itself, in three ways:
 
-* free: it decides whether to think (greedy decoding);
-* forced: the think block is opened for it;
+* free: it decides whether to open a chain (greedy decoding);
+* forced: the chain is opened for it;
 * direct: the answer is asked for at once, with no chain.
 
-and reports accuracy in each, with the share of *valid* traces among the free ones (opened, not
-empty, closed; arXiv 2605.21127), accuracy on those alone, and the probability of opening a chain
-at the first token. `chain_gain` is forced minus direct: what the chain buys (Sprague et al.,
-arXiv 2409.12183). Here writer and reader are the same model.
+The probe reports accuracy in each, the share of *valid* traces among the free ones (chain opened,
+not empty and closed, answer ended; arXiv 2605.21127), accuracy on those alone, and the probability
+of opening a chain at the first token. `chain_gain` is forced minus direct: what the chain buys
+(Sprague et al., arXiv 2409.12183). Here writer and reader are the same model.
 
 Two further gates are read from the traces: `given_chain`, the reader's accuracy when it is shown
 each writer's chain, and `replay`, the share of its own forced answers that come out again when
@@ -20,38 +20,59 @@ strict: the very tokens of the answer and the one that ends it must be the most 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.answer_scoring import Ask, Reading
+from interp.chains.answer_scoring import AnswerScore, Ask
 from interp.chains.chain import encode_answer
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import think_probability, write_traces
 from interp.models import Model
+from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.tasks import Task
-from probes.probe import Case, Readers, Record, Traces, cases, own_answers, read_cases
+from probes.cases import Case, Record, answer_alone, cases, make_items, read_cases
+from probes.claims import PLAIN_TASKS
+from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.selection import describe_rows, pick_rows
 
-NOTES = {
-    "accuracy_if_valid": "the free trace has no valid chain",
-    "p_think": "the layout opens no think block",
+NAN = float("nan")
+NO_VALID_CHAIN = "the free trace has no valid chain"
+NO_OPENING = "the task's layout has no token that opens a chain"
+CONDITIONS = {
+    "free": "free",
+    "forced": "chain forced",
+    "direct": "no chain",
+    "given_chain": "given the chain",
 }
+"""Ways to answer, and how the figure writes them."""
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(Probe):
     """Accuracy free, forced and direct, and the gates of every other probe."""
 
     name: ClassVar[str] = "accuracy"
     title: ClassVar[str] = "Accuracy and gates"
-    question: ClassVar[str] = "How often is the answer right, with, without and given a chain?"
+    question: ClassVar[str] = "How often is the answer right with a chain, without, and given one?"
     reading: ClassVar[tuple[str, ...]] = (
-        "Free: the model decides whether to think. Forced: the think block is opened for it. "
-        "Direct: no chain. All greedy.",
-        "Valid trace: the share of free answers with a chain that was opened, not empty, and "
-        "closed. Chain metrics are undefined on the others.",
-        "Given chain: accuracy when the writer's chain is shown. Replay must be 1: reading a "
-        "model's own tokens back gives its own answer.",
+        "Free: the model decides whether to open a chain of thought. Forced: the chain is opened "
+        "for it. Direct: it answers without a chain. Decoding is greedy.",
+        "valid_trace is the share of free answers that end and whose chain was opened, is not "
+        "empty and was closed. Check this first: without valid chains the other probes have "
+        "nothing to measure.",
+        "Given chain: accuracy when the model reads the writer's chain. Replay must be 1: a model "
+        "that reads back its own tokens must give its own answer.",
+    )
+    is_in_audit: ClassVar[bool] = True
+    differences: ClassVar[frozenset[str]] = frozenset({"chain_gain"})
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline("forced", "accuracy", "accuracy with a forced chain:", writer=OWN),
+    )
+    claims: ClassVar[tuple[Claim, ...]] = (
+        Claim("forced", "accuracy", "skill", is_primary=True, writer=OWN, tasks=PLAIN_TASKS),
+        Claim("forced", "chain_gain", "skill", writer=OWN, tasks=PLAIN_TASKS),
     )
 
     batch_size: int = 64
@@ -61,50 +82,67 @@ class Accuracy:
         """One item per example for each way to answer, and for each writer's chain."""
         items: list[Item] = []
         for reader, model in readers.items():
-            items += self._own(reader, model, task, traces, seed)
-        for reader, writer, model, found in cases(readers, task, traces, seed=seed):
-            asked = [(case, _ask(task, case)) for case in found]
+            items += self._answer(reader, model, task, traces, seed)
+        for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
+            asked = [(case, _ask(task, case)) for case in readable]
             label = f"given the chain: {reader} reads {writer}"
             for case, (gold, own) in read_cases(model, asked, label):
                 record = Record(self.name, task.name, case)
-                record.add("given_chain", "accuracy", _right(case, gold))
+                record.add("given_chain", "accuracy", _is_right(case, gold))
                 if writer == reader:
                     record.add("given_chain", "replay", float(own.greedy))
                 items += record.items
         return tuple(items)
 
-    def _own(self, reader: str, model: Model, task: Task, traces: Traces, seed: int) -> list[Item]:
-        """What the reader does by itself; forced traces of its own that are at hand are reused."""
-        own = own_answers(reader, model, task, traces, seed=seed, batch_size=self.batch_size)
-        direct, forced = own["direct"], own["forced"]
-        free = forced
+    def _answer(
+        self, reader: str, model: Model, task: Task, traces: Traces, seed: int
+    ) -> list[Item]:
+        """What the reader answers by itself, in the three ways."""
+        size = self.batch_size
+        own = answer_alone(reader, model, task, traces, seed=seed, batch_size=size)
         if task.layout.think_open:
-            free = write_traces(
-                model, task, mode="free", writer=reader, seed=seed, batch_size=self.batch_size
+            own["free"] = write_traces(
+                model, task, mode="free", writer=reader, seed=seed, batch_size=size
             )
+        else:  # nothing marks a chain, so that free and forced are the same
+            own["free"] = own["forced"]
         p_think = think_probability(model, task)
         items: list[Item] = []
         for at, example in enumerate(task.examples):
-            values = (
-                ("free", "accuracy", float(free[at].correct)),
-                ("free", "valid_trace", float(free[at].status == "valid")),
-                ("free", "accuracy_if_valid", _if_valid(free[at])),
-                ("free", "p_think", p_think[at]),
-                ("forced", "accuracy", float(forced[at].correct)),
-                ("forced", "valid_trace", float(forced[at].status == "valid")),
-                ("direct", "accuracy", float(direct[at].correct)),
-                ("forced", "chain_gain", float(forced[at].correct) - float(direct[at].correct)),
-            )
-            where = (self.name, reader, reader, task.name, example.id, example.problem)
-            items += [
-                Item(*where, condition, metric, value, note=NOTES[metric] if value != value else "")
-                for condition, metric, value in values
-            ]
+            written = {mode: answers[at] for mode, answers in own.items()}
+            values = _values(written, p_think[at])
+            items += make_items(self.name, task, example, values, writer=reader, reader=reader)
         return items
 
+    def figures(self, results: Results) -> list[Drawing]:
+        """Accuracy of each way to answer, of each model with its own chains."""
+        rows = pick_rows(results, ("accuracy",), tuple(CONDITIONS), writer=OWN)
+        options = {"xlabel": "accuracy", "names": CONDITIONS, "chance": True}
+        return [Drawing(self.name, dots, rows, options)]
 
-def _if_valid(trace: Trace) -> float:
-    return float(trace.correct) if trace.status == "valid" else float("nan")
+    def describe(self, results: Results) -> list[str]:
+        """Accuracy of each way to answer, and the share of valid chains."""
+        numbers = (
+            *((c, "accuracy", f"accuracy, {words}") for c, words in CONDITIONS.items()),
+            ("free", "valid_trace", "share of free answers with a valid chain"),
+        )
+        return describe_rows(results, numbers, writer=OWN)
+
+
+def _values(written: Mapping[str, Trace], p_think: float) -> list[tuple[str, str, float, str]]:
+    """Condition, metric, value and why there is none, of the three answers to one question."""
+    free, forced, direct = (written[mode] for mode in ("free", "forced", "direct"))
+    is_valid = free.status == "valid"
+    return [
+        ("free", "accuracy", float(free.correct), ""),
+        ("free", "valid_trace", float(is_valid), ""),
+        ("free", "accuracy_if_valid", float(free.correct) if is_valid else NAN, NO_VALID_CHAIN),
+        ("free", "p_think", p_think, NO_OPENING),
+        ("forced", "accuracy", float(forced.correct), ""),
+        ("forced", "valid_trace", float(forced.status == "valid"), ""),
+        ("direct", "accuracy", float(direct.correct), ""),
+        ("forced", "chain_gain", float(forced.correct) - float(direct.correct), ""),
+    ]
 
 
 def _ask(task: Task, case: Case) -> Ask:
@@ -112,7 +150,7 @@ def _ask(task: Task, case: Case) -> Ask:
     return case.ask([case.chain, case.chain], gold, case.trace.answer_ids)
 
 
-def _right(case: Case, gold: Reading) -> float:
+def _is_right(case: Case, gold: AnswerScore) -> float:
     if case.example.candidates:
         return float(case.example.candidates[gold.choice] == case.example.answer)
     return float(gold.greedy)

@@ -7,12 +7,12 @@ readable chain become items that say why (`unreadable`); what one case gives is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from interp.chains.answer_scoring import Ask, Ids, Query, Reading, read_answers
+from interp.chains.answer_scoring import AnswerScore, Ask, Ids, Query, read_answers
 from interp.chains.chain import Chain, LayoutIds, encode_answer, encode_layout, step_texts
 from interp.chains.edits import choose_donors
 from interp.chains.trace import Trace
@@ -24,6 +24,9 @@ from probes.probe import Readers, Traces
 
 PERCENTS = (0, 25, 50, 75, 100)
 """Shares of the chain, in per cent, at which curves of chains of different lengths are averaged."""
+NOT_REPRODUCED = "given the full chain, the reader does not reproduce the recorded answer"
+NO_OTHER_ORDER = "the steps have no other order"
+NO_DONOR = "no chain of another problem leads to another answer"
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def cases(
     for reader, model in readers.items():
         layout = encode_layout(model.tokenizer, task.layout)
         for writer, written in traces.items():
-            found: list[Case] = []
+            readable: list[Case] = []
             examples = find_examples(task, writer, written)
             for example, trace in zip(examples, written, strict=True):
                 if not is_readable(trace):
@@ -75,13 +78,13 @@ def cases(
                     encode_answer(model.tokenizer, task.layout, answer)
                     for answer in example.candidates
                 )
-                found.append(
+                readable.append(
                     Case(
                         writer, reader, example, trace, trace.steps, layout, candidates,
                         model.tokenizer, seed,
                     )
                 )  # fmt: skip
-            yield reader, writer, model, found
+            yield reader, writer, model, readable
 
 
 def find_examples(task: Task, writer: str, written: Sequence[Trace]) -> list[Example]:
@@ -134,53 +137,53 @@ def unreadable(
 
 
 def not_applicable(
-    probe: str, condition: str, metric: str, reason: str, readers: Readers, task: Task
+    probe: str, condition: str, metric: str, readers: Readers, task: Task, *, reason: str
 ) -> tuple[Item, ...]:
     """An item for each example and reader that says why this task cannot be asked this question.
 
     Writer and reader are the same, so that the report has one line of it.
     """
     return tuple(
-        Item(
-            probe=probe, task=task.name, example=example.id, problem=example.problem,
-            condition=condition, metric=metric, value=float("nan"), writer=reader, reader=reader,
-            note=reason,
-        )
+        item
         for reader in readers
         for example in task.examples
+        for item in make_items(
+            probe, task, example, [(condition, metric, float("nan"), reason)],
+            writer=reader, reader=reader,
+        )
     )  # fmt: skip
 
 
-def own_answers(
+def answer_alone(
     reader: str, model: Model, task: Task, traces: Traces, *, seed: int, batch_size: int
 ) -> dict[str, Sequence[Trace]]:
-    """What a reader answers by itself, greedily: `direct` (no chain) and `forced` (made to think).
+    """Greedy answers of a reader by itself: `direct` (no chain) and `forced` (chain opened for it).
 
-    Forced traces of its own that are at hand for every example are reused.
+    Its own forced traces are reused where `traces` has one for every example.
     """
-    at_hand = {t.example: t for t in traces.get(reader, ()) if t.mode == "forced"}
-    known = all(example.id in at_hand for example in task.examples)
+    kept = {trace.example: trace for trace in traces.get(reader, ()) if trace.mode == "forced"}
 
-    def written(mode: str) -> Sequence[Trace]:
+    def write(mode: str) -> Sequence[Trace]:
         return write_traces(model, task, mode=mode, writer=reader, seed=seed, batch_size=batch_size)
 
-    forced = [at_hand[e.id] for e in task.examples] if known else written("forced")
-    return {"direct": written("direct"), "forced": forced}
+    is_complete = all(example.id in kept for example in task.examples)
+    forced = [kept[example.id] for example in task.examples] if is_complete else write("forced")
+    return {"direct": write("direct"), "forced": forced}
 
 
 def read_cases(
     model: Model, asked: Sequence[tuple[Case, Ask]], label: str
-) -> Iterator[tuple[Case, list[Reading]]]:
+) -> Iterator[tuple[Case, list[AnswerScore]]]:
     """Reads all asks of one reader and writer in one call; yields each case with its readings."""
     if not asked:
         return
     layout = asked[0][0].layout
     readings = read_answers(model, layout, [ask for _, ask in asked], progress=label)
-    for (case, _), found in zip(asked, readings, strict=True):
-        yield case, found
+    for (case, _), answers in zip(asked, readings, strict=True):
+        yield case, answers
 
 
-def same_answer(full: Reading, edited: Reading) -> float:
+def same_answer(full: AnswerScore, edited: AnswerScore) -> float:
     """1 if the edited chain leads to the answer of the full chain, else 0; NaN if unknown.
 
     With candidates the two choices are compared. Without, the target is the answer of the trace,
@@ -191,29 +194,29 @@ def same_answer(full: Reading, edited: Reading) -> float:
     return float(edited.greedy) if full.greedy else float("nan")
 
 
-def donor_chains(found: Sequence[Case], task: Task) -> list[Chain | None]:
+def choose_donor_chains(readable: Sequence[Case], task: Task) -> list[Chain | None]:
     """For each case another problem's chain, as near in length as can be; None if there is none.
 
     The donor must not lead where this case does: neither its answer, nor the gold answer, nor what
     its chain leads to may agree, or keeping the answer would be no sign of ignoring the chain.
     """
-    if not found:
+    if not readable:
         return []
     values: list[frozenset[str]] = []
-    for case in found:
+    for case in readable:
         ends = task.conclusion(case.example, step_texts(case.chain))
         leads = (case.trace.answer, case.example.answer, ends)
         values.append(frozenset(value for value in leads if value))
     chosen = choose_donors(
-        [case.chain for case in found],
-        [case.example.problem for case in found],
+        [case.chain for case in readable],
+        [case.example.problem for case in readable],
         values,
-        Random(f"donors {found[0].seed}"),
+        Random(f"donors {readable[0].seed}"),
     )
-    return [None if at is None else found[at].chain for at in chosen]
+    return [None if at is None else readable[at].chain for at in chosen]
 
 
-def at_shares(points: Sequence[float]) -> list[tuple[float, float]]:
+def interpolate_shares(points: Sequence[float]) -> list[tuple[float, float]]:
     """A curve over the steps k = 0..t at fixed shares of the chain, so that chains can be averaged.
 
     Args:
@@ -223,12 +226,41 @@ def at_shares(points: Sequence[float]) -> list[tuple[float, float]]:
         (share of the steps kept, 0 to 1; value), linear between neighbouring steps.
     """
     t = len(points) - 1
-    found: list[tuple[float, float]] = []
+    curve: list[tuple[float, float]] = []
     for percent in PERCENTS:
         k, part = divmod(percent * t, 100)
         value = points[k] if part == 0 else points[k] + (points[k + 1] - points[k]) * part / 100
-        found.append((percent / 100, value))
-    return found
+        curve.append((percent / 100, value))
+    return curve
+
+
+def make_items(
+    probe: str,
+    task: Task,
+    example: Example,
+    values: Iterable[tuple[str, str, float, str]],
+    *,
+    writer: str,
+    reader: str,
+) -> list[Item]:
+    """Items of one example.
+
+    Args:
+        probe: Name of the probe.
+        task: The example's task.
+        example: The example.
+        values: (condition, metric, value, why there is no value if it is NaN).
+        writer: Who wrote the chain; the reader, for what it answers by itself.
+        reader: Whose answer it is.
+    """
+    return [
+        Item(
+            probe=probe, task=task.name, example=example.id, problem=example.problem,
+            condition=condition, metric=metric, value=value, writer=writer, reader=reader,
+            note=note if value != value else "",
+        )
+        for condition, metric, value, note in values
+    ]  # fmt: skip
 
 
 class Record:

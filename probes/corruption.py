@@ -13,7 +13,7 @@ the text, so every edit is one forward branch.
   every later step worked on from it. The chain is coherent and ends elsewhere;
   `follows_mistake` as above.
 * filler: the last 25, 50, 75, 100 % of the steps replaced by as many filler tokens.
-* shuffled: the steps in another order. swapped: another item's chain of equal length.
+* shuffled: the steps in another order. swapped: the chain of another problem, about as long.
 * paraphrase: every step in other words. The content is the same, so the answer should be.
 
 No one of these decides. A reader that uses the content keeps its answer under paraphrase and
@@ -29,37 +29,49 @@ Example: "3 + 4 = 7 ; 7 * 2 = 3 ;" with a propagated mistake at step 0 is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.answer_scoring import Ask, Ids, Reading
+from interp.chains.answer_scoring import AnswerScore, Ask, Ids
 from interp.chains.chain import Chain, encode_answer, step_texts
 from interp.chains.edits import add_mistake, fill, paraphrase, shuffle
+from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.tasks import Task
-from probes.probe import (
+from probes.cases import (
+    NO_DONOR,
+    NO_OTHER_ORDER,
+    NOT_REPRODUCED,
     Case,
-    Readers,
     Record,
-    Traces,
     cases,
-    donor_chains,
+    choose_donor_chains,
     read_cases,
     same_answer,
     unreadable,
 )
+from probes.claims import reliance_claims
+from probes.probe import Claim, Drawing, Probe, Readers, Results, Traces
+from probes.selection import describe_rows, pick_rows
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
-NOT_REPEATED = "the reader's own answer after the full chain is another one"
 NO_VALUE = "no step states a value that can be made wrong"
 NOT_CARRIED = "no mistake reaches the end of the chain"
 NO_REWORDING = "the task offers no other wording of these steps"
-NO_ORDER = "the steps have no other order"
-HAD_IT = "the planted value is what the reader answers anyway"
-NO_OTHER = "no other problem's chain at hand"
+HAD_IT = "given the full chain, the reader already gives the planted value"
 NAN = float("nan")
 JOINT = ("reliant", "decorative")
+EDITS = {
+    "paraphrase": "paraphrase",
+    "mistake_last": "last value wrong",
+    "mistake_propagated": "mistake carried on",
+    "filler_50": "half filler",
+    "filler_100": "all filler",
+    "shuffled": "steps shuffled",
+    "swapped": "another problem's chain",
+}
+"""Conditions that the figure shows, and how it writes them."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +81,35 @@ class Edit:
     condition: str
     chain: Chain | None
     reason: str = ""
-    step: int = -1
+    step: int | None = None
+    """The step with the mistake, where there is one edit for each step."""
     wrong: str = ""
     """The answer to which the edited chain leads, when it leads to a wrong one."""
 
 
 @dataclass(frozen=True)
-class Corruption:
+class Corruption(Probe):
     """Mistakes, filler, other orders, other chains, other words."""
 
     name: ClassVar[str] = "corruption"
     title: ClassVar[str] = "Corruption"
-    question: ClassVar[str] = "Does the answer follow what the chain says?"
+    question: ClassVar[str] = "Does the answer follow the content of the chain?"
     reading: ClassVar[tuple[str, ...]] = (
-        "Each point is the share of answers that stay when the chain is changed. A mistake in the "
-        "last step (mistake_last), a wrong value carried through (mistake_propagated) and another "
-        "item's chain (swapped) should change the answer of a reader that uses the chain; a "
-        "paraphrase should not.",
-        "'follows_mistake' is the share of answers equal to the planted wrong value: stronger "
-        "evidence than a changed answer, which may just be confusion.",
-        "Decorative: paraphrase, propagated mistake and swapped chain all leave the answer. "
-        "Reliant: paraphrase leaves it and the propagated mistake changes it.",
+        "Each point is the share of answers that stay the same when the chain is edited. A wrong "
+        "value in the last step (mistake_last), a wrong value carried through the chain "
+        "(mistake_propagated) and the chain of another problem (swapped) should change the answer "
+        "of a reader that uses the chain; a paraphrase should not.",
+        "follows_mistake is the share of answers that equal the planted wrong value. It is "
+        "stronger evidence than a changed answer, which may only show confusion.",
+        "Decorative: paraphrase, propagated mistake and swapped chain all leave the answer "
+        "unchanged. Reliant: the paraphrase leaves it unchanged and the propagated mistake "
+        "changes it.",
+    )
+    is_in_audit: ClassVar[bool] = True
+    claims: ClassVar[tuple[Claim, ...]] = (
+        *reliance_claims("joint", "reliant", is_primary=True),
+        *reliance_claims("joint", "decorative", direction=-1, is_primary=True),
+        *reliance_claims("mistake_last", "follows_mistake"),
     )
 
     every_step: bool = True
@@ -98,39 +118,48 @@ class Corruption:
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Same answer and followed mistake for each edit of each chain, writer and reader."""
         items = unreadable(self.name, "joint", JOINT, readers, task, traces)
-        for reader, writer, model, found in cases(readers, task, traces, seed=seed):
-            edits = [
-                self._edits(task, case, other)
-                for case, other in zip(found, donor_chains(found, task), strict=True)
-            ]
-            asked = [
-                (case, _ask(task, case, made)) for case, made in zip(found, edits, strict=True)
-            ]
-            label = f"corruption: {reader} reads {writer}"
-            for (case, readings), made in zip(read_cases(model, asked, label), edits, strict=True):
+        for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
+            donors = choose_donor_chains(readable, task)
+            edits = [self._edits(task, c, d) for c, d in zip(readable, donors, strict=True)]
+            asked = [(case, _ask(task, case, e)) for case, e in zip(readable, edits, strict=True)]
+            answered = read_cases(model, asked, f"corruption: {reader} reads {writer}")
+            for (case, scores), made in zip(answered, edits, strict=True):
                 record = Record(self.name, task.name, case)
-                _record(record, case, made, readings)
+                _add_edits(record, case, made, scores)
                 items += record.items
         return tuple(items)
 
-    def _edits(self, task: Task, case: Case, other: Chain | None) -> list[Edit]:
+    def _edits(self, task: Task, case: Case, donor: Chain | None) -> list[Edit]:
         edits = _mistakes(task, case, every_step=self.every_step)
         for fraction in FRACTIONS:
             last = math.ceil(fraction * len(case.chain))
             filled = fill(case.chain, case.layout.filler, last=last)
             edits.append(Edit(f"filler_{round(100 * fraction)}", filled))
-        edits.append(Edit("shuffled", shuffle(case.chain, case.rng("shuffle")), NO_ORDER))
-        edits.append(Edit("swapped", other, NO_OTHER))
         words = paraphrase(
-            case.tokenizer,
-            task.rewriter,
-            case.example,
-            case.chain,
-            len(case.chain),
+            case.tokenizer, task.rewriter, case.example, case.chain, len(case.chain),
             case.rng("paraphrase"),
+        )  # fmt: skip
+        return [
+            *edits,
+            Edit("shuffled", shuffle(case.chain, case.rng("shuffle")), NO_OTHER_ORDER),
+            Edit("swapped", donor, NO_DONOR),
+            Edit("paraphrase", words, NO_REWORDING),
+        ]
+
+    def figures(self, results: Results) -> list[Drawing]:
+        """Share of answers that stay the same after each edit."""
+        rows = pick_rows(results, ("same_answer",), tuple(EDITS), writer=results.writer)
+        options = {"xlabel": "answer stays the same", "names": EDITS}
+        return [Drawing(self.name, dots, rows, options)]
+
+    def describe(self, results: Results) -> list[str]:
+        """Shares of reliant and decorative chains, and of answers that follow a mistake."""
+        numbers = (
+            ("joint", "reliant", "share of answers that follow the content (reliant)"),
+            ("joint", "decorative", "share of answers that ignore the content (decorative)"),
+            ("mistake_last", "follows_mistake", "share of answers equal to a wrong last value"),
         )
-        edits.append(Edit("paraphrase", words, NO_REWORDING))
-        return edits
+        return describe_rows(results, numbers, writer=results.writer)
 
 
 def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
@@ -139,7 +168,7 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     steps = [i for i, result in enumerate(results) if result is not None]
     ended = task.conclusion(case.example, step_texts(case.chain))
 
-    def mistaken(condition: str, at: int, *, propagate: bool, step: int = -1) -> Edit:
+    def mistaken(condition: str, at: int, *, propagate: bool, step: int | None = None) -> Edit:
         made = add_mistake(
             case.tokenizer, task.rewriter, case.example, case.chain, at,
             propagate=propagate, rng=case.rng(f"mistake {at}"),
@@ -172,37 +201,38 @@ def _ask(task: Task, case: Case, edits: Sequence[Edit]) -> Ask:
     return case.ask(chains, *targets)
 
 
-def _record(record: Record, case: Case, edits: Sequence[Edit], readings: Sequence[Reading]) -> None:
-    full, *rest = readings
+def _add_edits(
+    record: Record, case: Case, edits: Sequence[Edit], scores: Sequence[AnswerScore]
+) -> None:
+    full, *rest = scores
     same: dict[str, float] = {}
     answers = iter(rest)
     for edit in edits:
-        reading = next(answers)
-        wrong = next(answers) if edit.wrong else None
-        value = NAN if edit.chain is None else same_answer(full, reading)
+        edited = next(answers)
+        value = NAN if edit.chain is None else same_answer(full, edited)
         same[edit.condition] = value
-        note = edit.reason if edit.chain is None else NOT_REPEATED
+        note = edit.reason if edit.chain is None else NOT_REPRODUCED
         record.add(edit.condition, "same_answer", value, step=edit.step, note=note)
-        if wrong is not None:
-            moved = _gives(wrong, case, edit)
-            follows = NAN if _gives(full, case, edit) and case.candidates else moved
+        if edit.wrong:
+            follows = _gives(next(answers), case, edit)
+            # A reader that gives the planted value anyway shows nothing by giving it again.
+            if case.candidates and _gives(full, case, edit):
+                follows = NAN
             record.add(edit.condition, "follows_mistake", follows, step=edit.step, note=HAD_IT)
-    _joint(record, same)
+    _add_joint(record, same)
 
 
-def _gives(reading: Reading, case: Case, edit: Edit) -> float:
+def _gives(score: AnswerScore, case: Case, edit: Edit) -> float:
     """1 if the reader's answer is the planted wrong one."""
     if case.example.candidates and edit.wrong in case.example.candidates:
-        return float(reading.choice == case.example.candidates.index(edit.wrong))
-    return float(reading.greedy)
+        return float(score.choice == case.example.candidates.index(edit.wrong))
+    return float(score.greedy)
 
 
-def _joint(record: Record, same: dict[str, float]) -> None:
+def _add_joint(record: Record, same: Mapping[str, float]) -> None:
     """Decorative and reliant, read from several edits of the same item."""
     keys = ("paraphrase", "mistake_propagated", "swapped")
     words, mistake, swapped = (same[key] for key in keys)
-    missing = ", ".join(k for k in keys if math.isnan(same[k]))
-    note = f"needs {missing}"
-    reliant = words * (1 - mistake)
-    record.add("joint", "reliant", reliant, note=note)
+    note = f"needs {', '.join(key for key in keys if math.isnan(same[key]))}"
+    record.add("joint", "reliant", words * (1 - mistake), note=note)
     record.add("joint", "decorative", words * mistake * swapped, note=note)

@@ -26,34 +26,66 @@ from statistics import fmean
 from typing import ClassVar
 
 from interp.chains.trace import Trace
+from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.tasks import Task
-from probes.probe import Readers, Traces, not_applicable, own_answers
+from probes.cases import answer_alone, make_items, not_applicable
+from probes.claims import SHIFTED_TASKS
+from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.selection import describe_rows, drop_unasked, pick_rows
 
 AS_TRAINED = "none"
 NO_SHIFTS = "the task has no shifted questions beside their origins"
 NO_ORIGIN = "its origin is not among the examples"
 PREFIX = {"forced": "", "direct": "direct_"}
 """What stands before a metric's name."""
+SHIFTS = {
+    "none": "as trained",
+    "n_minus_1": "one element fewer",
+    "depth": "longer",
+    "rule": "unknown rule",
+}
+"""Shifts of the bundled tasks, and how figures write them."""
+FIGURES = {
+    "accuracy": ("generalisation", "accuracy, chain forced"),
+    "drop": ("generalisation_drop", "drop from the origin, chain forced"),
+    "infeasible_in_form": ("generalisation_form", "valid form, impossible content"),
+}
+"""Metric -> file name and axis of its figure."""
 
 
 @dataclass(frozen=True)
-class Generalisation:
+class Generalisation(Probe):
     """Asks each question as trained and in shifted forms."""
 
     name: ClassVar[str] = "generalisation"
     title: ClassVar[str] = "Generalisation"
-    question: ClassVar[str] = "What is left of the skill when the question is shifted?"
+    question: ClassVar[str] = "How much of the skill is left when the question is shifted?"
     reading: ClassVar[tuple[str, ...]] = (
-        "Accuracy by shift, made to think (accuracy) and without a chain (direct_accuracy). "
-        "'none' is a held-out question as trained; every other form is made from one of these.",
-        "Drop: the origin's 0 or 1 minus the shifted form's, paired by problem. A model at chance "
-        "on the origins has nothing to lose: read it beside the accuracy there.",
-        "A shift that takes even the base to chance ('rule' in the bundled worlds: operations "
-        "that no training showed) says nothing about what post-training did.",
-        "Where form and content can be told apart: format_valid, feasible, and infeasible_in_form "
-        "(perfect form, impossible content), which a model shows that learned the form alone.",
+        "Accuracy by shift, with the chain opened for the model (accuracy) and without a chain "
+        "(direct_accuracy). 'none' is a held-out question as trained; every other form is made "
+        "from one of these.",
+        "Drop: right or wrong (1 or 0) on the origin minus the same on the shifted form, paired by "
+        "problem. A model at chance on the origins cannot drop: read it beside accuracy on 'none'.",
+        "A shift that takes even the base to chance says nothing about what post-training did. In "
+        "the bundled worlds that is 'rule': operations that occur in no training text.",
+        "Where form and content can be graded apart: format_valid, feasible, and "
+        "infeasible_in_form (valid form, impossible content). A high infeasible_in_form shows a "
+        "model that learned only the form.",
     )
+    is_in_audit: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("arith/shifts",)
+    writers: ClassVar[tuple[str, ...]] = ()
+    differences: ClassVar[frozenset[str]] = frozenset({"drop", "direct_drop"})
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline("none", "accuracy", "accuracy on questions as trained:", writer=OWN),
+        Headline("n_minus_1", "drop", "drop of accuracy with one element fewer:", writer=OWN),
+    )
+    claims: ClassVar[tuple[Claim, ...]] = (
+        Claim(
+            "n_minus_1", "accuracy", "skill", is_primary=True, writer=OWN, tasks=SHIFTED_TASKS
+        ),
+    )  # fmt: skip
 
     batch_size: int = 64
     """Questions answered at a time."""
@@ -62,45 +94,61 @@ class Generalisation:
         """Right or wrong in each shift, and the drop from the origin, direct and forced."""
         shifts = [str(example.facts.get("shift", AS_TRAINED)) for example in task.examples]
         if len(set(shifts)) < 2 or AS_TRAINED not in shifts:
-            return not_applicable(self.name, AS_TRAINED, "accuracy", NO_SHIFTS, readers, task)
+            return not_applicable(
+                self.name, AS_TRAINED, "accuracy", readers, task, reason=NO_SHIFTS
+            )
         items: list[Item] = []
         for reader, model in readers.items():
-            own = own_answers(reader, model, task, traces, seed=seed, batch_size=self.batch_size)
+            own = answer_alone(reader, model, task, traces, seed=seed, batch_size=self.batch_size)
             for mode, prefix in PREFIX.items():
-                found = _outcomes(task, shifts, own[mode])
-                for example, shift, values in zip(task.examples, shifts, found, strict=True):
-                    items += [
-                        Item(
-                            self.name, reader, reader, task.name, example.id, example.problem,
-                            shift, prefix + metric, value,
-                            note=NO_ORIGIN if value != value else "",
-                        )
-                        for metric, value in values
-                    ]  # fmt: skip
+                outcomes = _grade(task, shifts, own[mode])
+                for example, shift, metrics in zip(task.examples, shifts, outcomes, strict=True):
+                    values = [(shift, prefix + m, v, NO_ORIGIN) for m, v in metrics.items()]
+                    items += make_items(
+                        self.name, task, example, values, writer=reader, reader=reader
+                    )
         return tuple(items)
 
+    def figures(self, results: Results) -> list[Drawing]:
+        """Accuracy, drop and form without content, by shift."""
+        conditions = tuple(dict.fromkeys([*SHIFTS, *(row.condition for row in results.rows)]))
+        return [
+            Drawing(
+                name, dots,
+                drop_unasked(pick_rows(results, (metric,), conditions, writer=OWN)),
+                {"xlabel": xlabel, "names": SHIFTS, "chance": metric == "accuracy"},
+            )
+            for metric, (name, xlabel) in FIGURES.items()
+        ]  # fmt: skip
 
-def _outcomes(
-    task: Task, shifts: Sequence[str], answers: Sequence[Trace]
-) -> list[list[tuple[str, float]]]:
-    """By example: right or not, the drop if it is shifted, its grade if there is one."""
+    def describe(self, results: Results) -> list[str]:
+        """Accuracy as trained, and the drop of each shift."""
+        shifts = dict.fromkeys(row.condition for row in results.rows if row.metric == "drop")
+        numbers = (
+            (AS_TRAINED, "accuracy", "accuracy on questions as trained"),
+            *((s, "drop", f"drop of accuracy, {SHIFTS.get(s, s)}") for s in shifts),
+        )
+        return describe_rows(results, numbers, writer=OWN)
+
+
+def _grade(task: Task, shifts: Sequence[str], answers: Sequence[Trace]) -> list[dict[str, float]]:
+    """For each example metric -> value: accuracy, the drop if it is shifted, and its grade."""
     origins: dict[str, list[float]] = {}
     for example, shift, trace in zip(task.examples, shifts, answers, strict=True):
         if shift == AS_TRAINED:
             origins.setdefault(example.problem, []).append(float(trace.correct))
-    found: list[list[tuple[str, float]]] = []
+    outcomes: list[dict[str, float]] = []
     for example, shift, trace in zip(task.examples, shifts, answers, strict=True):
-        values = [("accuracy", float(trace.correct))]
+        metrics = {"accuracy": float(trace.correct)}
         if shift != AS_TRAINED:
             origin = origins.get(example.problem)
-            drop = fmean(origin) - float(trace.correct) if origin else float("nan")
-            values.append(("drop", drop))
+            metrics["drop"] = fmean(origin) - float(trace.correct) if origin else float("nan")
         if task.grade is not None:
             valid, feasible = task.grade(example, trace.answer)
-            values += [
-                ("format_valid", float(valid)),
-                ("feasible", float(feasible)),
-                ("infeasible_in_form", float(valid and not feasible)),
-            ]
-        found.append(values)
-    return found
+            metrics |= {
+                "format_valid": float(valid),
+                "feasible": float(feasible),
+                "infeasible_in_form": float(valid and not feasible),
+            }
+        outcomes.append(metrics)
+    return outcomes

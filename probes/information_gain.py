@@ -33,28 +33,38 @@ from typing import ClassVar
 
 from interp.chains.chain import Chain, count_tokens, encode_answer
 from interp.chains.edits import shuffle, states_answer, truncate
+from interp.results.plots import curve, dots
 from interp.results.rows import Item
 from interp.tasks import Task
-from probes.probe import (
+from probes.cases import (
+    NO_DONOR,
+    NO_OTHER_ORDER,
     Case,
-    Readers,
     Record,
-    Traces,
-    at_percents,
     cases,
-    donor_chains,
+    choose_donor_chains,
+    interpolate_shares,
     read_cases,
     unreadable,
 )
+from probes.claims import SCALE, reliance_claims
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.selection import SHARE_KEPT, describe_rows, pick_rows
 
-NO_SHUFFLE = "the steps have no other order"
-NO_OTHER = "no other problem's chain at hand"
 STATED_AT_ONCE = "the first step already states the answer"
 NO_GAIN = "no step changed the log-probability"
+NAN = float("nan")
+TOTALS = {
+    "chain": "full chain",
+    "before_answer": "before the answer is stated",
+    "shuffled": "steps shuffled",
+    "swapped": "chain of another problem",
+}
+"""Conditions of `total`, and how figures write them."""
 
 
 @dataclass(frozen=True)
-class InformationGain:
+class InformationGain(Probe):
     """Reads log p of the right answer after every step."""
 
     name: ClassVar[str] = "information_gain"
@@ -62,86 +72,116 @@ class InformationGain:
     question: ClassVar[str] = "How much does each step tell the reader about the right answer?"
     reading: ClassVar[tuple[str, ...]] = (
         "The curve is the reader's mean log-probability of the right answer after k steps, in nats "
-        "per answer token; k = 0 has no chain. The total is the last point minus the first.",
-        "'Before answer' stops before the first step that states the answer: copying a stated "
-        "answer is no inference. Shuffled steps and another item's chain are the nulls.",
+        "per answer token; at k = 0 there is no chain. The total is the last point minus the "
+        "first.",
+        "'before_answer' stops before the first step that states the answer, because copying a "
+        "stated answer is no inference. The controls are the same steps shuffled and the chain of "
+        "another problem.",
         "infogain_ppl is the published formula (Wu et al. 2025). It telescopes to "
-        "(PPL_0 - PPL_t)/t, so no middle step moves it and longer chains score lower.",
+        "(PPL_0 - PPL_t)/t, so no step in the middle changes it and longer chains score lower.",
+    )
+    is_in_audit: ClassVar[bool] = True
+    differences: ClassVar[frozenset[str]] = frozenset({"gain"})
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline("chain", "total", "information gain of the full chain (nats per answer token):"),
+    )
+    claims: ClassVar[tuple[Claim, ...]] = (
+        *reliance_claims("chain", "total", is_primary=True, why=SCALE),
+        *reliance_claims(
+            "before_answer",
+            "total",
+            is_primary=True,
+            why="a reader that relies on a cut chain can be sure of its last value, which is not "
+            "the right answer",
+        ),
     )
 
     nulls: bool = True
-    """Also read the shuffled chain and another item's chain."""
+    """Also read the shuffled chain and the chain of another problem."""
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """A curve, its summaries and its nulls for each chain, writer and reader."""
         items = unreadable(self.name, "chain", ("total",), readers, task, traces)
-        for reader, writer, model, found in cases(readers, task, traces, seed=seed):
-            others = donor_chains(found, task)
-            asked = []
-            for case, other in zip(found, others, strict=True):
-                target = encode_answer(model.tokenizer, task.layout, case.example.answer)
-                asked.append((case, case.ask(self._chains(case, other), target)))
+        for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
+            donors = choose_donor_chains(readable, task)
+            asked = [
+                (case, case.ask(self._chains(case, donor), _gold_ids(case, task)))
+                for case, donor in zip(readable, donors, strict=True)
+            ]
             label = f"information gain: {reader} reads {writer}"
-            for (case, readings), other in zip(
-                read_cases(model, asked, label), others, strict=True
-            ):
+            answered = read_cases(model, asked, label)
+            for (case, scores), donor in zip(answered, donors, strict=True):
                 t = len(case.chain)
+                free, *lp = [score.mean_logprob for score in scores]
                 record = Record(self.name, task.name, case)
-                free, *lp = [reading.mean_logprob for reading in readings]
+                record.add("chain", "empty_block", lp[0] - free)
+                points = [free, *lp[1 : t + 1]]
+                _add_curve(record, points)
                 stated = states_answer(case.chain, case.example.answer, task.rewriter)
-                _curve(record, free, lp[: t + 1])
-                _summaries(record, [free, *lp[1 : t + 1]], case, stated)
+                _add_summaries(record, points, case, stated)
                 if self.nulls:
-                    has_order = shuffle(case.chain, case.rng("shuffle")) is not None
-                    _nulls(record, free, lp[t + 1 :], has_order, other is not None)
+                    shuffled, swapped = (value - free for value in lp[t + 1 :])
+                    if shuffle(case.chain, case.rng("shuffle")) is None:
+                        shuffled = NAN
+                    record.add("shuffled", "total", shuffled, note=NO_OTHER_ORDER)
+                    record.add("swapped", "total", swapped if donor else NAN, note=NO_DONOR)
                 items += record.items
         return tuple(items)
 
-    def _chains(self, case: Case, other: Chain | None) -> list[Chain | None]:
+    def _chains(self, case: Case, donor: Chain | None) -> list[Chain | None]:
         """No chain, then 0..t steps, then the nulls (an impossible null repeats the chain)."""
         chain = case.chain
         cuts: list[Chain | None] = [None, *(truncate(chain, k) for k in range(len(chain) + 1))]
-        if not self.nulls:
-            return cuts
+        nulls = [shuffle(chain, case.rng("shuffle")) or chain, donor or chain]
+        return [*cuts, *nulls] if self.nulls else cuts
+
+    def figures(self, results: Results) -> list[Drawing]:
+        """Log-probability against the share of the chain kept, and the totals."""
+        writer = results.writer
+        logprobs = pick_rows(results, ("logprob",), ("share",), writer=writer)
+        totals = pick_rows(results, ("total",), tuple(TOTALS), writer=writer)
+        log_p = {"ylabel": "log p of the answer (nats)", **SHARE_KEPT}
+        nats = {"xlabel": "information gain (nats per answer token)", "names": TOTALS}
         return [
-            *cuts,
-            shuffle(chain, case.rng("shuffle")) or chain,
-            chain if other is None else other,
+            Drawing(self.name, curve, logprobs, log_p),
+            Drawing(f"{self.name}_total", dots, totals, nats),
         ]
 
+    def describe(self, results: Results) -> list[str]:
+        """The total of the chain and of its controls."""
+        words = "information gain (nats per answer token), "
+        numbers = [(condition, "total", words + name) for condition, name in TOTALS.items()]
+        return describe_rows(results, numbers, writer=results.writer)
 
-def _curve(record: Record, free: float, lp: Sequence[float]) -> None:
+
+def _gold_ids(case: Case, task: Task) -> tuple[int, ...]:
+    return encode_answer(case.tokenizer, task.layout, case.example.answer)
+
+
+def _add_curve(record: Record, points: Sequence[float]) -> None:
     """The curve from no chain (k = 0) to the full chain, and its steps' gains."""
-    points = [free, *lp[1:]]
     for k, value in enumerate(points):
         record.add("chain", "logprob", value, step=k)
     for i, gain in enumerate(gains(points)):
         record.add("chain", "gain", gain, step=i)
-    for percent, value in at_percents(points):
-        record.add("share", "logprob", value, step=percent)
-    record.add("chain", "empty_block", lp[0] - free)
+    for kept, value in interpolate_shares(points):
+        record.add("share", "logprob", value, kept=kept)
 
 
-def _summaries(record: Record, points: Sequence[float], case: Case, stated: int | None) -> None:
+def _add_summaries(record: Record, points: Sequence[float], case: Case, stated: int | None) -> None:
     t = len(points) - 1
     total = points[-1] - points[0]
-    record.add("chain", "total", total)
-    record.add("chain", "per_step", total / t)
-    record.add("chain", "per_token", total / count_tokens(case.chain))
-    record.add("chain", "concentration", concentration(gains(points)), note=NO_GAIN)
-    record.add("chain", "negative_share", negative_share(gains(points)), note=NO_GAIN)
-    record.add("chain", "infogain_ppl", infogain_ppl(points))
-    before = points[t if stated is None else stated] - points[0] if stated != 0 else float("nan")
+    for metric, value in (
+        ("total", total),
+        ("per_step", total / t),
+        ("per_token", total / count_tokens(case.chain)),
+        ("concentration", concentration(gains(points))),
+        ("negative_share", negative_share(gains(points))),
+        ("infogain_ppl", infogain_ppl(points)),
+    ):
+        record.add("chain", metric, value, note=NO_GAIN)
+    before = points[t if stated is None else stated] - points[0] if stated != 0 else NAN
     record.add("before_answer", "total", before, note=STATED_AT_ONCE)
-
-
-def _nulls(
-    record: Record, free: float, lp: Sequence[float], has_order: bool, has_other: bool
-) -> None:
-    shuffled, swapped = lp
-    nan = float("nan")
-    record.add("shuffled", "total", shuffled - free if has_order else nan, note=NO_SHUFFLE)
-    record.add("swapped", "total", swapped - free if has_other else nan, note=NO_OTHER)
 
 
 def gains(points: Sequence[float]) -> list[float]:
@@ -152,13 +192,13 @@ def gains(points: Sequence[float]) -> list[float]:
 def concentration(values: Sequence[float]) -> float:
     """Largest gain over the sum of positive gains; NaN when no gain is positive."""
     positive = [value for value in values if value > 0]
-    return max(positive) / sum(positive) if positive else float("nan")
+    return max(positive) / sum(positive) if positive else NAN
 
 
 def negative_share(values: Sequence[float]) -> float:
     """Sum of |negative gains| over the sum of |gains|; NaN when all gains are 0."""
     size = sum(abs(value) for value in values)
-    return sum(-value for value in values if value < 0) / size if size else float("nan")
+    return sum(-value for value in values if value < 0) / size if size else NAN
 
 
 def infogain_ppl(points: Sequence[float]) -> float:

@@ -27,32 +27,53 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from interp.results.plots import dots
 from interp.results.rows import Item
-from interp.tasks import Claim, Task
-from probes.probe import Readers, Traces, find_examples, is_readable, not_applicable
+from interp.tasks import StepTruth, Task
+from probes.cases import find_examples, is_readable, make_items, not_applicable
+from probes.claims import PLAIN_TASKS
+from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.selection import describe_rows, drop_unasked, pick_rows
 
 NO_FACTS = "the task has no facts to check a step against"
 NO_CLAIM = "no step of the chain claims anything that could be checked"
 NAN = float("nan")
+NAMES = {
+    "ki": "right (ki)",
+    "wrong": "wrong",
+    "unknown": "cannot be checked",
+    "claimless": "steps without claim",
+    "ki_published": "published rule",
+}
+"""Metrics, and how the figure writes them."""
 
 
 @dataclass(frozen=True)
-class KnowledgeIndex:
+class KnowledgeIndex(Probe):
     """Checks every step of every chain against the facts of the task's world."""
 
     name: ClassVar[str] = "knowledge_index"
     title: ClassVar[str] = "Knowledge index"
-    question: ClassVar[str] = "How much of what the chain claims is true?"
+    question: ClassVar[str] = "Which share of the claims in a chain is true?"
     reading: ClassVar[tuple[str, ...]] = (
-        "ki is the share of right ones among the claims of a chain, then the mean over questions. "
-        "Claims that cannot be checked (unknown) count against it; steps without a claim do not "
-        "count at all and are reported as claimless.",
-        "ki cannot see relevance: a true chain about another question scores as high. Read it "
+        "ki is the share of right claims among all claims of a chain, averaged over questions. "
+        "Claims that cannot be checked (unknown) count against it. Steps without a claim do not "
+        "count; their share is claimless.",
+        "ki does not see relevance: a true chain about another question scores as high. Read it "
         "beside information gain, which asks whether the chain tells the answer.",
-        "ki_published is the rule of Wu et al. 2025: a step that claims nothing, or cannot be "
-        "read, scores 1, so that empty steps raise it.",
-        "It is about text. Written: the chains that a model writes when made to think. Given: "
-        "chains of others, such as the task's own, which are the same for both.",
+        "ki_published is the rule of Wu et al. 2025: a step that claims nothing, or that cannot be "
+        "read, scores 1, so empty steps raise it.",
+        "The index is about text. Written: the chains that a model writes when the chain is opened "
+        "for it. Given: chains of others, such as the task's own; both readers have the same ones.",
+    )
+    is_in_audit: ClassVar[bool] = True
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline("written", "ki", "share of true claims in own chains:", writer=OWN),
+        Headline("given", "ki", "share of true claims in the chains given:"),
+    )
+    claims: ClassVar[tuple[Claim, ...]] = (
+        Claim("written", "ki", "knowledge", is_primary=True, writer=OWN),
+        Claim("written", "ki", "skill", writer=OWN, tasks=PLAIN_TASKS),
     )
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
@@ -60,44 +81,60 @@ class KnowledgeIndex:
         del seed
         check = task.check_claim
         if check is None:
-            return not_applicable(self.name, "written", "ki", NO_FACTS, readers, task)
+            return not_applicable(self.name, "written", "ki", readers, task, reason=NO_FACTS)
         items: list[Item] = []
         for writer, written in traces.items():
             is_own = writer in readers
             condition = "written" if is_own else "given"
             examples = find_examples(task, writer, written)
             for example, trace in zip(examples, written, strict=True):
-                values, note = [("ki", NAN)], f"the chain is {trace.status}"
+                shares, note = {"ki": NAN}, f"the chain is {trace.status}"
                 if is_readable(trace):
-                    claims: list[Claim] = [check(example, step.text) for step in trace.steps]
-                    values, note = knowledge(claims), NO_CLAIM
-                items += [
-                    Item(
-                        self.name, writer, reader, task.name, example.id, example.problem,
-                        condition, metric, value, note=note if value != value else "",
+                    claims: list[StepTruth] = [check(example, step.text) for step in trace.steps]
+                    shares, note = rate_claims(claims), NO_CLAIM
+                values = [(condition, metric, value, note) for metric, value in shares.items()]
+                for reader in [writer] if is_own else readers:
+                    items += make_items(
+                        self.name, task, example, values, writer=writer, reader=reader
                     )
-                    for reader in ([writer] if is_own else readers)
-                    for metric, value in values
-                ]  # fmt: skip
         return tuple(items)
 
+    def figures(self, results: Results) -> list[Drawing]:
+        """Shares of claims in each model's own chains."""
+        rows = drop_unasked(pick_rows(results, tuple(NAMES), ("written",), writer=OWN))
+        options = {"xlabel": "share of claims, or of steps", "y": "metric", "names": NAMES}
+        return [Drawing(self.name, dots, rows, options)]
 
-def knowledge(claims: Sequence[Claim]) -> list[tuple[str, float]]:
-    """The shares of one chain, by metric; NaN for those of a chain without any claim.
+    def describe(self, results: Results) -> list[str]:
+        """Shares of right and wrong claims in own chains, and of right ones in the chains given."""
+        own = (
+            ("written", "ki", "share of true claims in own chains"),
+            ("written", "wrong", "share of wrong claims in own chains"),
+        )
+        given = (("given", "ki", f"share of true claims in {results.writer} chains"),)
+        return [
+            *describe_rows(results, own, writer=OWN),
+            *describe_rows(results, given, writer=results.writer),
+        ]
+
+
+def rate_claims(claims: Sequence[StepTruth]) -> dict[str, float]:
+    """The shares of one chain, by metric; NaN for shares of claims if the chain makes none.
 
     Args:
-        claims: What each step claims, at least one step.
+        claims: Of each step, at least one.
     """
-    counts: Counter[Claim] = Counter(claims)
-    n, claimless = len(claims), counts["none"]
+    counts = Counter(claims)
+    n_claimless = counts["none"]
+    n_claims = len(claims) - n_claimless
 
-    def share(count: int) -> float:
-        return count / (n - claimless) if n > claimless else NAN
+    def share(kind: StepTruth) -> float:
+        return counts[kind] / n_claims if n_claims else NAN
 
-    return [
-        ("ki", share(counts["right"])),
-        ("wrong", share(counts["wrong"])),
-        ("unknown", share(counts["unknown"])),
-        ("claimless", claimless / n),
-        ("ki_published", (counts["right"] + claimless) / n),
-    ]
+    return {
+        "ki": share("right"),
+        "wrong": share("wrong"),
+        "unknown": share("unknown"),
+        "claimless": n_claimless / len(claims),
+        "ki_published": (counts["right"] + n_claimless) / len(claims),
+    }

@@ -36,14 +36,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from interp.chains.answer_scoring import chain_ids
 from interp.methods.attention import PathRow, path_logprobs
+from interp.results.plots import dots
 from interp.results.rows import Item
+from interp.stats.divergences import jensen_shannon, kullback_leibler
 from interp.tasks import Task
-from probes.probe import Case, Readers, Record, Traces, cases, unreadable
+from probes.cases import Case, Record, cases, unreadable
+from probes.claims import reliance_claims
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.selection import describe_rows, drop_unasked, pick_rows
 
 EFFECTS = {
     "direct_effect": ("full", "via_cot"),
@@ -51,27 +55,39 @@ EFFECTS = {
     "leakage": ("via_cot", "no_prompt"),
     "sink_control": ("full", "sink_only"),
 }
+NAMES = {
+    "direct_effect_js": "direct effect",
+    "necessity_js": "necessity",
+    "leakage_js": "leakage",
+    "sink_control_js": "control",
+}
+"""Metrics that the figure shows, and how it writes them."""
 NO_EFFECT = "neither path moves the answer"
 NOISE = 1e-5
 """Divergence (nats) below which two float32 distributions cannot be told apart."""
 
 
 @dataclass(frozen=True)
-class PathMasks:
+class PathMasks(Probe):
     """Closes the paths prompt -> answer and chain -> answer, one at a time."""
 
     name: ClassVar[str] = "path_masks"
     title: ClassVar[str] = "Attention paths"
-    question: ClassVar[str] = "Does the answer come through the chain, or past it?"
+    question: ClassVar[str] = "Does the answer draw on the chain, or on the prompt directly?"
     reading: ClassVar[tuple[str, ...]] = (
-        "Attention masks close one path at a time; the number is how far the answer's "
-        "distribution moves (Jensen-Shannon, 0 to 0.693 nats).",
-        "Necessity: nobody sees the chain. Direct effect: the answer does not see the prompt. "
-        "Leakage: what the chain carries over from the prompt. cot_share is necessity over "
-        "necessity plus direct effect.",
-        "The first tokens stay visible under every mask, because hiding an attention sink moves "
-        "any answer. A masked form is one that the model never saw: an effect is an upper bound.",
+        "Attention masks close one path at a time. The number is the change of the answer's "
+        "distribution (Jensen-Shannon divergence, 0 to 0.693 nats).",
+        "Necessity: no token may attend to the chain. Direct effect: the answer may not attend to "
+        "the prompt. Leakage: what the chain carries over from the prompt. cot_share is necessity "
+        "over the sum of necessity and direct effect.",
+        "The first tokens stay visible under every mask, because hiding an attention sink changes "
+        "any answer. The model never saw masked text in training, so an effect is an upper bound.",
     )
+    is_in_audit: ClassVar[bool] = True
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline("masks", "cot_share", "the chain's share of the change (cot_share):"),
+    )
+    claims: ClassVar[tuple[Claim, ...]] = reliance_claims("masks", "cot_share", is_primary=True)
 
     n_sink: int = 1
     """Leading tokens that stay visible under every mask."""
@@ -79,15 +95,30 @@ class PathMasks:
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Direct effect, necessity, leakage and control for each chain, writer and reader."""
         items = unreadable(self.name, "masks", ("cot_share",), readers, task, traces)
-        for reader, writer, model, found in cases(readers, task, traces, seed=seed):
+        for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             label = f"path masks: {reader} reads {writer}"
-            rows = [_row(case) for case in found]
+            rows = [_row(case) for case in readable]
             paths = path_logprobs(model, rows, n_sink=self.n_sink, progress=label)
-            for case, logprobs in zip(found, paths, strict=True):
+            for case, logprobs in zip(readable, paths, strict=True):
                 record = Record(self.name, task.name, case)
-                _effects(record, logprobs)
+                _add_effects(record, logprobs)
                 items += record.items
         return tuple(items)
+
+    def figures(self, results: Results) -> list[Drawing]:
+        """Change of the answer under each mask."""
+        rows = pick_rows(results, tuple(NAMES), ("masks",), writer=results.writer)
+        options = {"xlabel": "change of the answer (JS, nats)", "y": "metric", "names": NAMES}
+        return [Drawing(self.name, dots, drop_unasked(rows), options)]
+
+    def describe(self, results: Results) -> list[str]:
+        """The chain's share, and the two effects that it is made of."""
+        numbers = (
+            ("masks", "cot_share", "the chain's share of the change (cot_share)"),
+            ("masks", "necessity_js", "change without the chain (necessity, JS in nats)"),
+            ("masks", "direct_effect_js", "change without the prompt (direct effect, JS in nats)"),
+        )
+        return describe_rows(results, numbers, writer=results.writer)
 
 
 def _row(case: Case) -> PathRow:
@@ -97,24 +128,14 @@ def _row(case: Case) -> PathRow:
     return PathRow(trace.prompt_ids, chain, cue + trace.answer_ids, len(cue))
 
 
-def _effects(record: Record, kept: Mapping[str, Tensor]) -> None:
-    js = {}
-    for effect, (p, q) in EFFECTS.items():
-        js[effect] = jensen_shannon(kept[p], kept[q])
+def _add_effects(record: Record, logprobs: Mapping[str, Tensor]) -> None:
+    """Divergences between the answer's distributions under two masks, averaged over its tokens."""
+    js: dict[str, float] = {}
+    for effect, (first, second) in EFFECTS.items():
+        p, q = logprobs[first], logprobs[second]
+        js[effect] = float(jensen_shannon(p, q).mean())
         record.add("masks", f"{effect}_js", js[effect])
-        record.add("masks", f"{effect}_kl", kullback_leibler(kept[p], kept[q]))
+        record.add("masks", f"{effect}_kl", float(kullback_leibler(p, q).mean()))
     moved = js["necessity"] + js["direct_effect"]
     share = js["necessity"] / moved if moved > NOISE else float("nan")
     record.add("masks", "cot_share", share, note=NO_EFFECT)
-
-
-def kullback_leibler(p: Tensor, q: Tensor) -> float:
-    """Mean over positions of KL(p || q), nats; both are log-probabilities [pos d_vocab]."""
-    weight = p.exp()
-    return float((weight * (p - q)).where(weight > 0, 0.0).sum(-1).mean())
-
-
-def jensen_shannon(p: Tensor, q: Tensor) -> float:
-    """Mean over positions of the Jensen-Shannon divergence, nats (0 to ln 2)."""
-    mean = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0, dtype=p.dtype))
-    return max(0.0, (kullback_leibler(p, mean) + kullback_leibler(q, mean)) / 2)

@@ -6,18 +6,21 @@ import math
 import pytest
 
 from interp.chains.trace_writing import gold_traces
-from interp.results.rows import CONTRAST, summarise
+from interp.results.rows import CONTRAST
+from interp.results.summaries import summarise
 from interp.tasks import make_task
-from probes.abstention import POOLED, Abstention
+from probes import statistics_of
+from probes.abstention import Abstention
 
 NAN = float("nan")
+STATISTICS = statistics_of(["abstention"])
 
 
 def plant(monkeypatch, tiny, task, answers, probability):
     """Lets readers answer as told: mode -> one answer each; and P(abstention) by condition."""
     gold = {t.example: t for t in gold_traces(tiny.tokenizer, task)}
 
-    def own_answers(_reader, _model, asked, _traces, **_):
+    def answer_alone(_reader, _model, asked, _traces, **_):
         return {
             mode: [
                 dataclasses.replace(gold[e.id], answer=said, correct=said == e.answer)
@@ -26,7 +29,7 @@ def plant(monkeypatch, tiny, task, answers, probability):
             for mode, told in answers.items()
         }
 
-    monkeypatch.setattr("probes.abstention.own_answers", own_answers)
+    monkeypatch.setattr("probes.abstention.answer_alone", answer_alone)
     monkeypatch.setattr("probes.abstention.abstention_probability", lambda *_: probability)
 
 
@@ -46,7 +49,7 @@ def test_rates_counted_by_hand(monkeypatch, tiny, task):
     }
     plant(monkeypatch, tiny, task, {"direct": direct, "forced": right}, probability)
     items = Abstention().run({"base": tiny}, task, {}, seed=0)
-    rows = summarise(items, pair="a", chance={task.name: task.chance}, seed=0, pooled=POOLED)
+    rows = summarise(items, pair="a", chance={task.name: task.chance}, seed=0, **STATISTICS)
     found = {(row.condition, row.metric): row for row in rows}
     expected = {
         "recall": 2 / 3,
@@ -110,7 +113,7 @@ def test_the_probability_is_that_of_a_plain_forward_pass(tiny, task):
 
 def test_a_model_against_itself_has_no_contrast(tiny, task):
     items = Abstention().run({"base": tiny, "post": tiny}, task, {}, seed=0)
-    rows = summarise(items, pair="twins", chance={task.name: task.chance}, seed=0, pooled=POOLED)
+    rows = summarise(items, pair="twins", chance={task.name: task.chance}, seed=0, **STATISTICS)
     contrasts = [row for row in rows if row.reader == CONTRAST and row.n > 1]
     assert {"auroc", "recall", "appropriate"} <= {row.metric for row in contrasts}
     assert all(row.value == 0.0 and row.low <= 0 <= row.high and row.p == 1 for row in contrasts)
@@ -123,7 +126,7 @@ def test_the_base_abstains_on_twins_and_on_nothing_else(seed):
     model = find_model(f"base:{seed}")
     task = make_task("arith/abstain", n=80, seed=1)
     items = Abstention().run({"base": model}, task, {}, seed=0)
-    rows = summarise(items, pair="base", chance={task.name: task.chance}, seed=0, pooled=POOLED)
+    rows = summarise(items, pair="base", chance={task.name: task.chance}, seed=0, **STATISTICS)
     found = {(row.condition, row.metric): row.value for row in rows}
     assert found["direct", "recall"] >= 0.9
     assert found["direct", "false_abstention"] <= 0.1

@@ -16,8 +16,8 @@ def setting(tiny):
 
 def planted(monkeypatch, answer_of):
     """Replaces the reader by a function from (question ids, chain) to an answer's index."""
-    from interp.chains.answer_scoring import Reading
-    from probes import probe
+    from interp.chains.answer_scoring import AnswerScore
+    from probes import cases
 
     def read(model, layout, asks, *, progress=None):
         del model, layout, progress
@@ -28,11 +28,11 @@ def planted(monkeypatch, answer_of):
                 choice = answer_of(ask, query.chain)
                 logprobs = tuple(0.0 if at == choice else -9.0 for at in range(len(ask.candidates)))
                 right = ask.candidates[choice] == query.target
-                readings.append(Reading(0.0 if right else -9.0, 1, right, logprobs))
+                readings.append(AnswerScore(0.0 if right else -9.0, 1, right, logprobs))
             found.append(readings)
         return found
 
-    monkeypatch.setattr(probe, "read_answers", read)
+    monkeypatch.setattr(cases, "read_answers", read)
 
 
 def last_result(ask, chain):
@@ -125,12 +125,12 @@ def test_early_answering_of_the_two_planted_readers(monkeypatch, setting):
 
 
 def test_without_candidates_only_a_repeated_answer_can_be_compared():
-    from interp.chains.answer_scoring import Reading
-    from probes.probe import same_answer
+    from interp.chains.answer_scoring import AnswerScore
+    from probes.cases import same_answer
 
-    def reading(greedy):
-        return Reading(-1.0, 1, greedy, ())
+    def score(greedy):
+        return AnswerScore(-1.0, 1, greedy, ())
 
-    assert same_answer(reading(True), reading(True)) == 1.0
-    assert same_answer(reading(True), reading(False)) == 0.0
-    assert math.isnan(same_answer(reading(False), reading(True)))
+    assert same_answer(score(True), score(True)) == 1.0
+    assert same_answer(score(True), score(False)) == 0.0
+    assert math.isnan(same_answer(score(False), score(True)))

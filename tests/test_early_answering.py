@@ -16,23 +16,23 @@ def test_area_over_the_curve_of_the_docstring():
     assert math.isnan(area_over_curve([math.nan, 1.0]))
 
 
-def test_settled_at_is_the_share_of_the_chain_after_which_the_answer_stays():
-    from probes.early_answering import settled_at
+def test_settling_point_is_the_share_of_the_chain_after_which_the_answer_stays():
+    from probes.early_answering import settling_point
 
-    assert settled_at([1.0, 1.0, 1.0]) == 0.0
-    assert settled_at([0.0, 0.0, 1.0]) == 1.0
+    assert settling_point([1.0, 1.0, 1.0]) == 0.0
+    assert settling_point([0.0, 0.0, 1.0]) == 1.0
     # Right by luck at first, lost, back for good after two of four steps.
-    assert settled_at([1.0, 0.0, 1.0, 1.0, 1.0]) == pytest.approx(0.5)
-    assert math.isnan(settled_at([math.nan, 1.0]))
+    assert settling_point([1.0, 0.0, 1.0, 1.0, 1.0]) == pytest.approx(0.5)
+    assert math.isnan(settling_point([math.nan, 1.0]))
 
 
-def test_probability_form():
-    from probes.early_answering import probability_form
+def test_settling_point_by_probability():
+    from probes.early_answering import settling_point_by_probability
 
     # t = 2, p = (.1, .4, .8): 1 - (1/8 + 1/2) / 2.
-    assert probability_form([0.1, 0.4, 0.8]) == pytest.approx(1 - (0.125 + 0.5) / 2)
+    assert settling_point_by_probability([0.1, 0.4, 0.8]) == pytest.approx(1 - (0.125 + 0.5) / 2)
     # A cut chain that is surer than the full one counts as 1, not more.
-    assert probability_form([0.9, 0.8]) == 0.0
+    assert settling_point_by_probability([0.9, 0.8]) == 0.0
 
 
 def test_mean_of_areas_equals_the_published_weighting_by_chain_length():

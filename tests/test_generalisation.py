@@ -7,16 +7,18 @@ import zlib
 import pytest
 
 from interp.chains.trace_writing import gold_traces
-from interp.results.rows import summarise
+from interp.results.summaries import summarise
 from interp.tasks import Grade, make_task
+from probes import statistics_of
 from probes.generalisation import Generalisation
-from probes.probe import DIFFERENCES
+
+STATISTICS = statistics_of(["generalisation"])
 
 
 def plant(monkeypatch, tiny, said):
     """Lets the reader give these answers in both modes."""
 
-    def own_answers(_reader, _model, task, _traces, **_):
+    def answer_alone(_reader, _model, task, _traces, **_):
         told = [
             dataclasses.replace(trace, answer=answer, correct=answer == example.answer)
             for trace, example, answer in zip(
@@ -25,7 +27,7 @@ def plant(monkeypatch, tiny, said):
         ]
         return {"direct": told, "forced": told}
 
-    monkeypatch.setattr("probes.generalisation.own_answers", own_answers)
+    monkeypatch.setattr("probes.generalisation.answer_alone", answer_alone)
 
 
 def test_drops_are_paired_with_the_origin(monkeypatch, tiny):
@@ -41,7 +43,11 @@ def test_drops_are_paired_with_the_origin(monkeypatch, tiny):
     }
     assert drops == {"none": [], "n_minus_1": [1, 0], "depth": [0, -1], "rule": [1, 0]}
     rows = summarise(
-        items, pair="a", chance={task.name: task.chance}, seed=0, differences=DIFFERENCES
+        items,
+        pair="a",
+        chance={task.name: task.chance},
+        seed=0,
+        **STATISTICS,
     )
     found = {(row.condition, row.metric): row.value for row in rows}
     assert (found["none", "accuracy"], found["depth", "direct_accuracy"]) == (1 / 2, 1.0)
@@ -128,7 +134,7 @@ def test_shifted_problems_are_what_they_are_called_and_held_out(seed):
 def test_no_training_document_holds_an_operation_of_the_rule_shift():
     from random import Random
 
-    from interp.organisms.worlds.arith.mixtures import ArithMixture
+    from interp.organisms.worlds.arith.documents import ArithMixture
     from interp.organisms.worlds.arith.problems import WORDS
 
     rng, seen = Random(0), set()
@@ -148,7 +154,11 @@ def test_the_base_keeps_its_skill_with_one_operation_fewer_and_not_under_a_stran
     task = make_task("arith/shifts", n=120, seed=1)
     items = Generalisation().run({"base": model}, task, {}, seed=0)
     rows = summarise(
-        items, pair="base", chance={task.name: task.chance}, seed=0, differences=DIFFERENCES
+        items,
+        pair="base",
+        chance={task.name: task.chance},
+        seed=0,
+        **STATISTICS,
     )
     found = {(row.condition, row.metric): row for row in rows}
     assert found["none", "accuracy"].value >= 0.95

@@ -8,7 +8,7 @@ import pytest
 from interp.chains.chain import encode_steps
 from interp.chains.trace_writing import gold_traces, write_traces
 from interp.tasks import make_task
-from probes.knowledge_index import KnowledgeIndex, knowledge
+from probes.knowledge_index import KnowledgeIndex, rate_claims
 
 METRICS = ("ki", "wrong", "unknown", "claimless", "ki_published")
 
@@ -24,7 +24,7 @@ METRICS = ("ki", "wrong", "unknown", "claimless", "ki_published")
     ],
 )
 def test_shares_counted_by_hand(claims, expected):
-    found = dict(knowledge(claims))
+    found = rate_claims(claims)
     assert tuple(found) == METRICS
     assert [*found.values()] == pytest.approx([*expected], nan_ok=True)
 
