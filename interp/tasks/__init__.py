@@ -3,16 +3,16 @@
 from interp.tasks.numbers import NumberRewriter, read_number
 from interp.tasks.registry import make_task, task_names
 from interp.tasks.step_splitting import split_at_semicolons, split_lines, split_sentences
-from interp.tasks.task import Claim, Example, Grade, Layout, Rewriter, Task
+from interp.tasks.task import Example, Grade, Layout, Rewriter, StepTruth, Task
 
 __all__ = [
-    "Claim",
     "Example",
     "Grade",
     "Layout",
     "task_names",
     "NumberRewriter",
     "Rewriter",
+    "StepTruth",
     "Task",
     "make_task",
     "read_number",

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-Claim = Literal["right", "wrong", "unknown", "none"]
+StepTruth = Literal["right", "wrong", "unknown", "none"]
 """What a step's claim is against the world's facts; *none*: the step claims nothing."""
 
 
@@ -107,7 +107,7 @@ class Task:
     max_answer_tokens: int
     abstention: str = ""
     """The answer that says "this cannot be answered"; empty where there is none."""
-    check_claim: Callable[[Example, str], Claim] | None = None
+    check_claim: Callable[[Example, str], StepTruth] | None = None
     """Checks what a step claims against the facts of the world."""
     grade: Callable[[Example, str], Grade] | None = None
     """Grades an answer's form and content apart, where they can come apart."""
