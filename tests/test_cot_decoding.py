@@ -10,13 +10,13 @@ import torch
 
 from interp.chains.completions import Completion
 from interp.methods.decoding.cot_decoding import (
-    Path,
-    best_path,
+    DecodedPath,
+    choose_by_sum,
+    choose_by_vote,
+    choose_likeliest,
+    choose_path,
     decode_paths,
-    likeliest,
-    margin,
-    summed,
-    voted,
+    mean_margin,
 )
 from interp.methods.decoding.pass_at_k import Samples
 from interp.models import load_model
@@ -42,8 +42,8 @@ def plain_logits(model, ids):
 
 
 def test_margin_by_hand():
-    assert margin([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]) == pytest.approx((0.2 + 0.7) / 2)
-    assert math.isnan(margin([]))
+    assert mean_margin([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]) == pytest.approx((0.2 + 0.7) / 2)
+    assert math.isnan(mean_margin([]))
 
 
 def test_paths_and_delta_equal_plain_calls(base, task):
@@ -76,11 +76,11 @@ def test_an_organism_that_can_think_is_more_certain_after_a_chain(base, task):
     chains = [p.delta for of in found.paths for p in of if p.text.has_chain]
     direct = [p.delta for of in found.paths for p in of if p.text.answer and not p.text.opens]
     assert len(chains) >= len(task.examples) and min(chains) > 0.9 > sum(direct) / len(direct)
-    best = [best_path(of) for of in found.paths]
+    best = [choose_path(of) for of in found.paths]
     greedy = [of[0].text for of in found.paths]
     assert sum(t is not None and t.is_chain_valid for t in best) > len(best) / 2
     assert not any(t.is_chain_valid for t in greedy)
-    assert all(rank is not None and rank > 0 for rank in found.first_chain())
+    assert all(rank is not None and rank > 0 for rank in found.first_chain_ranks())
 
 
 def test_the_first_path_is_the_greedy_text(base, task):
@@ -103,23 +103,23 @@ def text(answer, correct=False):
 def test_best_and_summed_can_disagree_and_paths_without_answer_are_left_out():
     nan = float("nan")
     paths = [
-        Path(0, text("3"), 0.5, -1.0), Path(1, text("7"), 0.8, -2.0),
-        Path(2, text("3"), 0.4, -0.5), Path(3, text(""), nan, -0.1),
+        DecodedPath(0, text("3"), 0.5, -1.0), DecodedPath(1, text("7"), 0.8, -2.0),
+        DecodedPath(2, text("3"), 0.4, -0.5), DecodedPath(3, text(""), nan, -0.1),
     ]  # fmt: skip
-    best, total = best_path(paths), summed(paths)
+    best, total = choose_path(paths), choose_by_sum(paths)
     assert best is not None and best.answer == "7"
     assert total is not None and total.answer == "3"
-    assert likeliest(paths).answer == ""
-    assert best_path(paths[3:]) is None and summed(paths[3:]) is None
+    assert choose_likeliest(paths).answer == ""
+    assert choose_path(paths[3:]) is None and choose_by_sum(paths[3:]) is None
 
 
 def test_votes_take_the_commonest_answer_of_the_first_k():
     texts = tuple(text(a) for a in ("1", "2", "2", "", "1", "1"))
     samples = Samples(("e",), ("p",), (texts,))
-    assert [getattr(voted(samples, k)[0], "answer", None) for k in (3, 6)] == ["2", "1"]
-    assert voted(replace(samples, texts=((text(""),),)), 1) == [None]
+    assert [getattr(choose_by_vote(samples, k)[0], "answer", None) for k in (3, 6)] == ["2", "1"]
+    assert choose_by_vote(replace(samples, texts=((text(""),),)), 1) == [None]
     with pytest.raises(ValueError, match="1 to 6"):
-        voted(samples, 7)
+        choose_by_vote(samples, 7)
 
 
 def test_too_many_paths_are_refused(base, task):

@@ -9,6 +9,7 @@ import torch
 from test_cli import call
 
 from interp.chains.chain import encode
+from interp.chains.completions import find_format
 from interp.engine import generate, run
 from interp.methods.directions import (
     Source,
@@ -297,13 +298,13 @@ def test_answers_are_read_only_from_whole_texts(base):
     from interp.methods.steering.steered import Written
 
     task = make_task("arith/fresh", n=1, seed=0)
-    example = task.examples[0]
+    form, example = find_format(task, base.tokenizer), task.examples[0]
     receipt = write_steered(base, [[1]], planted_for(base), 0.0, max_new_tokens=1)[0].receipt
 
     def read(text, opening="free"):
         ids = encode(base.tokenizer, text)
         written = Written((1,), ids, text, True, receipt)
-        return read_written(base.tokenizer, task, example, torch.zeros(1), written, opening)
+        return read_written(form, example, torch.zeros(1), written, opening)
 
     right = example.answer
     assert read(f"<think> 3 + 4 = 7 ; </think> A {right} <eos>").is_correct

@@ -31,14 +31,14 @@ READ_TOGETHER = 256
 
 
 @dataclass(frozen=True)
-class Path:
+class DecodedPath:
     """One first token, continued greedily."""
 
     rank: int
     """0 is the most likely first token: the greedy text."""
     text: Completion
     delta: float
-    """Mean margin over the answer's tokens, in [0, 1]; NaN where the path gives no answer."""
+    """Mean margin over the answer's tokens, in [0, 1]; NaN where the path gives no valid answer."""
     mean_logprob: float
     """Nats per token of the path."""
 
@@ -49,14 +49,14 @@ class Paths:
 
     examples: tuple[str, ...]
     problems: tuple[str, ...]
-    paths: tuple[tuple[Path, ...], ...]
+    paths: tuple[tuple[DecodedPath, ...], ...]
 
-    def first_chain(self) -> list[int | None]:
+    def first_chain_ranks(self) -> list[int | None]:
         """Rank of the first path with a chain, for each example; None where there is none."""
         return [next((p.rank for p in ps if p.text.has_chain), None) for ps in self.paths]
 
 
-def margin(probabilities: Sequence[Sequence[float]]) -> float:
+def mean_margin(probabilities: Sequence[Sequence[float]]) -> float:
     """Mean of the largest minus the second largest probability; NaN without tokens.
 
     Args:
@@ -97,7 +97,7 @@ def decode_paths(model: Model, task: Task, *, k: int = 10, batch_size: int = 256
     tokens = [ids[:1] if end else ids for ids, end in zip(tokens, ended, strict=True)]
     texts = [read_completion(form, task.examples[at // k], ids) for at, ids in enumerate(tokens)]
     scores = _scores(model, [s[:-1] for s in starts], texts)
-    paths = [Path(at % k, text, *scores[at]) for at, text in enumerate(texts)]
+    paths = [DecodedPath(at % k, text, *scores[at]) for at, text in enumerate(texts)]
     groups = tuple(tuple(paths[at * k : (at + 1) * k]) for at in range(len(prompts)))
     every = task.examples
     return Paths(tuple(e.id for e in every), tuple(e.problem for e in every), groups)
@@ -107,7 +107,7 @@ def _scores(
     model: Model, prompts: Sequence[Sequence[int]], texts: Sequence[Completion]
 ) -> list[tuple[float, float]]:
     """Delta and mean log-probability of each path, from one plain pass over it."""
-    found: list[tuple[float, float]] = []
+    scores: list[tuple[float, float]] = []
     for first in range(0, len(texts), READ_TOGETHER):
         part = range(first, min(first + READ_TOGETHER, len(texts)))
         read = run(model, [(*prompts[at], *texts[at].ids) for at in part])
@@ -115,20 +115,20 @@ def _scores(
             n_prompt, text = len(prompts[at]), texts[at]
             logprobs = logits[n_prompt - 1 : -1].float().log_softmax(-1)
             chosen = logprobs[range(len(text.ids)), list(text.ids)]
-            start, end = text.answer_span
+            start, end = text.answer_span if text.status == "valid" else (0, 0)
             answer = logprobs[start:end].exp().tolist()
-            found.append((margin(answer), float(chosen.mean())))
-    return found
+            scores.append((mean_margin(answer), float(chosen.mean())))
+    return scores
 
 
-def best_path(paths: Sequence[Path]) -> Completion | None:
-    """The path with the largest Delta; None where no path gives an answer."""
+def choose_path(paths: Sequence[DecodedPath]) -> Completion | None:
+    """The text of the path with the largest Delta; None where no path gives a valid answer."""
     known = [path for path in paths if not math.isnan(path.delta)]
     return max(known, key=lambda path: path.delta).text if known else None
 
 
-def summed(paths: Sequence[Path]) -> Completion | None:
-    """The answer with the largest sum of Delta, in its path with the largest Delta."""
+def choose_by_sum(paths: Sequence[DecodedPath]) -> Completion | None:
+    """The answer with the largest sum of Delta, as its path with the largest Delta gives it."""
     known = [path for path in paths if not math.isnan(path.delta)]
     if not known:
         return None
@@ -136,27 +136,30 @@ def summed(paths: Sequence[Path]) -> Completion | None:
     for path in known:
         sums[path.text.answer] = sums.get(path.text.answer, 0.0) + path.delta
     answer = max(sums, key=sums.__getitem__)
-    return best_path([path for path in known if path.text.answer == answer])
+    return choose_path([path for path in known if path.text.answer == answer])
 
 
-def likeliest(paths: Sequence[Path]) -> Completion:
+def choose_likeliest(paths: Sequence[DecodedPath]) -> Completion:
     """The path with the largest mean log-probability: the baseline without Delta."""
     return max(paths, key=lambda path: path.mean_logprob).text
 
 
-def voted(samples: Samples, k: int) -> list[Completion | None]:
-    """Majority vote over k samples of each example; the first text of the commonest answer.
+def choose_by_vote(samples: Samples, k: int) -> list[Completion | None]:
+    """Majority vote over the valid answers of k samples of each example.
+
+    Returns:
+        For each example the first text of the commonest answer; None without any.
 
     Raises:
         ValueError: If fewer than k samples were drawn.
     """
-    found: list[Completion | None] = []
+    winners: list[Completion | None] = []
     for texts in samples.texts:
         if not 1 <= k <= len(texts):
             raise ValueError(
                 f"a vote takes k of the samples drawn, 1 to {len(texts)}; received {k}"
             )
-        answers = Counter(text.answer for text in texts[:k] if text.answer)
-        winner = answers.most_common(1)[0][0] if answers else None
-        found.append(next((t for t in texts[:k] if t.answer == winner), None) if winner else None)
-    return found
+        valid = [text for text in texts[:k] if text.status == "valid"]
+        votes = Counter(text.answer for text in valid).most_common(1)
+        winners.append(next((t for t in valid if t.answer == votes[0][0]), None) if votes else None)
+    return winners
