@@ -30,7 +30,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def writing(path: Path) -> Generator[None]:
-    """Removes drafts of `path` if writing fails, and says what failed."""
+    """Removes drafts of `path` if writing fails, and raises an error that names the file."""
     try:
         yield
     except OSError as error:
@@ -38,6 +38,6 @@ def writing(path: Path) -> Generator[None]:
             draft.unlink(missing_ok=True)
         raise OSError(
             error.errno,
-            f"Could not write {path}: {error.strerror or error}. Nothing half-written was left. "
+            f"could not write {path}: {error.strerror or error}. Nothing half-written was left. "
             "Make room, or choose another folder, and start again: finished parts are kept",
         ) from error

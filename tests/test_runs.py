@@ -14,8 +14,9 @@ import interp.results.run_folder as runs
 from interp.chains.chain import Step
 from interp.chains.trace import Trace
 from interp.files import write_file
-from interp.results.rows import Item, Measurement, summarise
-from interp.results.run_folder import Run, load_run, read_rows, write_rows
+from interp.results.rows import Item, Measurement
+from interp.results.run_folder import Part, Run, load_run, read_rows, write_rows
+from interp.results.summaries import summarise
 
 MADE_OF = {"models": {"base": {"weights_sha256": "ab"}}, "settings": {"n": 2, "seed": 0}}
 
@@ -24,8 +25,9 @@ def make_items(probe: str = "probe", n: int = 3) -> tuple[Item, ...]:
     values = [0.1, math.nan, 1.0]
     return tuple(
         Item(
-            probe, "gold", "base", "t/pool", f"e{i}", f"p{i}", "cut", "m", values[i % 3],
-            step=i, note="" if i != 1 else "no \u201cvalue\u201d </script>",
+            probe=probe, task="t/pool", example=f"e{i}", problem=f"p{i}", condition="cut",
+            metric="m", value=values[i % 3], writer="gold", reader="base", step=i,
+            note="" if i != 1 else "no \u201cvalue\u201d </script>",
         )
         for i in range(n)
     )  # fmt: skip
@@ -43,9 +45,9 @@ def make_trace() -> Trace:
 
 
 def fill(run: Run) -> None:
-    items = run.part("probe t/pool", make_items)
+    part = run.part("probe t/pool", lambda: Part(make_items()))
     run.save_traces([make_trace()])
-    run.save_results(items, make_rows())
+    run.save_results(part.items, make_rows())
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -79,18 +81,19 @@ def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     calls: list[str] = []
 
     def compute(name: str):
-        def work() -> tuple[Item, ...]:
+        def work() -> Part:
             calls.append(name)
             if name == "second" and calls.count("second") == 1:
                 raise KeyboardInterrupt
-            return make_items(name)
+            return Part(make_items(name), {"verdict": name, "rates": [0.1, 2]})
 
         return work
 
     def attempt(folder: Path) -> bytes:
         run = Run.create(folder, MADE_OF)
-        items = [*run.part("first", compute("first")), *run.part("second", compute("second"))]
-        run.save_results(items, make_rows())
+        parts = [run.part("first", compute("first")), run.part("second", compute("second"))]
+        assert [part.record["verdict"] for part in parts] == ["first", "second"]
+        run.save_results([item for part in parts for item in part.items], make_rows())
         return (folder / "items.parquet").read_bytes()
 
     with pytest.raises(KeyboardInterrupt):
@@ -105,6 +108,55 @@ def test_a_stopped_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     assert list((tmp_path / "stopped").rglob(".*")) == []
 
 
+def test_a_part_comes_back_with_its_record_and_files(tmp_path: Path) -> None:
+    record = {"verdict": "no", "part": "a key of its own", "rates": [0.5, None], "depth": {"a": 1}}
+
+    def work() -> Part:
+        return Part(make_items(), record, {"w.bin": lambda path: write_file(path, b"weights")})
+
+    run = Run.create(tmp_path, MADE_OF)
+    part = run.part("probe t/pool", work)
+    again = run.part("probe t/pool", lambda: pytest.fail("computed twice"))
+    assert part.record == again.record == record
+    assert repr(part.items) == repr(again.items) == repr(make_items())
+    assert (tmp_path / "files/w.bin").read_bytes() == b"weights"
+    bare = run.part("another", lambda: Part(make_items("another")))
+    assert bare.record == {} and {item.probe for item in bare.items} == {"another"}
+    run.save_results(part.items, make_rows())
+    assert load_run(tmp_path).records == {"probe t/pool": record}
+
+
+def test_a_part_is_finished_only_when_its_files_are_written(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, MADE_OF)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+
+    def killed() -> Part:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.part("p", killed)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+    seen: list[list[Path]] = []
+
+    def write(path: Path) -> None:
+        seen.append(list(tmp_path.rglob("parts/*")))
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        write_file(path, b"weights")
+
+    def work() -> Part:
+        return Part(make_items(), {"verdict": "yes"}, {"w.bin": write})
+
+    with pytest.raises(KeyboardInterrupt):
+        run.part("p", work)
+    assert not list(tmp_path.rglob("*.parquet"))
+    part = run.part("p", work)
+    assert seen == [[], []], "the part is marked as finished after its files"
+    assert part.record == {"verdict": "yes"}
+    assert (tmp_path / "files/w.bin").read_bytes() == b"weights"
+
+
 def test_other_settings_are_refused_and_name_what_differs(tmp_path: Path) -> None:
     fill(Run.create(tmp_path, MADE_OF))
     changed = {**MADE_OF, "settings": {"n": 5, "seed": 0}}
@@ -114,7 +166,10 @@ def test_other_settings_are_refused_and_name_what_differs(tmp_path: Path) -> Non
 
 
 def test_other_code_makes_the_parts_again(tmp_path: Path, monkeypatch) -> None:
-    fill(Run.create(tmp_path, MADE_OF))
+    run = Run.create(tmp_path, MADE_OF)
+    fill(run)
+    weights = {"w.bin": lambda path: write_file(path, b"old")}
+    run.part("with files", lambda: Part(make_items(), {"verdict": "old"}, weights))
     (tmp_path / "report.html").write_text("old")
     results = {"items.parquet", "measurements.parquet", "report.html"}
     Run.create(tmp_path, MADE_OF)
@@ -124,13 +179,15 @@ def test_other_code_makes_the_parts_again(tmp_path: Path, monkeypatch) -> None:
     assert not results & {path.name for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match="not finished"):
         load_run(tmp_path)
-    found = again.part("probe t/pool", lambda: make_items("new"))
-    assert {item.probe for item in found} == {"new"}
-    again.save_results(found, make_rows())
+    assert list((tmp_path / "files").iterdir()) == []
+    part = again.part("probe t/pool", lambda: Part(make_items("new")))
+    assert {item.probe for item in part.items} == {"new"} and part.record == {}
+    again.save_results(part.items, make_rows())
     assert load_run(tmp_path).manifest["source_sha256"] == "other"
 
 
 def test_source_hash_sees_an_edit(tmp_path: Path, monkeypatch) -> None:
+    assert sorted(folder.name for folder in runs._source_folders()) == ["interp", "probes"]
     package = tmp_path / "some_package_of_tests"
     package.mkdir()
     (package / "__init__.py").write_text("")

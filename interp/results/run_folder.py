@@ -43,7 +43,7 @@ LIBRARIES = ("posthoc", "torch", "transformers", "numpy", "scipy")
 MANIFEST, ITEMS, ROWS = "manifest.json", "items.parquet", "measurements.parquet"
 EXAMPLES, TRACES, PARTS, FILES = "examples.jsonl", "traces.jsonl", "parts", "files"
 RESULTS = (ITEMS, ROWS, "report.html")
-"""Files that say what was found; they are removed when the code has changed."""
+"""Files with results; they are removed when the code has changed."""
 
 Row = TypeVar("Row")
 """A dataclass of names, counts and numbers: `Item`, `Measurement`, or another row of a table."""
@@ -51,13 +51,14 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Part:
-    """What one piece of work found: a probe on a task."""
+    """The result of one piece of work: of a probe on a task."""
 
     items: tuple[Item, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
     """Plain data that items cannot hold, such as a verdict; kept as JSON."""
     files: Mapping[str, Callable[[Path], object]] = field(default_factory=dict)
-    """File name -> what writes it to a path, for weights; kept in `files/`."""
+    """File name -> what writes a complete file of weights to a path (`interp.files`). Kept in
+    `files/`, so that names are unique within the run."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,13 @@ class Run:
             _check_same(folder, manifest, plain)
             if all(manifest.get(key) == value for key, value in code.items()):
                 return Run(folder, manifest)
-            for stale in (
-                *(folder / PARTS).glob("*.*"),
-                *(folder / name for name in RESULTS),
-            ):
-                stale.unlink(missing_ok=True)
+            for kept in (*(folder / PARTS).glob("*"), *(folder / FILES).glob("*")):
+                kept.unlink()
+            for name in RESULTS:
+                (folder / name).unlink(missing_ok=True)
         elif strangers := sorted(p.name for p in folder.iterdir()):
             raise ValueError(
-                f"A run goes into a new folder or into one that it began; {folder} holds "
+                f"a run goes into a new folder or into one that it began; {folder} holds "
                 f"{strangers[0]!r} and no {MANIFEST}. Name another folder."
             )
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -167,12 +167,12 @@ def load_run(folder: Path) -> RunData:
     path = folder / MANIFEST
     if not path.exists():
         raise ValueError(
-            f"A run folder holds {MANIFEST}; {folder} does not. Give the folder that "
+            f"a run folder holds {MANIFEST}; {folder} does not. Give the folder that "
             "`posthoc audit --out` was given."
         )
     if not (folder / ROWS).exists():
         raise ValueError(
-            f"The run in {folder} is not finished: it has no {ROWS}. Start it again with the same "
+            f"the run in {folder} is not finished: it has no {ROWS}. Start it again with the same "
             "settings; it takes up where it stopped."
         )
     return RunData(
@@ -182,10 +182,7 @@ def load_run(folder: Path) -> RunData:
         read_rows(folder / ROWS, Measurement),
         _read_lines(folder / EXAMPLES),
         _read_lines(folder / TRACES),
-        {
-            record["part"]: record
-            for record in map(_read_record, sorted((folder / PARTS).glob("*.json")))
-        },
+        dict(map(_read_record, sorted((folder / PARTS).glob("*.json")))),
     )
 
 
@@ -250,12 +247,14 @@ def _write_part(files: Path, name: str, path: Path, part: Part) -> None:
         files.mkdir(exist_ok=True)
         write(files / file)
     if part.record:
-        write_file(path.with_suffix(".json"), _pretty({"part": name, **part.record}))
-    write_rows(path, Item, part.items)  # last, since it says that the part is finished
+        kept = {"part": name, "record": part.record}
+        write_file(path.with_suffix(".json"), _pretty(kept))
+    write_rows(path, Item, part.items)  # last, since this file marks the part as finished
 
 
 def _read_part(path: Path) -> Part:
-    return Part(read_rows(path, Item), _read_record(path.with_suffix(".json")))
+    beside = path.with_suffix(".json")
+    return Part(read_rows(path, Item), _read_record(beside)[1] if beside.exists() else {})
 
 
 def _check_writable(folder: Path) -> None:
@@ -267,7 +266,7 @@ def _check_writable(folder: Path) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"The run folder {folder} cannot be written to: {error.strerror}. Nothing was "
+            f"the run folder {folder} cannot be written to: {error.strerror}. Nothing was "
             "computed. Name a folder that you may write to",
         ) from error
 
@@ -293,8 +292,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def _read_record(path: Path) -> tuple[str, dict[str, Any]]:
+    """Name of a part, and its record."""
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return kept["part"], kept["record"]
 
 
 def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:
@@ -304,21 +305,21 @@ def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     return tuple(json.loads(line) for line in lines if line)
 
 
-def _pretty(manifest: Mapping[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
+def _pretty(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
     from platform import python_version
 
-    found = {"python": python_version()}
+    versions = {"python": python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def _source_folders() -> list[Path]:
