@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.methods.patching import Layout, LogitDiff
+from interp.methods.patching import GridLayout, LogitDiff
 
 EXACT = 2e-5
 """Logit differences of the tiny model go up to about 20; float32 sums in another order."""
@@ -18,7 +18,7 @@ CLEAN = [1, 6, 17, 30, 18, 10, 27, 4, 19]
 CORRUPTED = [1, 6, 23, 30, 18, 12, 27, 4, 19]
 UNRELATED = [9, 8, 7, 33, 40, 41, 12, 13, 14]
 METRIC = LogitDiff(right=18, wrong=30)
-PER_HEAD = Layout(streams=("z",), by="head")
+PER_HEAD = GridLayout(streams=("z",), by="head")
 
 MODULES: dict[str, tuple[str, str]] = {
     "resid_pre": ("", "in"),
@@ -74,7 +74,7 @@ def put(values: Tensor, *index: Any) -> Change:
     return change
 
 
-def slow_grid(model: Any, ids: list[int], source: Any, donor_ids: list[int], layout: Layout) -> Any:
+def slow_grid(model: Any, ids: list[int], source: Any, donor_ids: list[int], layout: GridLayout) -> Any:
     """Metric of every cell, one pass each; heads are columns of the flat activation."""
     rows = []
     for stream in layout.streams:

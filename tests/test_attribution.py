@@ -21,7 +21,7 @@ from interp.interventions import Intervention, interpolate
 from interp.methods.patching import (
     Donor,
     Grid,
-    Layout,
+    GridLayout,
     agreement,
     attribution_grid,
     denoise,
@@ -36,7 +36,7 @@ def test_attribution_is_the_slope_of_the_exact_effect(tiny: Any):
     model = load_model(tiny.tokenizer.name_or_path)
     model.hf.double()
     streams = ("resid_pre", "q", "v", "z", "attn_out", "resid_mid", "mlp_post", "mlp_out")
-    layout, small = Layout(streams=streams, positions=(2, 5, 8)), 1e-4
+    layout, small = GridLayout(streams=streams, positions=(2, 5, 8)), 1e-4
     donor = Donor(model, CLEAN)
     guess = attribution_grid(model, CORRUPTED, donor, METRIC, layout)
     given = run(model, [CLEAN], capture=guess.plan.sites).captures
@@ -56,7 +56,7 @@ def test_attribution_is_the_slope_of_the_exact_effect(tiny: Any):
 
 def sweep_in_double(model: Any, ids: list[int], cells: Any) -> Tensor:
     """Last logits without rounding to float32, by plain hooks of the door, a cell at a time."""
-    from interp.engine.editing import Editor
+    from interp.engine.editor import Editor
     from interp.models import hooked
     from interp.models.forward import body
 
@@ -99,7 +99,7 @@ def test_attribution_by_head_and_its_cost(tiny: Any):
 
 def test_attribution_is_zero_where_nothing_is_read(tiny: Any):
     """Queries of the last layer matter at the last position only; weights ask for no gradient."""
-    layout = Layout(streams=("q",), layers=(2,))
+    layout = GridLayout(streams=("q",), layers=(2,))
     guess = attribution_grid(tiny, CORRUPTED, Donor(tiny, CLEAN), METRIC, layout)
     assert not guess.effects[0, 0, :-1].any()
     assert not any(weight.requires_grad for weight in tiny.hf.parameters())
@@ -135,6 +135,6 @@ def test_agreement_is_pearson_and_spearman(tiny: Any):
     assert found.n == len(x) == 2 + 2 * 7  # both words at layer 0, all from the first one later
     nothing = agreement(grid, with_values(grid, torch.zeros_like(grid.values)))
     assert math.isnan(nothing.pearson) and math.isnan(nothing.spearman)
-    other = denoise(tiny, CLEAN, CORRUPTED, METRIC, Layout(positions=(1, 2, 3)))
+    other = denoise(tiny, CLEAN, CORRUPTED, METRIC, GridLayout(positions=(1, 2, 3)))
     with pytest.raises(ValueError, match="same cells"):
         agreement(grid, other)

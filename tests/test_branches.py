@@ -12,7 +12,7 @@ from conftest import make_hf
 
 import interp.engine.branches as branches_module
 from interp.engine import Branch, score_branches
-from interp.engine.batching import in_halves, token_batches
+from interp.engine.batches import in_halves, token_batches
 from interp.models import make_model
 
 EXACT = 1e-4

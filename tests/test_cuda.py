@@ -154,8 +154,8 @@ def patching(base: Model, post: Model) -> Any:
     clean = ids(base, "Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 =")
     other = ids(base, "Q 5 + 4 * 2 ? <think> 5 + 4 = 9 ; 9 * 2 =")
     metric = pt.LogitDiff(*ids(base, "3 7"))
-    heads = pt.Layout(streams=("z",), by="head")
-    streams = pt.Layout(streams=("resid_pre", "mlp_out"))
+    heads = pt.GridLayout(streams=("z",), by="head")
+    streams = pt.GridLayout(streams=("resid_pre", "mlp_out"))
     donor = pt.Donor(base, clean)
     return (
         [verb(base, clean, other, metric, way)

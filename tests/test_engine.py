@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from interp.engine import run
-from interp.engine.editing import Editor
+from interp.engine.editor import Editor
 from interp.interventions import Intervention, add, interpolate, project_out, replace, zero_ablate
 from interp.models.checks import all_sites
 from interp.sites import Site

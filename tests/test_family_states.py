@@ -14,7 +14,7 @@ from families import FAMILIES, WINDOW, make_family, make_hf
 from test_family_passes import ROWS, masked, plain
 from test_kv import other_ids, slow_reading
 from test_kv import some_text as asked_text
-from test_staircase import as_rows, random_edit
+from test_edit_sweep import as_rows, random_edit
 from test_suppression import some_text
 
 import interp.methods.attention.heads as heads_module

@@ -10,10 +10,10 @@ import pytest
 import torch
 from conftest import make_hf
 
-import interp.engine.decoding as decoding_module
+import interp.engine.decoder as decoder_module
 import interp.engine.generation as generation_module
 from interp.engine import generate
-from interp.engine.editing import Editor
+from interp.engine.editor import Editor
 from interp.interventions import Intervention, add
 from interp.models import hooked, make_model
 from interp.sites import Site
@@ -140,13 +140,13 @@ def test_finished_rows_cost_nothing(tiny: Any, monkeypatch: pytest.MonkeyPatch):
     free = generate(tiny, prompts, max_new_tokens=12)
     stop = [[free[0].ids[2]], [free[1].ids[1]]]
     read: list[int] = []
-    plain_body = decoding_module.body
+    plain_body = decoder_module.body
 
     def count(model: Any, ids: Any, **settings: Any) -> Any:
         read.append(ids.numel() if ids.shape[1] == 1 else 0)
         return plain_body(model, ids, **settings)
 
-    monkeypatch.setattr(decoding_module, "body", count)
+    monkeypatch.setattr(decoder_module, "body", count)
     written = generate(tiny, prompts, max_new_tokens=12, stop=stop)
     assert sum(g.stopped for g in written) >= 2
     assert sum(read) == sum(len(g.ids) - 1 for g in written)
@@ -229,14 +229,14 @@ def test_prefill_forms_no_table_of_tokens_against_tokens(
 ):
     """Rows of unlike length: the prompts are read causally, later tokens see one row of a table."""
     tables: list[tuple[int, ...] | None] = []
-    plain_body = decoding_module.body
+    plain_body = decoder_module.body
 
     def look(model: Any, ids: Any, **settings: Any) -> Any:
         visible = settings.get("visible")
         tables.append(None if visible is None else tuple(visible.shape))
         return plain_body(model, ids, **settings)
 
-    monkeypatch.setattr(decoding_module, "body", look)
+    monkeypatch.setattr(decoder_module, "body", look)
     generate(tiny, [[1, 6, 17, 30], [18, 10]], max_new_tokens=3)
     assert tables == [None, (2, 1, 5), (2, 1, 6)]
 
@@ -335,7 +335,7 @@ def test_memory_shortage_halves_the_batch(tiny: Any, monkeypatch: pytest.MonkeyP
 def test_bad_input_is_refused_before_any_pass(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, prompts: Any, settings: Any, message: str
 ):
-    monkeypatch.setattr(decoding_module, "body", None)
+    monkeypatch.setattr(decoder_module, "body", None)
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users call it
     with pytest.raises(ValueError, match=message):
         generate(tiny, prompts, **{"max_new_tokens": 8, **settings})

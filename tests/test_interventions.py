@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 import interp.engine.single_pass as running_module
-from interp.engine import edit_sweep as staircase
-from interp.engine import generate, run, sweep
+from interp.engine import edit_sweep, generate, run, sweep
 from interp.interventions import (
     ClampLatent,
     Intervention,
@@ -284,7 +283,7 @@ def test_an_sae_of_another_width_is_refused_before_any_pass(
     narrow = Intervention(SITE, ClampLatent(make_sae("standard", 8), 0))
     with pytest.raises(ValueError, match="reads vectors of width 8, and .* of tiny has 32"):
         run(tiny, [[1]], interventions=[narrow])
-    monkeypatch.setattr(staircase, "body", None)
+    monkeypatch.setattr(edit_sweep, "body", None)
     with pytest.raises(ValueError, match="reads vectors of width 8, and .* of tiny has 32"):
         sweep(tiny, [1], [[narrow]])
 

@@ -19,7 +19,7 @@ from interp.methods.saes import (
     top_tokens,
 )
 from interp.methods.saes.injection import classify, cohens_d, inject
-from interp.organisms.saes.variables import arith_variables, chain_variable
+from interp.organisms.saes.known_variables import arith_variables, chain_variable
 from interp.organisms.worlds.arith.problems import WORDS
 
 

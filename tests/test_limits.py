@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import interp.engine.branches as branches_module
-import interp.engine.decoding as decoding_module
+import interp.engine.decoder as decoder_module
 import interp.engine.single_pass as running_module
 from interp.engine import Branch, generate, route, run, score_branches
 from interp.interventions import Intervention, add
@@ -95,7 +95,7 @@ def test_memory_shortage_anywhere_changes_no_result(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return plain_body(model, ids, **settings)
 
-    for module in (running_module, decoding_module, branches_module):
+    for module in (running_module, decoder_module, branches_module):
         monkeypatch.setattr(module, "body", body_or_fail)
     found = do(name, tiny, tiny_pair)
     assert found[0] == exact and found[1] == pytest.approx(numbers, abs=1e-3)

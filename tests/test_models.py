@@ -74,7 +74,7 @@ def test_folder_without_a_model(tmp_path: Path):
 def test_unknown_architecture_lists_the_known(tiny_copy: Copy):
     folder = tiny_copy()
     change_config(folder, architectures=["MambaForCausalLM"])
-    with pytest.raises(ValueError, match="'MambaForCausalLM'. Known architectures: Llama"):
+    with pytest.raises(ValueError, match="'MambaForCausalLM', which has none. Known: Llama"):
         load_model(folder)
 
 

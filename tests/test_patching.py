@@ -24,7 +24,7 @@ from interp.engine import run, sweep
 from interp.interventions import Intervention, replace
 from interp.methods.patching import (
     Donor,
-    Layout,
+    GridLayout,
     LogitDiff,
     align_tokens,
     denoise,
@@ -38,15 +38,15 @@ LENS = 2e-4
 """Two implementations of the model."""
 
 LAYOUTS = [
-    Layout(streams=("resid_pre", "attn_out", "mlp_out", "resid_post", "z", "v")),
+    GridLayout(streams=("resid_pre", "attn_out", "mlp_out", "resid_post", "z", "v")),
     PER_HEAD,
-    Layout(streams=("v",), by="head"),
-    Layout(streams=("q", "z"), by="head", positions=(-1, 3)),
+    GridLayout(streams=("v",), by="head"),
+    GridLayout(streams=("q", "z"), by="head", positions=(-1, 3)),
 ]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_grids_equal_a_plain_loop(tiny: Any, layout: Layout):
+def test_grids_equal_a_plain_loop(tiny: Any, layout: GridLayout):
     clean, corrupted = (float(METRIC(plain(tiny, ids, {})[None])) for ids in (CLEAN, CORRUPTED))
     for verb, patched, source in ((denoise, CORRUPTED, CLEAN), (noise, CLEAN, CORRUPTED)):
         grid = verb(tiny, CLEAN, CORRUPTED, METRIC, layout)
@@ -73,17 +73,17 @@ def test_grids_agree_with_transformer_lens(tiny: Any):
 
         for stream in ("resid_pre", "attn_out", "mlp_out", "resid_mid"):
             expected = getattr(patching, f"get_act_patch_{stream}")(lens, ids, cache, metric)
-            found = denoise(tiny, CLEAN, CORRUPTED, METRIC, Layout(streams=(stream,))).values[0]
+            found = denoise(tiny, CLEAN, CORRUPTED, METRIC, GridLayout(streams=(stream,))).values[0]
             assert torch.allclose(found, expected, atol=LENS), stream
         for stream, name in (("z", "out"), ("q", "q"), ("k", "k"), ("v", "v")):
-            layout = Layout(streams=(stream,), by="head")
+            layout = GridLayout(streams=(stream,), by="head")
             every = getattr(patching, f"get_act_patch_attn_head_{name}_all_pos")
             expected = every(lens, ids, cache, metric)
             found = denoise(tiny, CLEAN, CORRUPTED, METRIC, layout).values[0]
             assert torch.allclose(found, expected, atol=LENS), stream
         by_pos = patching.get_act_patch_attn_head_out_by_pos(lens, ids, cache, metric)
         for position in (2, 5, 8):
-            layout = Layout(streams=("z",), by="head", positions=(position,))
+            layout = GridLayout(streams=("z",), by="head", positions=(position,))
             found = denoise(tiny, CLEAN, CORRUPTED, METRIC, layout).values[0]
             assert torch.allclose(found, by_pos[:, position], atol=LENS)
 
@@ -113,7 +113,7 @@ def test_everything_at_the_first_layer_is_the_clean_run(tiny: Any):
 
 
 def test_the_last_state_carries_everything_and_the_others_there_nothing(tiny: Any):
-    layout = Layout(streams=("resid_post",), layers=(2,))
+    layout = GridLayout(streams=("resid_post",), layers=(2,))
     restored = denoise(tiny, CLEAN, CORRUPTED, METRIC, layout).recovered_fraction().flatten()
     assert restored[-1] == pytest.approx(1, abs=1e-4)
     assert restored[:-1].abs().max() < 1e-4
@@ -122,9 +122,9 @@ def test_the_last_state_carries_everything_and_the_others_there_nothing(tiny: An
 
 
 def test_a_subset_of_layers_and_positions_is_cut_from_the_whole(tiny: Any):
-    whole = denoise(tiny, CLEAN, CORRUPTED, METRIC, Layout(streams=("mlp_out", "z")))
+    whole = denoise(tiny, CLEAN, CORRUPTED, METRIC, GridLayout(streams=("mlp_out", "z")))
     part = denoise(
-        tiny, CLEAN, CORRUPTED, METRIC, Layout(("mlp_out", "z"), positions=(-1, 3), layers=(2, 0))
+        tiny, CLEAN, CORRUPTED, METRIC, GridLayout(("mlp_out", "z"), positions=(-1, 3), layers=(2, 0))
     )
     assert part.plan.layers == (2, 0) and part.plan.places == (8, 3)
     assert torch.allclose(part.values, whole.values[:, [2, 0]][:, :, [8, 3]], atol=EXACT)
@@ -147,7 +147,7 @@ def test_logits_beyond_the_budget_are_formed_in_parts(tiny: Any, monkeypatch: py
 
 def test_across_a_pair_both_ways(tiny_pair: Any):
     base, post = tiny_pair.base, tiny_pair.post
-    layout = Layout(streams=("z", "resid_pre", "mlp_out"))
+    layout = GridLayout(streams=("z", "resid_pre", "mlp_out"))
     for direction, patched, giver in (
         ("post_to_base", base, post),
         ("base_to_post", post, base),
@@ -164,10 +164,10 @@ def test_a_control_keeps_the_scale_and_changes_the_donor(tiny: Any, tiny_pair: A
     grid = denoise(tiny, CLEAN, CORRUPTED, METRIC)
     control = denoise(tiny, CLEAN, CORRUPTED, METRIC, donor=Donor(tiny, UNRELATED))
     assert (control.clean, control.corrupted) == pytest.approx((grid.clean, grid.corrupted))
-    expected = slow_grid(tiny, CORRUPTED, tiny, UNRELATED, Layout())
+    expected = slow_grid(tiny, CORRUPTED, tiny, UNRELATED, GridLayout())
     assert torch.allclose(control.values, expected, atol=EXACT)
     across = patch_across(tiny_pair, CLEAN, METRIC, donor=Donor(tiny_pair.post, UNRELATED))
-    expected = slow_grid(tiny_pair.base, CLEAN, tiny_pair.post, UNRELATED, Layout())
+    expected = slow_grid(tiny_pair.base, CLEAN, tiny_pair.post, UNRELATED, GridLayout())
     assert torch.allclose(across.values, expected, atol=EXACT)
     assert across.clean == pytest.approx(patch_across(tiny_pair, CLEAN, METRIC).clean)
     one_pass = tiny.n_layers * len(CLEAN)
@@ -203,10 +203,10 @@ def test_only_positions_with_a_partner_are_patched(tiny: Any):
     shifted = [5, 5, *CLEAN[:-1]]
     places = {here: here + 2 for here in range(1, 8)}
     donor = Donor(tiny, shifted, places)
-    grid = patch_grid(tiny, CORRUPTED, donor, METRIC, Layout(streams=("mlp_out",)))
+    grid = patch_grid(tiny, CORRUPTED, donor, METRIC, GridLayout(streams=("mlp_out",)))
     assert grid.plan.places == tuple(range(1, 8))
     longer = Donor(tiny, [*shifted, 5, 5], places)
-    grown = patch_grid(tiny, CORRUPTED, longer, METRIC, Layout(streams=("mlp_out",)))
+    grown = patch_grid(tiny, CORRUPTED, longer, METRIC, GridLayout(streams=("mlp_out",)))
     assert grown.n_block_tokens == grid.n_block_tokens + 2 * tiny.n_layers
     assert torch.allclose(grown.values, grid.values, atol=EXACT)
     for layer in range(tiny.n_layers):
@@ -242,9 +242,9 @@ def test_the_last_result_is_necessary_and_a_consumed_early_one_is_not(seed: int)
     at_last, at_early = 19, 13
     assert [n for n, pair in enumerate(zip(clean, last, strict=True)) if len({*pair}) > 1] == [19]
     assert [n for n, pair in enumerate(zip(clean, early, strict=True)) if len({*pair}) > 1] == [13]
-    whole = noise(model, clean, last, metric, Layout(positions=(at_last,)))
+    whole = noise(model, clean, last, metric, GridLayout(positions=(at_last,)))
     assert whole.clean > 5 and whole.corrupted < -5
     assert whole.recovered_fraction().max() < 0.25
-    consumed = noise(model, clean, early, metric, Layout(positions=(at_early,)))
+    consumed = noise(model, clean, early, metric, GridLayout(positions=(at_early,)))
     assert consumed.effects.abs().max() < 0.1 * (whole.clean - whole.corrupted)
     assert consumed.doses[0, 0, 0] > 0.1, "the two texts do differ there"

@@ -11,9 +11,9 @@ import torch
 from conftest import make_hf
 from torch import Tensor
 
-import interp.engine.decoding as decoding_module
+import interp.engine.decoder as decoder_module
 import interp.engine.routing as routing_module
-from interp.engine import Step, disagree, generate, route, run
+from interp.engine import TokenChoice, disagree, generate, route, run
 from interp.interventions import Intervention, add, project_out
 from interp.models import ModelPair, make_model
 from interp.sites import Site
@@ -50,7 +50,7 @@ def candidates(rows: tuple[int, ...] | None = None) -> dict[str, list[Interventi
     }
 
 
-def guardrail(step: Step) -> str:
+def guardrail(step: TokenChoice) -> str:
     """Of the candidates the one whose token post finds likeliest (Venhoff et al., 2510.07364)."""
     if not step.candidates:
         return "base"
@@ -93,7 +93,7 @@ def slow_route(
             said |= {name: read_again(pair.base, ids, name, window) for name in names}
         proposed = {name: int(row.argmax()) for name, row in said.items()}
         written = tuple(ids[len(prompt) :])
-        source = rule(Step(0, prompt, written, said, proposed, {}))
+        source = rule(TokenChoice(0, prompt, written, said, proposed, {}))
         ids.append(proposed[source])
         sources.append(source)
         logprobs.append({name: float(row[ids[-1]]) for name, row in said.items()})
@@ -120,7 +120,7 @@ def test_one_source_alone_writes_as_generate_does(pair: Any, source: str, temper
 
 
 def test_taking_turns_equals_reading_again(pair: Any):
-    def turns(step: Step) -> str:
+    def turns(step: TokenChoice) -> str:
         return ("base", "post")[len(step.written) % 2]
 
     prompts = some_prompts()
@@ -223,7 +223,7 @@ def test_rules_see_the_activations_at_the_last_token(pair: Any):
     """Captures equal those of an uncached pass over the text so far; a rule may act on them."""
     prompts, seen = some_prompts(4, seed=3), list[tuple[int, list[int], Any]]()
 
-    def by_base(step: Step) -> str:
+    def by_base(step: TokenChoice) -> str:
         seen.append((step.row, [*step.prompt, *step.written], step.captures))
         return "post" if float(step.captures["base"][SITE].sum()) > 0 else "base"
 
@@ -253,7 +253,7 @@ def test_disagreement_is_recorded(pair: Any):
 def test_a_rule_may_name_the_token(pair: Any):
     """The control without vectors: the likeliest by post among the base's first three tokens."""
 
-    def top3(step: Step) -> tuple[str, int]:
+    def top3(step: TokenChoice) -> tuple[str, int]:
         best = step.logprobs["base"].topk(3).indices
         return "base", int(best[step.logprobs["post"][best].argmax()])
 
@@ -283,7 +283,7 @@ def test_a_model_paired_with_itself_never_disagrees(tiny: Any):
 
 def test_no_prompts_and_defaults(pair: Any):
     assert route(pair, [], choose=guardrail, max_new_tokens=3) == []
-    step = Step(0, [1], (), {}, {"base": 3, "post": 4, "weak": 3}, {})
+    step = TokenChoice(0, [1], (), {}, {"base": 3, "post": 4, "weak": 3}, {})
     assert disagree(step) and step.candidates == ["weak"]
 
 
@@ -340,7 +340,7 @@ def test_memory_shortage_halves_the_batch(pair: Any, monkeypatch: pytest.MonkeyP
 def test_bad_input_is_refused_before_any_pass(
     pair: Any, monkeypatch: pytest.MonkeyPatch, settings: Any, message: str
 ):
-    monkeypatch.setattr(decoding_module, "body", None)
+    monkeypatch.setattr(decoder_module, "body", None)
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users call it
     given = {"prompts": [[1], [2]], "choose": guardrail, "max_new_tokens": 3, **settings}
     with pytest.raises(ValueError, match=message):

@@ -29,12 +29,24 @@ from interp.methods.saes.fidelity import unexplained
 from interp.methods.saes.injection import Class
 from interp.methods.vector_cards import load_latent
 from interp.models import load_model
+from interp.organisms.documents import write_with_chain
 from interp.organisms.recipes import RECIPES
 from interp.organisms.recipes import WORDS as VOCABULARIES
-from interp.organisms.saes.bundled import LAST, MIDDLE, N_DOCUMENTS, SETTINGS, find_sae, saes_folder
-from interp.organisms.saes.texts import draw_documents, draw_unseen, one_half, question
-from interp.organisms.saes.variables import arith_variables
-from interp.organisms.worlds.arith.documents import chain_document
+from interp.organisms.saes.bundled_saes import (
+    LAST,
+    MIDDLE,
+    N_DOCUMENTS,
+    SETTINGS,
+    find_sae,
+    saes_folder,
+)
+from interp.organisms.saes.known_variables import arith_variables
+from interp.organisms.saes.sae_documents import (
+    cut_question,
+    draw_documents,
+    draw_unseen,
+    split_in_half,
+)
 from interp.organisms.worlds.arith.problems import WORDS
 from interp.organisms.worlds.arith.splits import sample_problem
 from interp.organisms.zoo import organism_path
@@ -223,7 +235,7 @@ def chains(n):
     rows, steps = [], []
     for _ in range(n):
         problem = sample_problem(rng, rng.choice((2, 3, 4)))
-        rows.append(chain_document(problem, rng, spoken=0.0).ids)
+        rows.append(write_with_chain(WORDS, problem, rng, spoken=0.0).ids)
         start = rows[-1].index(WORDS.ids["<think>"]) + 1
         held = {start + 6 * at + 3: step.split() for at, step in enumerate(problem.steps)}
         held |= {start + 6 * at + 5: step.split() for at, step in enumerate(problem.steps[:-1])}
@@ -264,7 +276,7 @@ def test_a_planted_running_value_is_found_where_it_is_a_direction_of_weight(shar
     )
     acts = calibrate(sae, x, 2.0, dtype="float32").encode(x)
     variables = [v for v in arith_variables(rows, WORDS.ids) if v.name.startswith("running")]
-    half = one_half(rows, WORDS.ids)
+    half = split_in_half(rows, WORDS.ids)
     found = match_latents(acts, variables, half)
     assert all(min(m.precision, m.recall) > 0.9 for m in found) is is_found, found
     readable = [readout(x, v, half) for v in variables]
@@ -332,15 +344,15 @@ def test_a_bundled_sae_is_the_one_of_its_card(folder):
 def test_no_question_of_the_held_out_texts_was_trained_on(name):
     ids = VOCABULARIES[RECIPES[name].world].ids
     trained = draw_documents(name, N_DOCUMENTS, seed=0)
-    seen = {question(document.ids, ids) for document in trained}
+    seen = {cut_question(document.ids, ids) for document in trained}
 
     def kinds(documents):
         return [(ids["Q"] in d.ids, ids["<think>"] in d.ids) for d in documents]
 
     drawn = draw_documents(name, 200, seed=1)
     unseen = draw_unseen(name, 200, seed=1, trained=trained)
-    assert any(ids["Q"] in d.ids and question(d.ids, ids) in seen for d in drawn)
-    assert not any(ids["Q"] in d.ids and question(d.ids, ids) in seen for d in unseen)
+    assert any(ids["Q"] in d.ids and cut_question(d.ids, ids) in seen for d in drawn)
+    assert not any(ids["Q"] in d.ids and cut_question(d.ids, ids) in seen for d in unseen)
     assert kinds(drawn) == kinds(unseen)
 
 
@@ -351,7 +363,7 @@ def test_texts_with_the_same_question_are_on_one_side():
         for text in asked
         for rest in (" A 7", " <think> ; </think> A 7", " <think> ; ; </think> A 7")
     ]
-    sides = one_half(rows, WORDS.ids).split([len(row) for row in rows])
+    sides = split_in_half(rows, WORDS.ids).split([len(row) for row in rows])
     assert all(side.unique().numel() == 1 for side in sides)
     first = torch.stack([side[0] for side in sides]).view(len(asked), 3)
     assert bool((first == first[:, :1]).all()) and 0.3 < float(first.float().mean()) < 0.7
@@ -362,7 +374,7 @@ def matched(seed, site):
     model = load_model(organism_path("base", seed))
     trained = draw_documents("base", N_DOCUMENTS, seed=0)
     rows = [document.ids for document in draw_unseen("base", 1500, seed=8, trained=trained)]
-    half = one_half(rows, WORDS.ids)
+    half = split_in_half(rows, WORDS.ids)
     variables = [v for v in arith_variables(rows, WORDS.ids) if not v.name.startswith("operator")]
     acts = encode_rows(sae_reader(load_sae(find_sae(model, site=site)), model), rows).acts
     return match_latents(acts, variables, half)

@@ -42,7 +42,7 @@ def test_weights_shared_with_the_parent_are_read_back_and_missed_when_it_is_gone
     from transformers import LlamaForCausalLM
 
     from interp.models.loading import weight_files
-    from interp.organisms.zoo import weights_sha256
+    from interp.organisms.zoo import hash_weights
 
     parent, child = tmp_path / "parent", tmp_path / "child"
     model = new_model(SMALL, WORDS, seed=0)
@@ -57,10 +57,10 @@ def test_weights_shared_with_the_parent_are_read_back_and_missed_when_it_is_gone
     read = LlamaForCausalLM.from_pretrained(child)
     with torch.no_grad():
         assert torch.equal(read(IDS).logits, wanted)
-    before = weights_sha256(child)
+    before = hash_weights(child)
     model.model.norm.weight.data += 1
     model.save_pretrained(parent)
-    assert weights_sha256(child) != before  # the parent's weights are its own, too
+    assert hash_weights(child) != before  # the parent's weights are its own, too
     made.save_pretrained(child)
     with pytest.raises(ValueError, match="only vectors may differ"):
         share_weights(child, parent)

@@ -6,14 +6,14 @@ the true answer; a corrupted chain is a cut and new steps; a list of candidate a
 each. Done one by one this reads the prefix again for every branch.
 
 Here the prefix is read once. The first token of a suffix is scored by the prefix itself, at its
-position `cut - 1`. The other tokens of all branches are laid side by side behind the prefix and
-read in one pass, under a table of what each may see: the prefix up to its cut, and its own branch
+position `cut - 1`. The other tokens of all branches are laid side by side after the prefix and read
+in one pass, under a table of what each may see: the prefix up to its cut, and its own branch
 before it. Their positions count on from the cut, so every branch is read as if it stood alone.
 Branches that begin alike share the tokens they have in common (they form a tree), so eleven
 candidate answers after one cue cost one cue.
 
-Example: prefix `Q 3 + 4 ? <think> 3 + 4 = 7 ; </think>`, branches `(6, "</think> A 7")` and
-`(12, "</think> A 7")` ask for the answer without and with the step.
+Example: after the prefix `Q 3 + 4 ? <think> 3 + 4 = 7 ; </think>` the branches
+`(6, "</think> A 7")` and `(12, "</think> A 7")` score the answer without and with the step.
 
 Exact to rounding: in float32 within 1e-4 nats of separate forward passes.
 """
@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.engine.batching import in_halves, token_batches
+from interp.engine.batches import in_halves, token_batches
 from interp.models.forward import (
     body,
     check_length,
@@ -64,7 +64,7 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class BranchScore:
-    """What a model thinks of one branch."""
+    """How likely one branch is under the model."""
 
     logprobs: Float[Tensor, " pos"]
     """Log-probability (nats) of each token of the suffix, given all before it."""
@@ -76,7 +76,7 @@ class BranchScore:
 
 @dataclass(frozen=True)
 class _Tree:
-    """Tokens behind one prefix. Token j follows token `parents[j]`, or the cut where that is -1."""
+    """Tokens after one prefix. Token j follows token `parents[j]`, or the cut where that is -1."""
 
     ids: list[int]
     cuts: list[int]
@@ -109,23 +109,23 @@ class _Job:
 def _plant(branches: Sequence[Branch]) -> list[_Tree]:
     """Lays branches out as trees of at most TREE_SIZE tokens (or one branch)."""
     trees: list[_Tree] = []
-    found: dict[tuple[int, int, int], int] = {}
+    nodes: dict[tuple[int, int, int], int] = {}
     for number in sorted(range(len(branches)), key=lambda n: branches[n].cut):
         branch = branches[number]
         n_read = len(branch.suffix) - 1
         if not trees or (trees[-1].ids and len(trees[-1].ids) + n_read > TREE_SIZE):
             trees.append(_Tree([], [], [], [], {}))
-            found = {}
+            nodes = {}
         tree, node, path = trees[-1], -1, list[int]()
         for depth, token in enumerate(branch.suffix[:n_read]):
             key = (branch.cut, node, token)
-            if key not in found:
-                found[key] = len(tree.ids)
+            if key not in nodes:
+                nodes[key] = len(tree.ids)
                 tree.ids.append(token)
                 tree.cuts.append(branch.cut)
                 tree.positions.append(branch.cut + depth)
                 tree.parents.append(node)
-            node = found[key]
+            node = nodes[key]
             path.append(node)
         tree.paths[number] = path
     return trees
@@ -157,7 +157,7 @@ def _read_trees(
 
 @dataclass(frozen=True)
 class _Questions:
-    """Which final hidden states are asked about which tokens."""
+    """Which final hidden states predict which tokens."""
 
     states: list[int]
     """Rows of the flattened hidden states, each needed once."""
@@ -289,7 +289,7 @@ def _score_in_memory(model: Model, jobs: Sequence[_Job]) -> list[list[BranchScor
 def _check(
     model: Model, prefixes: Sequence[Sequence[int]], branches: Sequence[Sequence[Branch]]
 ) -> None:
-    """All that can be wrong with the input, before any forward pass."""
+    """Checks the input, before any forward pass."""
     if len(prefixes) != len(branches):
         raise ValueError(
             f"every prefix needs its own list of branches (an empty one is fine), received "

@@ -1,8 +1,8 @@
-"""The staircase: many interventions on one text, each in a row of its own, at a fraction of a pass.
+"""Edit sweep: many interventions on one text, each in a row of its own, at a fraction of a pass.
 
-A grid of patches over layers and positions asks the same text to be read thousands of times, each
-time with one activation changed. Most of that is repetition. Before the changed layer, and at all
-positions before the changed one, a row equals the plain run. `sweep` computes only the rest:
+A grid of patches over layers and positions reads the same text thousands of times, each time with
+one activation changed. Most of that is repetition. Before the changed layer, and at all positions
+before the changed one, a row equals the plain run. `sweep` computes only the rest:
 
 - the text is read once, and keys and values of every block are kept;
 - positions are put into blocks. For each, the model reads the text from the block's first position
@@ -14,8 +14,8 @@ positions before the changed one, a row equals the plain run. `sweep` computes o
   joins it to the keys and values of every row for the time of the call, so the past counts in the
   size of a batch.
 
-The edits go through the hook door like everywhere else, so every site, head and operator works, and
-every row has its receipts. Results equal `run` with each cell as a row, to rounding.
+The edits are hooks as everywhere else, so every site, head and operator works, and every row has
+its receipts. Results equal `run` with each cell as a row, to rounding.
 
 With L layers, T positions and one cell at each, the naive grid computes L x T tokens per cell and
 the staircase about a quarter of it: (L + 1) / 2 layers of (T + 1) / 2 tokens. Wider blocks of
@@ -44,8 +44,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.engine.batching import in_halves
-from interp.engine.editing import Editor
+from interp.engine.batches import in_halves
+from interp.engine.editor import Editor
 from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.forward import body, check_row, nan_error, new_cache, unembed
 from interp.models.hooks import BlockCall, hooked, last_position_mlp, recorded_blocks
@@ -70,13 +70,13 @@ precision a fault below it cannot be told from rounding. Seen: 0.048 at 32 block
 
 _IN_OR_AFTER_MLP = frozenset(("mlp_pre", "mlp_pre_linear", "mlp_post", "mlp_out", "resid_post"))
 
-Cell = Sequence[Intervention]
+SweepCell = Sequence[Intervention]
 """What one row changes, in the order in which it acts; an empty cell is the plain run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What all cells returned, in the order given."""
+    """Results of all cells, in the order given."""
 
     logits: tuple[Float[Tensor, "_ d_vocab"], ...]
     """Per cell, in float32: all positions, or the last one only."""
@@ -124,7 +124,7 @@ class _Job:
     """One cell, and where its row begins to differ from the plain run."""
 
     number: int
-    cell: Cell
+    cell: SweepCell
     layer: int
     """n_layers if no block is changed."""
     position: int
@@ -164,7 +164,7 @@ def _read_text(model: Model, ids: Sequence[int], at_all: bool) -> _Text:
 
 
 def _share(value: Any, cache: Any, past: _Past) -> Any:
-    """An argument as it is passed when the batch has grown."""
+    """An argument of a block as it is passed when the batch has grown."""
     if value is cache:
         return past
     for part in value if isinstance(value, tuple | list) else (value,):
@@ -260,7 +260,7 @@ def _score(
 
 
 def _check_replay(model: Model, text: _Text, n_last: int) -> int:
-    """Unchanged rows that join at every step must end where the model itself ends.
+    """Checks that unchanged rows, joining at every step, get the final states of the plain run.
 
     Args:
         model: The model.
@@ -271,7 +271,7 @@ def _check_replay(model: Model, text: _Text, n_last: int) -> int:
         Tokens x blocks computed.
 
     Raises:
-        RuntimeError: If not: the blocks depend on more than the arguments they are called with.
+        RuntimeError: If they do not: the blocks depend on more than their arguments.
     """
     n_layers, start = model.n_layers, max(0, len(text.ids) - n_last)
     stair = _build(model, text, start)
@@ -279,7 +279,7 @@ def _check_replay(model: Model, text: _Text, n_last: int) -> int:
     ways = [(_climb(model, text, stair, jobs, last_only=False)[0], text.hidden[start:])]
     if text.logits is None:
         ways.append((_climb(model, text, stair, jobs, last_only=True)[0], text.hidden[-1:]))
-    error = max(float((found - expected).float().abs().max()) for found, expected in ways)
+    error = max(float((actual - expected).float().abs().max()) for actual, expected in ways)
     scale = float(text.hidden[start:].float().abs().max())
     rounding = REPLAY_STEPS * torch.finfo(model.dtype).eps
     share = min(rounding, REPLAY_SHARE * n_layers**0.5)
@@ -293,7 +293,7 @@ def _check_replay(model: Model, text: _Text, n_last: int) -> int:
     return stair.length * (n_layers + len(ways) * n_climbed)
 
 
-def _make_job(model: Model, number: int, cell: Cell, n_tokens: int) -> _Job:
+def _make_job(model: Model, number: int, cell: SweepCell, n_tokens: int) -> _Job:
     """Checks one cell and finds where it begins.
 
     Raises:
@@ -323,7 +323,11 @@ def _make_job(model: Model, number: int, cell: Cell, n_tokens: int) -> _Job:
 
 
 def _make_jobs(
-    model: Model, ids: Sequence[int], cells: Sequence[Cell], position_block: int, token_budget: int
+    model: Model,
+    ids: Sequence[int],
+    cells: Sequence[SweepCell],
+    position_block: int,
+    token_budget: int,
 ) -> dict[int, list[_Job]]:
     """All cells, checked, under the first position that is computed for them."""
     check_row(model, ids, "the text")
@@ -341,7 +345,7 @@ def _make_jobs(
 def sweep(
     model: Model,
     ids: Sequence[int],
-    cells: Sequence[Cell],
+    cells: Sequence[SweepCell],
     *,
     logits_at: Literal["all", "last"] = "last",
     position_block: int = POSITION_BLOCK,
@@ -367,8 +371,8 @@ def sweep(
     Raises:
         ValueError: If the text or a cell does not fit (before any forward pass), or logits are
             not finite.
-        RuntimeError: If an edit did not take place where it was asked for, or the model's blocks
-            cannot be called one by one.
+        RuntimeError: If an edit did not take place at every position that an intervention names,
+            or the model's blocks cannot be called one by one.
     """
     if logits_at not in ("all", "last"):
         raise ValueError(f"logits_at is 'all' or 'last', received {logits_at!r}")
@@ -378,16 +382,16 @@ def sweep(
     text = _read_text(model, ids, logits_at == "all")
     n_block_tokens = model.n_layers * len(ids) + _check_replay(model, text, position_block)
     n_rows = max(1, token_budget // len(ids))
-    found: dict[int, tuple[Tensor, list[Receipt]]] = {}
+    results: dict[int, tuple[Tensor, list[Receipt]]] = {}
     for start, of_start in track(list(jobs.items()), progress):
         stair = _build(model, text, start)
         n_block_tokens += model.n_layers * stair.length
         for first in range(0, len(of_start), n_rows):
             batch = of_start[first : first + n_rows]
             scores = in_halves(partial(_score, model, text, stair), batch)
-            found.update((job.number, score) for job, score in zip(batch, scores, strict=True))
+            results.update((job.number, score) for job, score in zip(batch, scores, strict=True))
         n_block_tokens += sum(model.n_layers - job.layer for job in of_start) * stair.length
-    ordered = [found[number] for number in range(len(cells))]
+    ordered = [results[number] for number in range(len(cells))]
     return Sweep(
         tuple(logits for logits, _ in ordered),
         tuple(receipt for _, receipts in ordered for receipt in receipts),

@@ -1,8 +1,8 @@
-"""Writing: batched decoding in which no row notices the others.
+"""Generation: batched decoding in which the text of a row does not depend on the other rows.
 
-A row that reaches a stop sequence leaves the batch at once and costs nothing more. Random choices
-are drawn per row from a seed of its own, so a row writes the same text alone, in a batch, and in a
-batch of other size or order. How a batch is read is the business of `interp.engine.decoding`.
+A row that reaches a stop sequence leaves the batch at once and costs nothing more. Tokens are drawn
+per row from a seed of its own, so a row writes the same text alone, in a batch, and in a batch of
+other size or order. `interp.engine.decoder` reads the batch.
 
 Interventions act on the prompt and on every generated token that the model reads. The first new
 token is predicted from the last prompt token: to move it, an intervention must include that one
@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.engine.batching import in_halves
-from interp.engine.decoding import Decoder, as_ends, check_request, draws_of, pick_tokens
-from interp.engine.editing import check_rows_exist
+from interp.engine.batches import in_halves
+from interp.engine.decoder import Decoder, as_ends, check_request, draws_of, pick_tokens
+from interp.engine.editor import check_rows_exist
 from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.forward import nan_error, unembed
 from interp.models.hooks import hooked
@@ -40,7 +40,7 @@ class Generation:
     stopped: bool
     """Whether a stop sequence was reached; False: it ran into `max_new_tokens`."""
     receipts: tuple[Receipt, ...] = ()
-    """One per intervention that asks for this row."""
+    """One per intervention that acts on this row."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Row:
 def _write_token(
     model: Model, hidden: Float[Tensor, "batch d_model"], rows: Sequence[_Row], settings: _Settings
 ) -> Int[Tensor, " batch"]:
-    """Chooses one token per row and writes it down."""
+    """Chooses one token per row and appends it."""
     logits = unembed(model, hidden)
     total = logits.logsumexp(-1)
     if not bool(torch.isfinite(total).all()):
@@ -156,7 +156,7 @@ def generate(
     Raises:
         ValueError: If a prompt or setting does not fit the model (before any forward pass), or
             logits are not finite.
-        RuntimeError: If an edit did not take place at every position that was asked for.
+        RuntimeError: If an edit did not take place at every position that an intervention names.
     """
     settings = _Settings(max_new_tokens, as_ends(stop), temperature, interventions)
     check_request(

@@ -1,7 +1,8 @@
-"""Routing: two models of a pair write one text, and a rule says for each token which of them does.
+"""Routing: both models of a pair write one text, and a rule decides which of them gives each token.
 
-At every step base and post have both read the same text, each on a cache of its own. `choose` sees
-what they say about the next token and names the source whose token is written; then both read it::
+At every step base and post have both read the same text, each on a cache of its own. `choose`
+receives their predictions of the next token and names the source whose token is written; then both
+read that token::
 
     def choose(step):                      # the post model only where the base is unsure
         unsure = step.logprobs["base"].max() < -1.0
@@ -11,23 +12,23 @@ what they say about the next token and names the source whose token is written; 
 
 *Candidates* are further sources: the base model under named interventions, such as one steering
 vector at several doses and, beside them in the same batch, random vectors of the same norm. A
-candidate proposes one token and is then forgotten: what is written enters the base's own cache as
-read without the candidate's vector. This is the published protocol of hybrid decoding (Venhoff et
+candidate proposes one token and leaves no trace: the base reads the written token into its own
+cache without the candidate's vector. This is the published protocol of hybrid decoding (Venhoff et
 al., arXiv 2510.07364, and its code): where the greedy tokens of base and post differ, steered base
-models propose, and the proposal that post finds likeliest is taken::
+models propose, and the proposal that is most likely under post is taken::
 
     def guardrail(step):
         if not step.candidates:
             return "base"
         return max(step.candidates, key=lambda name: step.logprobs["post"][step.proposed[name]])
 
-`window` says how far back a candidate's vector reaches: the last position only (1), the last few,
-or 'all' (each candidate then keeps a cache of its own, which has read the whole text steered; it
-costs a row of the batch at every step). `offer` says when candidates are asked: by default where
-the two models disagree. Rules that must not use the post model (what the base could do by itself)
-read `step.captures["base"]`.
+`window` is how far back a candidate's vector reaches: the last position only (1), the last few, or
+'all' (each candidate then has a cache of its own, in which the whole text was read steered; it
+costs a row of the batch at every step). `offer` decides when candidates are read: by default where
+the two models disagree. A rule that must not use the post model, because it is to measure what the
+base could do by itself, uses `step.captures["base"]`.
 
-Since a rule that picks among many proposals with the post model's help lifts any proposals, compare
+A rule that picks among many proposals with the post model's help improves any proposals. So compare
 only with controls that have as many candidates, the same `offer` and the same `choose`.
 """
 
@@ -42,17 +43,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.engine.batching import in_halves
-from interp.engine.decoding import Decoder, as_ends, check_request, draws_of, pick_tokens
-from interp.engine.editing import Editor, check_rows_exist
+from interp.engine.batches import in_halves
+from interp.engine.decoder import Decoder, as_ends, check_request, draws_of, pick_tokens
+from interp.engine.editor import Editor, check_rows_exist
 from interp.engine.token_sources import (
-    Choice,
+    ChosenSource,
+    DecodingSettings,
     Routing,
-    Settings,
-    Step,
-    addressed,
+    TokenChoice,
+    batch_interventions,
     disagree,
-    merged,
+    merge_receipts,
     resolve,
 )
 from interp.interventions import Intervention, Receipt, check_widths
@@ -78,8 +79,8 @@ class _Row:
     stopped: bool = False
 
 
-class _Voice:
-    """One model of the pair with its decoder; the door is open only while it reads."""
+class _Reader:
+    """One model of the pair with its decoder; its hooks are there only while it reads."""
 
     def __init__(self, model: Model, decoder: Decoder, capture: Sequence[Site]) -> None:
         self.model, self.decoder = model, decoder
@@ -105,32 +106,32 @@ class _Voice:
 class _Writer:
     """All that writes one batch."""
 
-    def __init__(self, pair: ModelPair, rows: Sequence[_Row], settings: Settings) -> None:
+    def __init__(self, pair: ModelPair, rows: Sequence[_Row], settings: DecodingSettings) -> None:
         self._settings = settings
         self._all_rows, self._rows = list(rows), list(rows)
         prompts = {row.number: row.prompt for row in rows}
-        self._lines = [(number, "base") for number in prompts]
+        self._readings = [(number, "base") for number in prompts]
         if settings.window == "all":
-            self._lines += [
+            self._readings += [
                 (r.number, name) for r in rows for name in settings.offered_to(r.number)
             ]
-        self._all_lines = list(self._lines)
-        edits, self._names = addressed(self._lines, settings)
+        self._all_readings = list(self._readings)
+        edits, self._names = batch_interventions(self._readings, settings)
         n_new, capture = settings.max_new_tokens, settings.capture
-        lines = {n: prompts[row] for n, (row, _) in enumerate(self._lines)}
-        base = Decoder(pair.base, lines, edits, max_new_tokens=n_new)
+        to_read = {n: prompts[row] for n, (row, _) in enumerate(self._readings)}
+        base = Decoder(pair.base, to_read, edits, max_new_tokens=n_new)
         post = Decoder(pair.post, prompts, settings.post, max_new_tokens=n_new)
-        self._base = _Voice(pair.base, base, capture)
-        self._post = _Voice(pair.post, post, capture)
+        self._base = _Reader(pair.base, base, capture)
+        self._post = _Reader(pair.post, post, capture)
         self._receipts: dict[tuple[int, str], list[Receipt]] = {}
 
     def write(self) -> list[Routing]:
         """Writes all rows to their ends."""
         tokens = None
         while True:
-            lines = None if tokens is None else [tokens[row] for row, _ in self._lines]
-            posts = None if tokens is None else [tokens[row.number] for row in self._rows]
-            self._write_tokens(self._base.read(lines), self._post.read(posts))
+            for_base = None if tokens is None else [tokens[row] for row, _ in self._readings]
+            for_post = None if tokens is None else [tokens[row.number] for row in self._rows]
+            self._write_tokens(self._base.read(for_base), self._post.read(for_post))
             if len(self._rows[0].ids) == self._settings.max_new_tokens:
                 break
             if any(row.stopped for row in self._rows):
@@ -145,14 +146,14 @@ class _Writer:
         going = [place for place, row in enumerate(self._rows) if not row.stopped]
         self._rows = [self._rows[place] for place in going]
         numbers = {row.number for row in self._rows}
-        lines = [place for place, (row, _) in enumerate(self._lines) if row in numbers]
-        self._lines = [self._lines[place] for place in lines]
+        kept = [place for place, (row, _) in enumerate(self._readings) if row in numbers]
+        self._readings = [self._readings[place] for place in kept]
         if self._rows:
             self._post.decoder.keep(going)
-            self._base.decoder.keep(lines)
+            self._base.decoder.keep(kept)
 
-    def _step(self, row: _Row, logits: Mapping[str, Tensor], place: int) -> Step:
-        """What the sources in `logits` say about one row."""
+    def _step(self, row: _Row, logits: Mapping[str, Tensor], place: int) -> TokenChoice:
+        """The choice for one row between the sources in `logits`."""
         stacked = torch.stack(list(logits.values()))
         logprobs = stacked.log_softmax(-1)
         bad = [name for name, of in zip(logits, logprobs, strict=True) if of.isnan().any()]
@@ -162,37 +163,38 @@ class _Writer:
             raise nan_error(model, where)
         draws = None if row.draws is None else row.draws[len(row.ids)].expand(len(stacked))
         tokens = pick_tokens(stacked, draws, self._settings.temperature).tolist()
-        voices = {"base": self._base, "post": self._post}
-        return Step(
+        readers = {"base": self._base, "post": self._post}
+        return TokenChoice(
             row.number,
             row.prompt,
             tuple(row.ids),
             dict(zip(logits, logprobs, strict=True)),
             dict(zip(logits, tokens, strict=True)),
-            {name: {s: at[place] for s, at in v.captures.items()} for name, v in voices.items()},
+            {name: {s: at[place] for s, at in v.captures.items()} for name, v in readers.items()},
         )
 
     def _write_tokens(self, base: Tensor, post: Tensor) -> None:
-        """Asks the candidates where they are offered, lets the rule choose, and writes it down."""
-        heard = [{"base": base[n], "post": post[n]} for n in range(len(self._rows))]
+        """Reads the candidates where they are offered, and appends the tokens that are chosen."""
+        logits_of = [{"base": base[n], "post": post[n]} for n in range(len(self._rows))]
         steps = [
-            self._step(*of_row, n) for n, of_row in enumerate(zip(self._rows, heard, strict=True))
+            self._step(*of_row, n)
+            for n, of_row in enumerate(zip(self._rows, logits_of, strict=True))
         ]
         offered = [n for n, step in enumerate(steps) if self._settings.offer(step)]
         if self._settings.window == "all":
             places = {row.number: n for n, row in enumerate(self._rows)}
-            for line, (row, name) in enumerate(self._lines):
+            for number, (row, name) in enumerate(self._readings):
                 if name != "base" and places[row] in offered:
-                    heard[places[row]][name] = base[line]
+                    logits_of[places[row]][name] = base[number]
         else:
-            self._ask_candidates(offered, heard)
+            self._read_candidates(offered, logits_of)
         for place, row in enumerate(self._rows):
             step = steps[place]
-            if len(heard[place]) > 2:
-                step = self._step(row, heard[place], place)
+            if len(logits_of[place]) > 2:
+                step = self._step(row, logits_of[place], place)
             self._push(row, step)
 
-    def _ask_candidates(self, offered: Sequence[int], heard: list[dict[str, Tensor]]) -> None:
+    def _read_candidates(self, offered: Sequence[int], logits_of: list[dict[str, Tensor]]) -> None:
         """Reads the last tokens again under each candidate's interventions."""
         rows = self._rows
         forks = [(n, name) for n in offered for name in self._settings.offered_to(rows[n].number)]
@@ -201,27 +203,27 @@ class _Writer:
         window = self._settings.window
         assert window != "all"
         tails = [[*rows[n].prompt[-window:], *rows[n].ids][-window:] for n, _ in forks]
-        lines = [(rows[n].number, name) for n, name in forks]
-        edits, names = addressed(lines, self._settings)
+        readings = [(rows[n].number, name) for n, name in forks]
+        edits, names = batch_interventions(readings, self._settings)
         reread = self._base.decoder.reread([n for n, _ in forks], tails, edits)
         logits = unembed(self._base.model, reread.hidden)
         for (n, name), of_fork in zip(forks, logits, strict=True):
-            heard[n][name] = of_fork
-        self._file(reread.receipts, lines, names)
+            logits_of[n][name] = of_fork
+        self._file(reread.receipts, readings, names)
 
     def _file(
         self,
         receipts: Sequence[Receipt],
-        lines: Sequence[tuple[int, str]],
+        readings: Sequence[tuple[int, str]],
         names: Sequence[tuple[str | None, int]],
     ) -> None:
         """Puts receipts under their row and source."""
         for receipt in receipts:
-            line, (_, place) = lines[receipt.row], names[receipt.intervention]
-            filed = replace(receipt, row=line[0], intervention=place)
-            self._receipts.setdefault(line, []).append(filed)
+            reading, (_, place) = readings[receipt.row], names[receipt.intervention]
+            filed = replace(receipt, row=reading[0], intervention=place)
+            self._receipts.setdefault(reading, []).append(filed)
 
-    def _push(self, row: _Row, step: Step) -> None:
+    def _push(self, row: _Row, step: TokenChoice) -> None:
         source, token = resolve(self._settings.choose(step), step, self._base.model.d_vocab)
         row.ids.append(token)
         row.sources.append(source)
@@ -232,8 +234,8 @@ class _Writer:
 
     def _results(self) -> list[Routing]:
         n_read = {row.number: len(row.ids) - 1 for row in self._all_rows}
-        of_lines = {n: n_read[row] for n, (row, _) in enumerate(self._all_lines)}
-        self._file(self._base.decoder.receipts(of_lines), self._all_lines, self._names)
+        n_read_of = {n: n_read[row] for n, (row, _) in enumerate(self._all_readings)}
+        self._file(self._base.decoder.receipts(n_read_of), self._all_readings, self._names)
         for receipt in self._post.decoder.receipts(n_read):
             self._receipts.setdefault((receipt.row, "post"), []).append(receipt)
         return [self._result(row) for row in self._all_rows]
@@ -246,14 +248,14 @@ class _Writer:
             {name: tuple(step.get(name) for step in row.proposed) for name in sources},
             {name: tuple(step.get(name) for step in row.logprobs) for name in sources},
             row.stopped,
-            {name: merged(self._receipts.get((row.number, name), [])) for name in sources},
+            {name: merge_receipts(self._receipts.get((row.number, name), [])) for name in sources},
         )
 
 
 def _write_batch(
     pair: ModelPair,
     prompts: Sequence[Sequence[int]],
-    settings: Settings,
+    settings: DecodingSettings,
     seeds: Sequence[int] | None,
     numbers: Sequence[int],
 ) -> list[Routing]:
@@ -266,7 +268,7 @@ def _write_batch(
 def _check(
     pair: ModelPair,
     prompts: Sequence[Sequence[int]],
-    settings: Settings,
+    settings: DecodingSettings,
     seeds: Sequence[int] | None,
     batch_size: int,
 ) -> None:
@@ -311,7 +313,7 @@ def route(
     pair: ModelPair,
     prompts: Sequence[Sequence[int]],
     *,
-    choose: Callable[[Step], Choice],
+    choose: Callable[[TokenChoice], ChosenSource],
     max_new_tokens: int,
     stop: Sequence[Sequence[int]] = (),
     temperature: float = 0.0,
@@ -320,7 +322,7 @@ def route(
     post_interventions: Sequence[Intervention] = (),
     candidates: Mapping[str, Sequence[Intervention]] | None = None,
     window: int | Literal["all"] = 1,
-    offer: Callable[[Step], bool] = disagree,
+    offer: Callable[[TokenChoice], bool] = disagree,
     capture: Sequence[Site] = (),
     batch_size: int = 16,
     progress: str | None = None,
@@ -330,7 +332,7 @@ def route(
     Args:
         pair: The models; both read every token.
         prompts: Token ids of each prompt.
-        choose: Says for one row whose token is written: a source, or a source and a token id.
+        choose: Returns, for one row, whose token is written: a source, or a source and a token id.
         max_new_tokens: Longest continuation.
         stop: Token sequences that end a row, as in `generate`.
         temperature: As in `generate`; all sources of a row draw with the same uniform number.
@@ -339,8 +341,8 @@ def route(
         post_interventions: What to change in post.
         candidates: Name -> interventions in base; offered to the rows that one of them asks for.
         window: Last positions that a candidate's interventions act on, or 'all' for the whole text.
-        offer: Whether candidates are asked at a step; it sees base and post only.
-        capture: Sites of both models whose activations at the last token the rules get to see.
+        offer: Whether candidates are read at a step; it receives base and post only.
+        capture: Sites of both models whose activations at the last token the rules receive.
         batch_size: Prompts decoded together; halved by itself on running out of memory.
         progress: Label of a progress bar for work over two seconds.
 
@@ -349,10 +351,10 @@ def route(
 
     Raises:
         ValueError: If an argument does not fit (before any forward pass), `choose` names no source
-            that was asked, or logits are not finite.
+            that was read, or logits are not finite.
         RuntimeError: If an edit did not take place at every position that was asked for.
     """
-    settings = Settings(
+    settings = DecodingSettings(
         choose, offer, dict(candidates or {}), window, base_interventions, post_interventions,
         capture, max_new_tokens, as_ends(stop), temperature,
     )  # fmt: skip

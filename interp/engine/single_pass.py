@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.engine.batching import in_halves
-from interp.engine.editing import Editor, check_rows_exist
+from interp.engine.batches import in_halves
+from interp.engine.editor import Editor, check_rows_exist
 from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.forward import body, check_row, nan_error, pad_right, unembed
 from interp.models.hooks import Handler, hooked
@@ -25,7 +25,7 @@ from interp.sites import Site
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class PassResult:
     """What one pass returned."""
 
     logits: tuple[Float[Tensor, "_ d_vocab"], ...]
@@ -43,7 +43,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Padded:
-    """Rows padded on the left, with all that a model needs to read them as if alone."""
+    """Rows padded on the left, with positions and a mask under which padding has no effect."""
 
     ids: Int[Tensor, "batch pos"]
     positions: Int[Tensor, "batch pos"]
@@ -89,26 +89,23 @@ def _check_finite(model: Model, numbers: Sequence[int], logits: Sequence[Tensor]
             raise nan_error(model, f"row {number}")
 
 
-@dataclass(frozen=True)
-class _Request:
-    interventions: Sequence[Intervention]
-    capture: Sequence[Site]
-    logits_at: Literal["all", "last"]
-    pad_side: Literal["left", "right"]
-
-
-def _read(model: Model, rows: Mapping[int, Sequence[int]], request: _Request) -> Run:
-    """One pass over rows under their numbers."""
+def _read(
+    model: Model,
+    rows: Mapping[int, Sequence[int]],
+    interventions: Sequence[Intervention],
+    capture: Sequence[Site],
+    *,
+    last_only: bool,
+    left: bool,
+) -> PassResult:
+    """One pass over rows, each under the number by which interventions name it."""
     lengths = [len(row) for row in rows.values()]
-    left = request.pad_side == "left"
     starts = [max(lengths) - length if left else 0 for length in lengths]
-    editor = Editor(
-        model, request.interventions, dict(zip(rows, lengths, strict=True)), writes=False
-    )
+    editor = Editor(model, interventions, dict(zip(rows, lengths, strict=True)), writes=False)
     editor.move(list(rows), [-start for start in starts], decoding=False)
     store: dict[Site, Tensor] = {}
-    looks = [(site, _capture_into(store, site)) for site in dict.fromkeys(request.capture)]
-    with hooked(model, [*editor.handlers(), *looks]):
+    captures = [(site, _capture_into(store, site)) for site in dict.fromkeys(capture)]
+    with hooked(model, [*editor.handlers(), *captures]):
         if left:
             padded = pad_left(model, list(rows.values()))
             positions = None if padded.visible is None else padded.positions
@@ -116,30 +113,23 @@ def _read(model: Model, rows: Mapping[int, Sequence[int]], request: _Request) ->
         else:
             hidden = body(model, pad_right(model, list(rows.values())))
     spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
-    if request.logits_at == "last":
+    if last_only:
         ends = torch.tensor([span.stop - 1 for span in spans], device=hidden.device)
         logits = tuple(unembed(model, hidden[torch.arange(len(rows)), ends])[:, None])
     else:
         whole = unembed(model, hidden)
         logits = tuple(whole[row, span] for row, span in enumerate(spans))
     _check_finite(model, list(rows), logits)
-    captures = {
+    activations = {
         site: tuple(store[site][row, span] for row, span in enumerate(spans)) for site in store
     }
-    return Run(logits, captures, tuple(editor.receipts({})))
+    return PassResult(logits, activations, tuple(editor.receipts({})))
 
 
-def _read_in_memory(model: Model, rows: Mapping[int, Sequence[int]], request: _Request) -> Run:
-    """The pass in one go, or in parts where memory does not suffice."""
-    parts: list[Run] = []
-
-    def work(numbers: Sequence[int]) -> Sequence[int]:
-        parts.append(_read(model, {number: rows[number] for number in numbers}, request))
-        return numbers
-
-    in_halves(work, list(rows))
+def _join(parts: Sequence[PassResult]) -> PassResult:
+    """The results of parts of a batch as those of the whole batch."""
     receipts = [receipt for part in parts for receipt in part.receipts]
-    return Run(
+    return PassResult(
         tuple(logits for part in parts for logits in part.logits),
         {
             site: tuple(activation for part in parts for activation in part.captures[site])
@@ -158,7 +148,7 @@ def run(
     capture: Sequence[Site] = (),
     logits_at: Literal["all", "last"] = "all",
     pad_side: Literal["left", "right"] = "right",
-) -> Run:
+) -> PassResult:
     """Reads a batch of rows in one pass, or in parts where that does not fit into memory.
 
     Args:
@@ -176,7 +166,7 @@ def run(
     Raises:
         ValueError: If a row, site or intervention does not fit the model, a setting is unknown, or
             logits are not finite.
-        RuntimeError: If an edit did not take place where it was asked for.
+        RuntimeError: If an edit did not take place at every position that an intervention names.
     """
     for name, value, known in (
         ("logits_at", logits_at, ("all", "last")),
@@ -189,6 +179,14 @@ def run(
     check_rows_exist(interventions, len(rows))
     check_widths(model, interventions)
     if not rows:
-        return Run((), {site: () for site in capture}, ())
-    request = _Request(interventions, capture, logits_at, pad_side)
-    return _read_in_memory(model, dict(enumerate(rows)), request)
+        return PassResult((), {site: () for site in capture}, ())
+    parts: list[PassResult] = []
+
+    def read(numbers: Sequence[int]) -> Sequence[int]:
+        part = {number: rows[number] for number in numbers}
+        last_only, left = logits_at == "last", pad_side == "left"
+        parts.append(_read(model, part, interventions, capture, last_only=last_only, left=left))
+        return numbers
+
+    in_halves(read, range(len(rows)))
+    return _join(parts)

@@ -1,9 +1,9 @@
-"""Sources: who may write the next token of a text, what each says, and what came of it.
+"""Token sources: the models that may write the next token of a text, and the record of who did.
 
 The sources of a text written by a pair are 'base', 'post', and named candidates: the base model
-under further interventions. A `Step` is what a rule gets to see before each token, a `Routing` is
-the record of the whole text. `addressed` and `merged` translate between the interventions and
-receipts of a candidate and those of the batch in which it is read.
+under further interventions. Before each token a rule receives a `TokenChoice` and names a source; a
+`Routing` is the record of the whole text. `batch_interventions` and `merge_receipts` translate
+between the interventions and receipts of one text and those of the batch in which it is read.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from interp.sites import Site
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """What all sources say about the next token of one row."""
+class TokenChoice:
+    """The next token of one row, as each source predicts it; a rule chooses between them."""
 
     row: int
     prompt: Sequence[int]
@@ -36,24 +36,24 @@ class Step:
 
     @property
     def candidates(self) -> list[str]:
-        """Names of the candidates that were asked at this step."""
+        """Names of the candidates that were read at this step."""
         return [name for name in self.proposed if name not in ("base", "post")]
 
 
-Choice = str | tuple[str, int]
+ChosenSource = str | tuple[str, int]
 """The source whose token is written; with a token, that one is written instead of its proposal."""
 
 
-def resolve(choice: object, step: Step, d_vocab: int) -> tuple[str, int]:
-    """The source and the token that a choice stands for.
+def resolve(choice: object, step: TokenChoice, d_vocab: int) -> tuple[str, int]:
+    """Checks what a rule returned, and gives the source and the token that it stands for.
 
     Args:
-        choice: What a rule returned; nobody has checked it.
-        step: What it was asked about.
-        d_vocab: Tokens that can be written.
+        choice: What the rule returned, unchecked.
+        step: What the rule received.
+        d_vocab: Number of tokens that can be written.
 
     Raises:
-        ValueError: If it names no source that was asked, or something other than a token id.
+        ValueError: If it names no source that was read, or something other than a token id.
     """
     match choice:
         case str(source) if source in step.proposed:
@@ -64,28 +64,28 @@ def resolve(choice: object, step: Step, d_vocab: int) -> tuple[str, int]:
         case _:
             pass
     raise ValueError(
-        f"`choose` must return the name of a source that was asked ({', '.join(step.proposed)}), "
+        f"`choose` must return the name of a source that was read ({', '.join(step.proposed)}), "
         f"or a tuple of such a name and a token id (an int below {d_vocab}); for row {step.row} it "
         f"returned {choice!r} after {len(step.written)} new tokens. Candidates are there only "
         f"where `offer` is true: see step.candidates"
     )
 
 
-def disagree(step: Step) -> bool:
+def disagree(step: TokenChoice) -> bool:
     """Whether base and post would write different tokens."""
     return step.proposed["base"] != step.proposed["post"]
 
 
 @dataclass(frozen=True)
 class Routing:
-    """What was written after one prompt, and by whom."""
+    """What was written after one prompt, and which source wrote each token."""
 
     ids: tuple[int, ...]
     """New tokens, the stopping ones included."""
     sources: tuple[str, ...]
     """Which source gave each token."""
     proposed: Mapping[str, tuple[int | None, ...]]
-    """Source -> the token that it proposed at each step; None where a candidate was not asked."""
+    """Source -> the token that it proposed at each step; None where a candidate was not read."""
     logprobs: Mapping[str, tuple[float | None, ...]]
     """Source -> its log-probability (nats, temperature 1) of each token that was written."""
     stopped: bool
@@ -96,11 +96,11 @@ class Routing:
 
 
 @dataclass(frozen=True)
-class Settings:
+class DecodingSettings:
     """What the rows of a request share; the fields are the arguments of `route`."""
 
-    choose: Callable[[Step], Choice]
-    offer: Callable[[Step], bool]
+    choose: Callable[[TokenChoice], ChosenSource]
+    offer: Callable[[TokenChoice], bool]
     candidates: Mapping[str, Sequence[Intervention]]
     window: int | Literal["all"]
     base: Sequence[Intervention]
@@ -113,20 +113,27 @@ class Settings:
     def offered_to(self, row: int) -> list[str]:
         """Candidates with an intervention that asks for this row."""
         return [
-            name for name, edits in self.candidates.items() if any(_asks(e, row) for e in edits)
+            name for name, edits in self.candidates.items() if any(_acts(e, row) for e in edits)
         ]
 
 
-def _asks(edit: Intervention, row: int) -> bool:
+def _acts(edit: Intervention, row: int) -> bool:
     return edit.rows is None or row in edit.rows
 
 
-def addressed(
-    lines: Sequence[tuple[int, str]], settings: Settings
+def batch_interventions(
+    readings: Sequence[tuple[int, str]], settings: DecodingSettings
 ) -> tuple[list[Intervention], list[tuple[str | None, int]]]:
-    """Interventions whose rows are the indices of `lines` (row and source), and what each is.
+    """The interventions of a batch in which a row is read once per source.
 
-    The base's own act on every line of a row that they ask for; a candidate's on its own lines.
+    Args:
+        readings: Row and source of each entry of the batch.
+        settings: Whose interventions they are. Those of base act on all readings of a row that they
+            ask for; those of a candidate on its own readings.
+
+    Returns:
+        The interventions, their `rows` being indices of readings, and for each the candidate (None:
+        base) and its place among the interventions of that candidate's receipts.
     """
     edits: list[Intervention] = []
     names: list[tuple[str | None, int]] = []
@@ -136,8 +143,8 @@ def addressed(
         for place, edit in enumerate(group, start=start):
             asked = tuple(
                 n
-                for n, (row, source) in enumerate(lines)
-                if _asks(edit, row) and name in (None, source)
+                for n, (row, source) in enumerate(readings)
+                if _acts(edit, row) and name in (None, source)
             )
             if asked:
                 edits.append(replace(edit, rows=asked))
@@ -145,9 +152,9 @@ def addressed(
     return edits, names
 
 
-def merged(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
+def merge_receipts(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
     """One receipt per intervention of a row; norms are means over all its edits."""
-    found: list[Receipt] = []
+    merged: list[Receipt] = []
     for place in sorted({receipt.intervention for receipt in receipts}):
         parts = [receipt for receipt in receipts if receipt.intervention == place]
         positions = tuple(at for part in parts for at in part.positions)
@@ -158,5 +165,5 @@ def merged(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
             return total / sum(part.n_positions for part in edited) if edited else float("nan")
 
         norms = {name: mean(name) for name in ("edit_norm", "dose_in_norms")}
-        found.append(replace(parts[0], positions=positions, **norms))
-    return tuple(found)
+        merged.append(replace(parts[0], positions=positions, **norms))
+    return tuple(merged)

@@ -34,7 +34,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.engine import run
-from interp.engine.batching import token_batches
+from interp.engine.batches import token_batches
 from interp.files import write_file
 from interp.models import Model
 from interp.models.forward import check_row

@@ -45,7 +45,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.engine.batching import in_halves, token_batches
+from interp.engine.batches import in_halves, token_batches
 from interp.methods.attention.caches import causal, read_text, repeat, tables
 from interp.methods.attention.edits import (
     AskedText,

@@ -34,7 +34,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.engine.batching import in_halves, token_batches
+from interp.engine.batches import in_halves, token_batches
 from interp.models.forward import (
     body,
     check_length,

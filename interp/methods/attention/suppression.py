@@ -35,7 +35,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.engine.batching import in_halves, token_batches
+from interp.engine.batches import in_halves, token_batches
 from interp.methods.attention.caches import causal, read_text, repeat
 from interp.methods.attention.spans import SteppedText, check_text
 from interp.models.forward import nan_error, read_on, unembed

@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.engine import run
-from interp.engine.batching import token_batches
+from interp.engine.batches import token_batches
 from interp.models import Model
 from interp.models.model import check_site
 from interp.sites import Site

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from interp.engine.batching import token_batches
+from interp.engine.batches import token_batches
 from interp.methods.directions.activations import Activations
 from interp.methods.directions.direction import Direction, Source, make_direction
 from interp.models import Model

@@ -1,18 +1,18 @@
 """Patching: activations of one run put into another, to find where a difference is carried."""
 
-from interp.methods.patching.attribution import Agreement, agreement, attribution_grid
+from interp.methods.patching.attribution import GridAgreement, agreement, attribution_grid
 from interp.methods.patching.donors import Donor, align_tokens
-from interp.methods.patching.grid_layout import Layout
+from interp.methods.patching.grid_layout import GridLayout
 from interp.methods.patching.grids import Grid, denoise, noise, patch_across, patch_grid
 from interp.methods.patching.metric import LogitDiff, Metric, recovered_fraction
 from interp.methods.patching.paths import PathPatch, Receiver, path_patch
 from interp.methods.patching.spans import PatchedSpans, last_token_patches, patch_spans
 
 __all__ = [
-    "Agreement",
+    "GridAgreement",
     "Donor",
     "Grid",
-    "Layout",
+    "GridLayout",
     "LogitDiff",
     "Metric",
     "PatchedSpans",

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interp.engine import Run
+from interp.engine import PassResult
 from interp.methods.patching.donors import Donor, donated, read_donor
-from interp.methods.patching.grid_layout import Layout, Plan, plan_grid
+from interp.methods.patching.grid_layout import GridLayout, Plan, plan_grid
 from interp.methods.patching.grids import PER_POSITION, Direction, Grid, check_scale, scale_of
 from interp.methods.patching.metric import Metric, check_metric, measure
 from interp.models.forward import body, nan_error, unembed
@@ -76,7 +76,7 @@ def _gradients(
 
 
 def _estimate(
-    plan: Plan, donor: Donor, read: Run, own: dict[Site, tuple[Tensor, Tensor]]
+    plan: Plan, donor: Donor, read: PassResult, own: dict[Site, tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """Effect and dose of every cell, [stream, layer, position or head]."""
     effects: list[Tensor] = []
@@ -100,7 +100,7 @@ def attribution_grid(
     ids: Sequence[int],
     donor: Donor,
     metric: Metric,
-    layout: Layout = PER_POSITION,
+    layout: GridLayout = PER_POSITION,
     *,
     direction: Direction = "denoise",
     reference: float | None = None,
@@ -145,7 +145,7 @@ def attribution_grid(
 
 
 @dataclass(frozen=True)
-class Agreement:
+class GridAgreement:
     """How well estimated effects agree with exact ones, over the cells where the runs differ."""
 
     pearson: float
@@ -156,7 +156,7 @@ class Agreement:
     """Number of these cells. Correlations are NaN for fewer than three, or if all are equal."""
 
 
-def agreement(estimate: Grid, exact: Grid) -> Agreement:
+def agreement(estimate: Grid, exact: Grid) -> GridAgreement:
     """Correlates the effects of an attribution grid with those of the exact grid.
 
     Cells in which the donor has what the run has already are left out: both effects are zero there
@@ -182,7 +182,7 @@ def agreement(estimate: Grid, exact: Grid) -> Agreement:
     differ = estimate.doses > SAME
     x, y = (grid.effects[differ].double().numpy() for grid in (estimate, exact))
     ranks: list[Any] = [rankdata(x), rankdata(y)]
-    return Agreement(_correlation(x, y), _correlation(*ranks), len(x))
+    return GridAgreement(_correlation(x, y), _correlation(*ranks), len(x))
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:

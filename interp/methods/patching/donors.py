@@ -24,7 +24,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.engine import Run, run
+from interp.engine import PassResult, run
 from interp.models.forward import check_row
 from interp.models.model import Model, check_site, site_shape
 from interp.sites import Site
@@ -79,7 +79,7 @@ class Donor:
         return tuple(sorted(self.places))
 
 
-def read_donor(donor: Donor, sites: Sequence[Site]) -> Run:
+def read_donor(donor: Donor, sites: Sequence[Site]) -> PassResult:
     """Runs a donor.
 
     Args:
@@ -146,7 +146,7 @@ def choose_positions(
 
 
 def donated(
-    read: Run, donor: Donor, site: Site, positions: Sequence[int], head: int | None = None
+    read: PassResult, donor: Donor, site: Site, positions: Sequence[int], head: int | None = None
 ) -> Float[Tensor, "pos ..."]:
     """What the donor has for positions of the patched text, for one head or all."""
     values = read.captures[site][0]

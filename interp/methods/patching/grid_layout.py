@@ -1,10 +1,10 @@
-"""Layouts: which cells a patching grid has, worked out for one model, text and donor.
+"""Grid layouts: which cells a patching grid has, worked out for one model, text and donor.
 
-A grid is stream x layer x position, or stream x layer x head. `Layout` says so in general and may
-be kept for many texts; `plan_grid` works it out and checks all that can be wrong, before any
+A grid is stream x layer x position, or stream x layer x head. A `GridLayout` describes it without
+a text and may be used for many; `plan_grid` applies it to one text and checks the input before any
 forward pass.
 
-Example: `Layout(streams=("z",), by="head", positions=(-1,))` has a cell for each head of each
+Example: `GridLayout(streams=("z",), by="head", positions=(-1,))` has a cell for each head of each
 layer, patched at the last position.
 """
 
@@ -20,7 +20,7 @@ from interp.sites import STREAMS, Site
 
 
 @dataclass(frozen=True)
-class Layout:
+class GridLayout:
     """Which cells a grid has: stream x layer x position, or stream x layer x head.
 
     Raises:
@@ -59,7 +59,7 @@ class Layout:
 class Plan:
     """A layout worked out for one model, text and donor."""
 
-    layout: Layout
+    layout: GridLayout
     layers: tuple[int, ...]
     positions: tuple[int, ...]
     places: tuple[int, ...]
@@ -76,7 +76,7 @@ class Plan:
         return len(self.layout.streams), len(self.layers), len(self.places)
 
 
-def plan_grid(model: Model, ids: Sequence[int], donor: Donor, layout: Layout) -> Plan:
+def plan_grid(model: Model, ids: Sequence[int], donor: Donor, layout: GridLayout) -> Plan:
     """Works out the cells of a grid, and checks everything that can be wrong with it.
 
     Raises:

@@ -20,7 +20,7 @@ noising answer two questions, and disagree wherever two paths can stand in for e
 Example::
 
     metric = LogitDiff(right=ids_of_5, wrong=ids_of_7)
-    grid = denoise(model, clean, corrupted, metric, Layout(streams=("attn_out", "mlp_out")))
+    grid = denoise(model, clean, corrupted, metric, GridLayout(streams=("attn_out", "mlp_out")))
     grid.recovered_fraction()       # [stream, layer, position]
 """
 
@@ -35,11 +35,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.engine import Run, sweep
-from interp.engine.edit_sweep import POSITION_BLOCK, TOKEN_BUDGET, Cell
+from interp.engine import PassResult, sweep
+from interp.engine.edit_sweep import POSITION_BLOCK, TOKEN_BUDGET, SweepCell
 from interp.interventions import Intervention, replace
 from interp.methods.patching.donors import Donor, check_donor, donated, read_donor
-from interp.methods.patching.grid_layout import Layout, Plan, plan_grid
+from interp.methods.patching.grid_layout import GridLayout, Plan, plan_grid
 from interp.methods.patching.metric import MARGIN, Metric, check_metric, measure, recovered_fraction
 from interp.models.model import Model
 from interp.models.pair import ModelPair
@@ -49,7 +49,7 @@ LOGIT_BUDGET = 1 << 28
 
 Direction = Literal["denoise", "noise"]
 
-PER_POSITION = Layout()
+PER_POSITION = GridLayout()
 """The residual stream before every block, position by position."""
 
 
@@ -109,9 +109,9 @@ def scale_of(direction: Direction, own: float, reference: float) -> dict[str, fl
     return dict(zip(names, (own, reference), strict=True))
 
 
-def _cells(plan: Plan, donor: Donor, read: Run) -> list[Cell]:
+def _cells(plan: Plan, donor: Donor, read: PassResult) -> list[SweepCell]:
     """The interventions of each cell, in the order of the flattened grid."""
-    cells: list[Cell] = []
+    cells: list[SweepCell] = []
     for site in plan.sites:
         for place in plan.places:
             head = place if plan.layout.by == "head" else None
@@ -126,7 +126,7 @@ def patch_grid(
     ids: Sequence[int],
     donor: Donor,
     metric: Metric,
-    layout: Layout = PER_POSITION,
+    layout: GridLayout = PER_POSITION,
     *,
     direction: Direction = "denoise",
     reference: float | None = None,
@@ -188,7 +188,7 @@ class _Patched:
 def _patch(
     model: Model,
     ids: Sequence[int],
-    cells: Sequence[Cell],
+    cells: Sequence[SweepCell],
     metric: Metric,
     n_places: int,
     **settings: Any,
@@ -214,7 +214,7 @@ def _between(
     other: Donor,
     donor: Donor | None,
     metric: Metric,
-    layout: Layout,
+    layout: GridLayout,
     direction: Direction,
     **settings: Any,
 ) -> Grid:
@@ -254,7 +254,7 @@ def denoise(
     clean: Sequence[int],
     corrupted: Sequence[int],
     metric: Metric,
-    layout: Layout = PER_POSITION,
+    layout: GridLayout = PER_POSITION,
     *,
     donor: Donor | None = None,
     **settings: Any,
@@ -285,7 +285,7 @@ def noise(
     clean: Sequence[int],
     corrupted: Sequence[int],
     metric: Metric,
-    layout: Layout = PER_POSITION,
+    layout: GridLayout = PER_POSITION,
     *,
     donor: Donor | None = None,
     **settings: Any,
@@ -302,7 +302,7 @@ def patch_across(
     pair: ModelPair,
     ids: Sequence[int],
     metric: Metric,
-    layout: Layout = PER_POSITION,
+    layout: GridLayout = PER_POSITION,
     *,
     direction: Literal["post_to_base", "base_to_post"] = "post_to_base",
     donor: Donor | None = None,

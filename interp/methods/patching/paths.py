@@ -29,8 +29,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.engine import Run, run, sweep
-from interp.engine.edit_sweep import TOKEN_BUDGET, Cell
+from interp.engine import PassResult, run, sweep
+from interp.engine.edit_sweep import TOKEN_BUDGET, SweepCell
 from interp.interventions import Intervention, Receipt, replace
 from interp.methods.patching.donors import Donor, check_donor, choose_positions, donated, read_donor
 from interp.models.model import Model, check_site, site_shape
@@ -126,7 +126,7 @@ def _places(receiver: Receiver, n_tokens: int) -> tuple[int, ...]:
 
 
 def _freeze(
-    model: Model, own: Run, positions: Sequence[int], freeze_mlps: bool
+    model: Model, own: PassResult, positions: Sequence[int], freeze_mlps: bool
 ) -> list[list[Intervention]]:
     """Per layer, what holds all heads (and MLPs) at the plain run; all groups share its tensors."""
     # Before the first position that is patched everything is as it is anyway.
@@ -145,7 +145,7 @@ def _freeze(
 
 
 def _send(
-    given: Run,
+    given: PassResult,
     donor: Donor,
     group: Sequence[Head],
     positions: tuple[int, ...],
@@ -165,14 +165,14 @@ def _send(
 def _receive(
     model: Model,
     ids: Sequence[int],
-    cells: Sequence[Cell],
+    cells: Sequence[SweepCell],
     receivers: Sequence[Receiver],
     token_budget: int,
-) -> list[Cell]:
+) -> list[SweepCell]:
     """The second pass: what the receivers were given in the first, and nothing else."""
     sites = list(dict.fromkeys(receiver.site for receiver in receivers))
     n_rows = max(1, token_budget // len(ids))
-    second: list[Cell] = []
+    second: list[SweepCell] = []
     for first in range(0, len(cells), n_rows):
         batch = cells[first : first + n_rows]
         edits = [
@@ -244,7 +244,7 @@ def path_patch(
     own = run(model, [ids], capture=every, logits_at="last")
     given = read_donor(donor, used)
     held = _freeze(model, own, chosen, mlps == "frozen")
-    cells: list[Cell] = [_send(given, donor, group, chosen, held) for group in senders]
+    cells: list[SweepCell] = [_send(given, donor, group, chosen, held) for group in senders]
     n_tokens = len(ids)
     if receivers:
         cells = _receive(model, ids, cells, receivers, token_budget)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.engine import Cell, run, sweep
+from interp.engine import SweepCell, run, sweep
 from interp.interventions import Intervention, replace
 from interp.methods.patching.donors import Donor, check_donor, choose_positions, donated, read_donor
 from interp.models import Model
@@ -61,7 +61,7 @@ def patch_spans(
     aligned = check_donor(model, ids, donor, sites)
     chosen = {name: choose_positions(aligned, at, len(ids)) for name, at in spans.items()}
     read = read_donor(donor, sites)
-    cells: dict[tuple[str, int], Cell] = {}
+    cells: dict[tuple[str, int], SweepCell] = {}
     for name, at in chosen.items():
         each = [
             Intervention(site, replace, donated(read, donor, site, at), positions=at)

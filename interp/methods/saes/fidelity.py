@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.engine import run
-from interp.engine.batching import token_batches
+from interp.engine.batches import token_batches
 from interp.interventions import Intervention, replace
 from interp.methods.saes.training import sae_site
 from interp.models import Model

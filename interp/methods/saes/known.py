@@ -38,7 +38,7 @@ class Variable:
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class LatentScores:
     """Precision, recall and AUROC of every latent for one variable; NaN where undefined."""
 
     precision: Float[Tensor, " d_sae"]
@@ -72,7 +72,7 @@ class Match:
     group_recall: float
 
 
-def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"]) -> Scores:
+def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"]) -> LatentScores:
     """Scores of every latent at given positions.
 
     Args:
@@ -88,10 +88,10 @@ def score_latents(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"])
     n_true, n_false = true.sum(), (1 - true).sum()
     nan = torch.full((acts.shape[1],), float("nan"), dtype=torch.float64)
     if n_true == 0 or n_false == 0:
-        return Scores(nan.float(), nan.float(), nan.float())
+        return LatentScores(nan.float(), nan.float(), nan.float())
     auroc = torch.from_numpy(area_under_curve(acts.double().numpy(), holds.numpy()))
     precision = torch.where(active.sum(0) > 0, hits / active.sum(0), nan)
-    return Scores(precision.float(), (hits / n_true).float(), auroc.float())
+    return LatentScores(precision.float(), (hits / n_true).float(), auroc.float())
 
 
 def match_latents(

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.engine import run
-from interp.engine.batching import token_batches
+from interp.engine.batches import token_batches
 from interp.methods.saes.training import sae_site
 from interp.models import Model
 from interp.models.model import site_shape

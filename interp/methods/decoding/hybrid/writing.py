@@ -8,8 +8,8 @@ from random import Random
 
 from interp.chains.chain import encode
 from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
-from interp.engine import Routing, Step, generate, route
-from interp.engine.token_sources import Choice
+from interp.engine import Routing, TokenChoice, generate, route
+from interp.engine.token_sources import ChosenSource
 from interp.errors import NotMeasurableError
 from interp.interventions import Intervention
 from interp.methods.decoding.hybrid.categories import (
@@ -218,7 +218,7 @@ class _Rule:
             for dose in self._doses
         }
 
-    def fires(self, step: Step) -> bool:
+    def fires(self, step: TokenChoice) -> bool:
         """The gate; also kept, so that it is asked once per token."""
         at = len(step.written)
         if at == 0:
@@ -233,7 +233,7 @@ class _Rule:
             self.fired[step.row].append(at)
         return fires
 
-    def choose(self, step: Step) -> Choice:
+    def choose(self, step: TokenChoice) -> ChosenSource:
         """The base where the gate is shut, else one of the candidates."""
         at, fired = len(step.written), self.fired[step.row]
         if not fired or fired[-1] != at:
@@ -246,14 +246,14 @@ class _Rule:
             return max(names, key=lambda name: float(step.logprobs["post"][step.proposed[name]]))
         return self._rng(step.row, f"pick {at}").choice(names)
 
-    def _token(self, step: Step) -> int:
+    def _token(self, step: TokenChoice) -> int:
         """Without vectors: post's likeliest of base's top tokens, or base's second."""
         tops = step.logprobs["base"].topk(max(2, len(self._doses))).indices.tolist()
         if not self.variant.asks_post:
             return tops[1]
         return max(tops[: len(self._doses)], key=lambda t: float(step.logprobs["post"][t]))
 
-    def _category(self, step: Step) -> str:
+    def _category(self, step: TokenChoice) -> str:
         known = list(self._setup.vectors.category)
         if self.variant.category == "drawn":
             return self._rng(step.row, f"category {len(step.written)}").choice(known)

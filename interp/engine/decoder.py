@@ -1,4 +1,4 @@
-"""Decoding: a model that reads a batch of prompts, and then one token per row, on its own cache.
+"""Decoder: a model that reads a batch of prompts, and then one token per row, on its own cache.
 
 `generate` drives one `Decoder`, `route` one per model. A decoder knows what its model has read and
 nothing of how the next token is chosen::
@@ -15,8 +15,8 @@ what follows it, and is hidden from every later token by one row of a table; pos
 from each row's own first token.
 
 Random choices take one uniform number per row and step, from a seed of the row's own. The number is
-looked up in the cumulative distribution, so what a row writes depends on neither its neighbours nor
-its place, and two models asked with one number answer alike where their distributions agree.
+looked up in the cumulative distribution. So what a row writes depends on neither its neighbours nor
+its place, and two models that use one number draw the same token where their distributions agree.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.engine.editing import Editor
+from interp.engine.editor import Editor
 from interp.interventions import Intervention, Receipt
 from interp.models.forward import body, check_length, check_row, new_cache, pad_right
 from interp.models.hooks import Handler, hooked
@@ -50,7 +50,7 @@ def pick_tokens(
     """Chooses one token per row.
 
     Args:
-        logits: What the model says.
+        logits: Of the next token.
         draws: One uniform number per row; None takes the most likely token.
         temperature: What logits are divided by before drawing.
 
@@ -89,7 +89,7 @@ def check_request(
     seeds: Sequence[int] | None,
     batch_size: int,
 ) -> None:
-    """All that can be wrong with a request to write, before any forward pass.
+    """Checks the arguments that `generate` and `route` share, before any forward pass.
 
     Raises:
         ValueError: If a number is out of range, seeds and temperature do not go together, or a
@@ -99,7 +99,9 @@ def check_request(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, received {number}")
     if not 0 <= temperature < float("inf"):
-        raise ValueError(f"temperature must be 0 (greedy) or more, and finite; got {temperature}")
+        raise ValueError(
+            f"temperature must be 0 (greedy) or more, and finite; received {temperature}"
+        )
     if (temperature > 0) != (seeds is not None):
         raise ValueError(
             f"drawing tokens needs one seed per prompt and choosing the most likely needs none; "
@@ -121,7 +123,7 @@ def check_request(
 
 @dataclass(frozen=True, eq=False)
 class Reread:
-    """What came of reading the last tokens again."""
+    """The result of reading the last tokens again."""
 
     hidden: Float[Tensor, "batch d_model"]
     receipts: list[Receipt]
@@ -160,7 +162,7 @@ class Decoder:
         columns = torch.arange(self._width + max_new_tokens, device=model.device)
         self._starts = self._width - n_pads
         self._real = (columns < self._starts[:, None]) | (columns >= self._width)
-        # A prompt's tokens lie at their positions, later tokens behind the padding of the prompts.
+        # In the cache new tokens follow the padding, but their positions follow the prompt.
         self._positions = torch.where(
             columns < self._width, columns, columns - self._width + self._starts[:, None]
         )
@@ -169,7 +171,7 @@ class Decoder:
         )
 
     def handlers(self) -> list[tuple[Site, Handler]]:
-        """The edits, for the hook door."""
+        """The edits, for `hooked`."""
         return self._editor.handlers()
 
     def read_prompts(self) -> Float[Tensor, "batch d_model"]:
@@ -183,7 +185,7 @@ class Decoder:
         return self.at_ends(hidden)
 
     def at_ends(self, activation: Float[Tensor, "batch pos ..."]) -> Float[Tensor, "batch ..."]:
-        """What belongs to the last token read of each row, in an activation of the last pass."""
+        """The part of an activation of the last pass at the last token of each row."""
         if self._n_read:
             return activation[:, -1]
         return activation[torch.arange(len(self._rows), device=activation.device), self._starts - 1]
@@ -213,7 +215,7 @@ class Decoder:
         tails: Sequence[Sequence[int]],
         interventions: Sequence[Intervention],
     ) -> Reread:
-        """Reads the last tokens of rows once more under other interventions, for one answer each.
+        """Reads the last tokens of rows once more under other interventions.
 
         The rows' own cache stays as it is: the tokens are read on a copy, in which their first
         reading is hidden.

@@ -1,18 +1,18 @@
-"""Editing: the interventions of a batch, applied together and accounted for.
+"""Editor: applies the interventions of a batch together, and checks that each took place.
 
-An `Editor` knows which positions of which row each intervention asks for. Before every pass it is
-told which row and position each column of the tensors holds (padding, caches and rows that have
-finished make these differ from pass to pass). At a site it gathers all edits of one kind from all
+An `Editor` knows which positions of which row each intervention edits. Before every pass `move`
+tells it which row and position each column of the tensors holds, since padding, caches and finished
+rows make these differ from pass to pass. At a site it gathers all edits of one kind from all
 rows, applies the operator once, and puts the results into a copy of the activation, one copy
 however many groups there are. Operators compute in float32 (or wider) whatever the model's number
 format, so that a dose is never rounded before it is used; the result is rounded once.
 
 Interventions at one site act in the order given: those whose operators are equal and that touch
-different places form one group; any other begins a new one. The books cost time in proportion to
+different places form one group; any other begins a new one. The records cost time in proportion to
 the number of edits, so that a batch may hold thousands of rows with an intervention each.
 
-What was edited is written down where it happens, and compared at the end with what was asked for,
-which is worked out from the specification alone.
+Every edit is recorded where it happens. `receipts` compares the records with the positions that the
+interventions name, which are worked out apart from the hooks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from interp.sites import Site
 
 @dataclass(frozen=True)
 class _Plan:
-    """What one intervention asks of one row."""
+    """The positions of one row that one intervention edits."""
 
     prompt: tuple[int, ...]
     """Positions in the prompt, from 0 up, in the order of the intervention."""
@@ -77,7 +77,7 @@ class _Draft:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """What a group did in one pass."""
+    """The edits of a group in one pass."""
 
     group: _Group
     rows: tuple[int, ...]
@@ -89,18 +89,18 @@ class _Entry:
 def _listed_positions(
     number: int, positions: tuple[int, ...], row: int, length: int
 ) -> tuple[int, ...]:
-    found = tuple(position + length if position < 0 else position for position in positions)
-    if not all(0 <= position < length for position in found):
+    counted = tuple(position + length if position < 0 else position for position in positions)
+    if not all(0 <= position < length for position in counted):
         raise ValueError(
             f"intervention {number} asks for positions {positions}, but row {row} has {length} "
             f"tokens (padding not counted): use 0 to {length - 1}, or -{length} to -1"
         )
-    if len(set(found)) < len(found):
+    if len(set(counted)) < len(counted):
         raise ValueError(
             f"intervention {number} asks twice for one position of row {row}: {positions} of "
             f"{length} tokens"
         )
-    return found
+    return counted
 
 
 def _plan(number: int, intervention: Intervention, row: int, length: int, writes: bool) -> _Plan:
@@ -166,7 +166,7 @@ def check_rows_exist(interventions: Sequence[Intervention], n_rows: int) -> None
 
 
 class Editor:
-    """Applies interventions to the rows of one batch and keeps the books."""
+    """Applies interventions to the rows of one batch and records every edit."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class Editor:
         *,
         writes: bool,
     ) -> None:
-        """Works out what is asked of each row.
+        """Works out which positions of each row are edited.
 
         Args:
             model: The model to edit.
@@ -208,12 +208,12 @@ class Editor:
         self._entries: list[_Entry] = []
 
     def handlers(self) -> list[tuple[Site, Handler]]:
-        """One handler per site, for the hook door."""
+        """One handler per site, for `hooked`."""
         sites = dict.fromkeys(intervention.site for intervention in self._interventions)
         return [(site, partial(self._edit, site)) for site in sites]
 
     def move(self, rows: Sequence[int], first: Sequence[int], *, decoding: bool) -> None:
-        """Says what the columns of the next pass are.
+        """Sets what the columns of the next pass hold.
 
         Args:
             rows: Row number of each entry of the batch.
@@ -252,20 +252,20 @@ class Editor:
     ) -> list[tuple[int, int, int]]:
         """(batch, column, row of the vector table) of each edit of an intervention in this pass."""
         shared = self._tables[number].shape[0] == 1
-        found: list[tuple[int, int, int]] = []
+        edits: list[tuple[int, int, int]] = []
         for row, plan in self._plans[number].items():
             batch = batch_of.get(row)
             if batch is None:
                 continue
             if decoding:
-                found += [(batch, 0, 0)] if plan.generated else []
+                edits += [(batch, 0, 0)] if plan.generated else []
                 continue
             start = self._first[batch]
-            found += [
+            edits += [
                 (batch, position - start, 0 if shared else place)
                 for place, position in enumerate(plan.prompt)
             ]
-        return found
+        return edits
 
     def _make_group(self, draft: _Draft) -> _Group:
         device = self._model.device
@@ -317,7 +317,7 @@ class Editor:
         edited.index_put_(group.place, after.reshape(picked.shape))
 
     def receipts(self, n_generated: Mapping[int, int]) -> list[Receipt]:
-        """Compares what was edited with what was asked for.
+        """Compares the recorded edits with the positions that the interventions name.
 
         Args:
             n_generated: Row number -> generated tokens that the model read.
@@ -326,7 +326,7 @@ class Editor:
             One receipt per intervention and row.
 
         Raises:
-            RuntimeError: If any position was missed, edited twice, or edited without being asked.
+            RuntimeError: If a position was missed, edited twice, or edited without being named.
         """
         seen: list[dict[int, list[tuple[int, float, float]]]] = [
             {row: [] for row in plans} for plans in self._plans
@@ -357,11 +357,11 @@ class Editor:
         return receipts
 
 
-def _compare(number: int, row: int, site: Site, found: list[int], expected: list[int]) -> None:
-    if found != expected:
-        missed = sorted(set(expected) - set(found))
+def _compare(number: int, row: int, site: Site, edited: list[int], expected: list[int]) -> None:
+    if edited != expected:
+        missed = sorted(set(expected) - set(edited))
         raise RuntimeError(
             f"intervention {number} at {site} should have edited {len(expected)} positions of row "
-            f"{row} once each, and edited {len(found)}; missed: {missed[:8]}. The model computed "
-            f"this site another number of times than it read tokens, so the results are void"
+            f"{row} once each, and edited {len(edited)}; missed: {missed[:8]}. Likely the model "
+            f"does not compute this site once per token. The results are void"
         )

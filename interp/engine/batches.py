@@ -52,7 +52,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def in_halves(
     work: Callable[[Sequence[Job]], Sequence[Result]], jobs: Sequence[Job]
 ) -> list[Result]:
-    """Does the work on all jobs at once, or in halves where memory does not suffice.
+    """Does the work on all jobs at once, or in halves where memory is too small for all.
 
     Args:
         work: Maps jobs to results of the same number and order, and keeps no state.
