@@ -7,29 +7,41 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from interp.methods.crosscoder import CrosscoderSettings, LatentReport
+from interp.methods.crosscoder import (
+    NOISE,
+    PAIR,
+    PLANT,
+    SAME,
+    CrosscoderComparison,
+    CrosscoderSettings,
+    LatentReport,
+)
 from interp.results.rows import Item, Measurement
 from interp.results.run_folder import read_rows, write_rows
 from interp.sites import Site
 from interp.stats.estimates import Estimate
-from probes.crosscoding import NOISE, PAIR, PLANT, SAME, Crosscoding
-from probes.predictions import PREDICTIONS, Prediction, predict, shown
-from probes.predictions.features import features
-from probes.predictions.finding import (
+from probes.predictions import (
+    PREDICTIONS,
+    Prediction,
+    crosscoders,
+    faithfulness,
+    hybrid,
+    predict,
+    read_markdown,
+)
+from probes.predictions.findings import (
     Finding,
     at_least,
     at_most,
-    finding,
-    outcome,
-    readers_of,
-    unmeasured,
+    judge_outcome,
+    load_readers,
+    make_finding,
+    missing_finding,
 )
-from probes.predictions.places import patches
+from probes.predictions.localisation import measure_patches
+from probes.predictions.sae_features import measure_sae_features
 
-crosscoders, faithfulness, hybrid = (
-    importlib.import_module(f"probes.predictions.{name}")
-    for name in ("crosscoders", "faithfulness", "hybrid")
-)
+SITE = Site(1, "resid_post")
 
 
 def row(holds="", *, what="a share", seed=1, value=0.5, number=1):
@@ -50,16 +62,16 @@ def row(holds="", *, what="a share", seed=1, value=0.5, number=1):
         ((), "undecided"),
     ],
 )
-def test_an_outcome_adds_up_what_could_be_told(holds, expected):
-    assert outcome([row(one) for one in holds]) == expected
+def test_an_outcome_adds_up_what_was_judged(holds, expected):
+    assert judge_outcome([row(one) for one in holds]) == expected
 
 
 def test_a_figure_that_could_not_be_measured_holds_nothing():
     nan = float("nan")
-    assert finding(1, "a share", 1, row("", value=nan), False).holds == ""
-    assert finding(1, "a share", 1, row(""), False).holds == "no"
-    assert finding(1, "a share", 1, row(""), "undecided").holds == "undecided"
-    assert unmeasured(1, "a share", 2).holds == ""
+    assert make_finding(1, "a share", 1, row("", value=nan), False).holds == ""
+    assert make_finding(1, "a share", 1, row(""), False).holds == "no"
+    assert make_finding(1, "a share", 1, row(""), "undecided").holds == "undecided"
+    assert missing_finding(1, "a share", 2).holds == ""
 
 
 @pytest.mark.parametrize(
@@ -106,13 +118,13 @@ def test_several_and_hardly_any_exclusive_latents(found, null, after_grpo, after
         NOISE: report(post_only=null),
         PLANT: report(post_only=5),
     }
-    seen = Crosscoding("a -> b", Site(1, "resid_post"), CrosscoderSettings(), {}, reports)
+    seen = CrosscoderComparison("a -> b", SITE, CrosscoderSettings(), {}, reports, {})
     for post, expected in (("grpo", after_grpo), ("hint", after_hint)):
         exclusive, planted, *_ = crosscoders._findings(post, seen, 1)
         assert exclusive.holds == expected and exclusive.value == found / 100
         assert planted.holds == "" and planted.value == 5 / 8
     nothing = {**reports, NOISE: report(), SAME: report(dead=100)}
-    untold = Crosscoding("a -> b", Site(1, "resid_post"), CrosscoderSettings(), {}, nothing)
+    untold = CrosscoderComparison("a -> b", SITE, CrosscoderSettings(), {}, nothing, {})
     assert crosscoders._findings("grpo", untold, 1)[0].holds == ""
 
 
@@ -123,10 +135,15 @@ def hybrid_items(base, alone, control, post):
     right = {variant.name: control for variant in VARIANTS}
     right |= {"base": base, "post": post, "base_alone": alone, "hybrid": alone}
     return [
-        Item("hybrid", name, "base", "t", f"e{n}", f"e{n}", "free", "correct", float(n < n_right))
+        Item(
+            probe="hybrid", task="t", example=f"e{n}", problem=f"e{n}", condition="free",
+            metric="correct", value=float(n < n_right), writer=reader, reader=reader,
+            variant="" if name == reader else name,
+        )
         for name, n_right in right.items()
+        for reader in ("post" if name == "post" else "base",)
         for n in range(60)
-    ]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -150,48 +167,50 @@ def test_recovery_with_the_skill_and_without(alone, control, recovers, leaks, be
     assert {one.holds for one in no_gap} == {""}
 
 
+def mean_row(reader, which, low, high):
+    condition, metric = which
+    return Measurement(
+        probe="p", pair="", task="t", writer="gold", reader=reader, condition=condition,
+        metric=metric, value=low, low=low, high=high, n=60, n_missing=0, chance=math.nan, seed=0,
+    )  # fmt: skip
+
+
 def test_reliance_is_ordered_by_intervals():
     def rows(*limits):
         return [
-            Measurement(
-                "corruption", "", "gold", name, "t", "joint", "reliant", -1, low, low, high, 60, 0,
-                math.nan, 0,
-            )
+            mean_row(name, ("joint", "reliant"), low, high)
             for name, (low, high) in zip(faithfulness.ORDERED, limits, strict=True)
-        ]  # fmt: skip
+        ]
 
-    def told(*limits):
+    def answer(*limits):
         return faithfulness._ordered(rows(*limits), set(faithfulness.ORDERED), 1)[-1].holds
 
-    assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.0, 0.1)) == "yes"
-    assert told((0.9, 1.0), (0.4, 0.91), (0.0, 0.1), (0.0, 0.1)) == "undecided"
-    assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.6, 0.7)) == "no"
-    assert told((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (math.nan, math.nan)) == ""
+    assert answer((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.0, 0.1)) == "yes"
+    assert answer((0.9, 1.0), (0.4, 0.91), (0.0, 0.1), (0.0, 0.1)) == "undecided"
+    assert answer((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (0.6, 0.7)) == "no"
+    assert answer((0.9, 1.0), (0.4, 0.6), (0.0, 0.1), (math.nan, math.nan)) == ""
 
 
-def test_a_metric_tells_fewer_than_three_when_one_is_known_not_to_be_told():
-    def told(taught, *others):
+def test_a_metric_separates_fewer_than_three_when_one_is_known_not_to_be_separated():
+    def answer(taught, *others):
         aoc = [("chain-sft-pool", taught), *zip(faithfulness.APART, others, strict=True)]
         rows = {
             task: [
-                Measurement(
-                    "p", "", "gold", name, "t", condition, metric, -1, low, low, high, 60, 0,
-                    math.nan, 0,
-                )
+                mean_row(name, which, low, high)
                 for name, (low, high) in aoc
-                for condition, metric in faithfulness.TELLS.values()
+                for which in faithfulness.TELLS.values()
             ]
             for task in ("arith/pool", "arith/cued")
-        }  # fmt: skip
-        found = faithfulness._told(rows, {name for name, _ in aoc}, 1)
-        return [one.holds for one in found if "alone" in one.what][0]
+        }
+        findings = faithfulness._separated(rows, {name for name, _ in aoc}, 1)
+        return [one.holds for one in findings if "alone" in one.what][0]
 
     high, low, wide = (0.8, 0.9), (0.1, 0.2), (0.0, 1.0)
-    assert told(high, low, low, low) == "no"
-    assert told(high, low, low, high) == "undecided"
-    assert told(high, low, low, (0.9, 1.0)) == "yes"
-    assert told(wide, wide, wide, wide) == "undecided"
-    assert told(high, low, low, (math.nan, math.nan)) == "undecided"
+    assert answer(high, low, low, low) == "no"
+    assert answer(high, low, low, high) == "undecided"
+    assert answer(high, low, low, (0.9, 1.0)) == "yes"
+    assert answer(wide, wide, wide, wide) == "undecided"
+    assert answer(high, low, low, (math.nan, math.nan)) == "undecided"
 
 
 def test_findings_of_an_earlier_version_are_refused(tmp_path):
@@ -201,19 +220,24 @@ def test_findings_of_an_earlier_version_are_refused(tmp_path):
     write_rows(file, Finding, [row("yes")])
     pandas.read_parquet(file).assign(holds="held").to_parquet(file)
     with pytest.raises(ValueError, match="run posthoc predict again"):
-        shown(file)
+        read_markdown(file)
 
 
 def test_a_seed_that_is_not_bundled_has_no_stand_in():
-    assert set(readers_of(("base", "swapped-sft-pool"), 2)) == {"base"}
+    assert set(load_readers(("base", "swapped-sft-pool"), 2)) == {"base"}
 
 
 def test_the_table_shows_every_prediction_with_its_figures(tmp_path):
     file = tmp_path / "predictions.parquet"
-    rows = [row("yes"), row("no", seed=2), unmeasured(2, "a gap", 1), row("undecided", number=2)]
+    rows = [
+        row("yes"),
+        row("no", seed=2),
+        missing_finding(2, "a gap", 1),
+        row("undecided", number=2),
+    ]
     write_rows(file, Finding, rows)
     assert [one.holds for one in read_rows(file, Finding)] == ["yes", "no", "", "undecided"]
-    lines = shown(file).splitlines()
+    lines = read_markdown(file).splitlines()
     assert len(lines) == 2 + len(PREDICTIONS)
     assert lines[2].startswith("| 1 | Hybrid") and "| held in part |" in lines[2]
     assert lines[2].endswith(
@@ -256,8 +280,8 @@ def test_a_stopped_run_goes_on(tmp_path):
     ]  # fmt: skip
     assert lines == go() and len(asked) == 3
     assert any("| held |" in line for line in lines)
-    with pytest.raises(ValueError, match="n: 4 -> 5"):
-        predict(tmp_path / "out", (1,), 5, keep=tmp_path / "keep", predictions=table)
+    predict(tmp_path / "out", (1,), 5, keep=tmp_path / "keep", predictions=table[:1])
+    assert asked[3:] == [(1, 1, 5)]  # of another number of problems nothing is kept
 
 
 def test_every_prediction_has_its_number_and_its_function():
@@ -271,19 +295,19 @@ def test_every_prediction_has_its_number_and_its_function():
             known = vars(module).values()
             assert one.number in [value for value in known if isinstance(value, int)]
     assert {fn for one in PREDICTIONS for fn in one.functions} >= {
-        features,
-        faithfulness.faithfulness,
-        patches,
+        measure_sae_features,
+        faithfulness.measure_faithfulness,
+        measure_patches,
     }
 
 
 def test_features_have_no_findings_without_an_sae():
-    assert features(1, 60) == []
+    assert measure_sae_features(1, 60) == []
 
 
 def test_patches_are_measured():
     """With few problems there is no ratio; the rule is that nothing is decided then."""
-    few = patches(1, 4)
+    few = measure_patches(1, 4)
     assert [one.prediction for one in few] == [4, 4]
     assert all(math.isnan(one.value) and one.holds == "" for one in few)
 
@@ -294,7 +318,7 @@ def test_the_command_prints_a_kept_table(tmp_path):
     file = tmp_path / "predictions.parquet"
     write_rows(file, Finding, [row("yes")])
     done = CliRunner().invoke(app, ["predict", "--show", str(file)])
-    assert done.exit_code == 0 and done.output.strip() == shown(file)
+    assert done.exit_code == 0 and done.output.strip() == read_markdown(file)
     missing = CliRunner().invoke(app, ["predict", "--show", str(tmp_path / "none.parquet")])
     assert missing.exit_code == 2
 
@@ -304,13 +328,12 @@ def test_the_readme_says_the_kept_outcomes():
 
     from interp.results.run_folder import read_rows
     from probes.predictions import PREDICTIONS
-    from probes.predictions.finding import Finding, outcome
 
     root = Path(__file__).parent.parent
     rows = read_rows(root / "artifacts" / "predictions" / "predictions.parquet", Finding)
     readme = (root / "README.md").read_text(encoding="utf-8").splitlines()
     for number in {one.prediction for one in rows}:
-        told = outcome([one for one in rows if one.prediction == number])
+        outcome = judge_outcome([one for one in rows if one.prediction == number])
         (line,) = [line for line in readme if line.startswith(f"| {number} | ")]
-        assert line.split(" | ")[2] == told
+        assert line.split(" | ")[2] == outcome
     assert len(PREDICTIONS) == 8

@@ -1,18 +1,17 @@
-"""Prediction 5: new behaviour brings latents of its own, selection brings none.
+"""Prediction 5: new behaviour adds latents of post alone, selection adds none.
 
-Expected: a crosscoder (`probes.crosscoding`) of `base` and `grpo` has hardly any latents of one
-model alone; of `base` and `swapped-sft-pool`, and of `base` and `hint`, it has several. The base
-against itself has none.
+Expected: a crosscoder (`probes.crosscoding`) of `base` and `grpo` has hardly any exclusive latents;
+of `base` and `swapped-sft-pool`, and of `base` and `hint`, it has several. The base against itself
+has none.
 
 Holds means: *several* are at least three exclusive latents, and a share of the judged ones above
 that of either null (the 95 % interval of the difference); *hardly any* is a share of at most 2 %
 that is not above. Three or more that cannot be told from a null are undecided. Without a judged
-latent nothing is told. Beside them stands, judged by nothing, how many of the eight planted
-directions were found as latents of post alone: what a count of none is worth.
+latent nothing is decided. A further figure is judged by nothing: how many of the eight planted
+directions were found as latents of post alone. It shows what a count of none is worth.
 
-Texts are questions, correct chains and answers of the task that shows what the organism was
-trained for. Crosscoders are
-trained for few steps, alike for pairs and controls.
+Texts are questions, correct chains and answers of the task that shows what the organism was trained
+for. Crosscoders are trained for few steps, alike for pairs and controls.
 """
 
 from __future__ import annotations
@@ -20,23 +19,26 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from interp.methods.crosscoder import BASE_ONLY, POST_ONLY, CrosscoderSettings, LatentReport
-from interp.models import ModelPair
-from interp.sites import Site
-from interp.stats.estimates import Estimate
-from interp.stats.proportion_intervals import share_limits, shares_differ
-from interp.tasks import make_task
-from probes.crosscoding import (
+from interp.methods.crosscoder import (
+    BASE_ONLY,
     N_PLANTED,
     NULLS,
     PAIR,
     PLANT,
+    POST_ONLY,
     SAME,
-    Crosscoding,
+    CrosscoderComparison,
+    CrosscoderSettings,
+    LatentReport,
     crosscode,
-    whole_texts,
 )
-from probes.predictions.finding import (
+from interp.models import ModelPair
+from interp.sites import Site
+from interp.stats.estimates import Estimate
+from interp.stats.proportion_intervals import compare_shares
+from interp.tasks import make_task
+from probes.crosscoding import whole_texts
+from probes.predictions.findings import (
     NO,
     UNDECIDED,
     UNJUDGED,
@@ -44,9 +46,10 @@ from probes.predictions.finding import (
     Answer,
     Finding,
     at_most,
-    finding,
-    readers_of,
-    unmeasured,
+    load_readers,
+    make_finding,
+    missing_finding,
+    share_estimate,
 )
 
 NUMBER = 5
@@ -62,29 +65,28 @@ TASKS = {"grpo": "arith/fresh", "swapped-sft-pool": "arith/pool", "hint": "arith
 NEW_BEHAVIOUR = ("swapped-sft-pool", "hint")
 
 
-def crosscoders(seed: int, n: int) -> list[Finding]:
+def measure_crosscoders(seed: int, n: int) -> list[Finding]:
     """The findings at one training seed.
 
     Args:
         seed: Of the trainings.
         n: A fifth of the texts.
     """
-    readers = readers_of((BASE, *TASKS), seed)
-    found: list[Finding] = []
+    readers = load_readers((BASE, *TASKS), seed)
+    findings: list[Finding] = []
     for post in TASKS:
         if BASE in readers and post in readers:
-            seen = _crosscoded(ModelPair(readers[BASE], readers[post]), TASKS[post], n)
-            found += _findings(post, seen, seed)
+            compared = _crosscode(ModelPair(readers[BASE], readers[post]), TASKS[post], n)
+            findings += _findings(post, compared, seed)
         else:
-            found += [unmeasured(NUMBER, what, seed) for what in _words(post)]
-    return found
+            findings += [missing_finding(NUMBER, what, seed) for what in _words(post)]
+    return findings
 
 
-def _crosscoded(pair: ModelPair, task: str, n: int) -> Crosscoding:
-    asked = make_task(task, n=TEXTS_PER_PROBLEM * n, seed=0)
-    texts = whole_texts(pair.tokenizer, asked)
-    with TemporaryDirectory() as place:
-        return crosscode(pair, texts, SITE, SETTINGS, folder=Path(place))
+def _crosscode(pair: ModelPair, task: str, n: int) -> CrosscoderComparison:
+    texts = whole_texts(pair.tokenizer, make_task(task, n=TEXTS_PER_PROBLEM * n, seed=0))
+    with TemporaryDirectory() as folder:
+        return crosscode(pair, texts, SITE, SETTINGS, folder=Path(folder))
 
 
 def _words(post: str) -> tuple[str, ...]:
@@ -98,44 +100,37 @@ def _words(post: str) -> tuple[str, ...]:
     return words if post in NEW_BEHAVIOUR else (*words, itself)
 
 
-def _findings(post: str, seen: Crosscoding, seed: int) -> list[Finding]:
-    share, n_found = _exclusive(seen.reports[PAIR])
+def _findings(post: str, compared: CrosscoderComparison, seed: int) -> list[Finding]:
+    share, n_exclusive = _exclusive(compared.reports[PAIR])
     if post in NEW_BEHAVIOUR:
-        holds: Answer = NO if n_found < SEVERAL else YES if _is_above(seen) else UNDECIDED
+        holds: Answer = NO if n_exclusive < SEVERAL else YES if _is_above(compared) else UNDECIDED
     else:
-        holds = NO if _is_above(seen) else at_most(share, HARDLY)
-    if not all(seen.reports[name].n_judged for name in (PAIR, *NULLS)):
+        holds = NO if _is_above(compared) else at_most(share, HARDLY)
+    if not all(compared.reports[name].n_judged for name in (PAIR, *NULLS)):
         holds = UNJUDGED
-    itself, _ = _exclusive(seen.reports[SAME])
-    planted = _share(seen.reports[PLANT].count(POST_ONLY), N_PLANTED)
+    itself, _ = _exclusive(compared.reports[SAME])
+    planted = share_estimate(compared.reports[PLANT].count(POST_ONLY), N_PLANTED)
     figures: tuple[tuple[Estimate, Answer], ...] = (
         (share, holds),
         (planted, UNJUDGED),
         (itself, at_most(itself, HARDLY)),
     )
     return [
-        finding(NUMBER, what, seed, figure, told)
-        for what, (figure, told) in zip(_words(post), figures, strict=False)
+        make_finding(NUMBER, what, seed, figure, answer)
+        for what, (figure, answer) in zip(_words(post), figures, strict=False)
     ]
 
 
-def _is_above(seen: Crosscoding) -> bool:
+def _is_above(compared: CrosscoderComparison) -> bool:
     """Whether the pair has a larger share of exclusive latents than either null."""
     pair, *nulls = (
-        (_exclusive(seen.reports[name])[1], seen.reports[name].n_judged) for name in (PAIR, *NULLS)
+        (_exclusive(compared.reports[name])[1], compared.reports[name].n_judged)
+        for name in (PAIR, *NULLS)
     )
-    return all(null[1] and shares_differ(null, pair).low > 0 for null in nulls)
+    return all(null[1] and compare_shares(null, pair).low > 0 for null in nulls)
 
 
 def _exclusive(report: LatentReport) -> tuple[Estimate, int]:
     """Share of the judged latents that one model alone has, and their number."""
-    found = report.count(BASE_ONLY) + report.count(POST_ONLY)
-    return _share(found, report.n_judged), found
-
-
-def _share(found: int, of: int) -> Estimate:
-    nan = float("nan")
-    if not of:
-        return Estimate(nan, nan, nan, 0, nan)
-    limits = share_limits(min(found, of), of)
-    return Estimate(found / of, limits.low, limits.high, of, nan)
+    n_exclusive = report.count(BASE_ONLY) + report.count(POST_ONLY)
+    return share_estimate(n_exclusive, report.n_judged), n_exclusive

@@ -1,4 +1,4 @@
-"""Prediction 8: the metrics of faithfulness order the organisms, and none tells all apart.
+"""Prediction 8: metrics of faithfulness order the organisms, and none separates all of them.
 
 Expected: reliance on the chain falls from chains that were taught (`chain-sft-pool`) over half
 swapped ones (`swapped-50`) to swapped and decorative ones; early answering tells `decorative`
@@ -17,18 +17,18 @@ from collections.abc import Mapping
 
 from interp.results.rows import Measurement
 from interp.tasks import make_task
-from probes.predictions.finding import (
+from probes.predictions.findings import (
     NO,
     UNDECIDED,
     UNJUDGED,
     YES,
     Answer,
     Finding,
-    finding,
-    pick,
-    readers_of,
-    rows_of,
-    unmeasured,
+    find_row,
+    load_readers,
+    make_finding,
+    measure_rows,
+    missing_finding,
 )
 
 NUMBER = 8
@@ -50,60 +50,68 @@ Rows = Mapping[str, list[Measurement]]
 """Task -> rows."""
 
 
-def faithfulness(seed: int, n: int) -> list[Finding]:
+def measure_faithfulness(seed: int, n: int) -> list[Finding]:
     """The findings at one training seed.
 
     Args:
         seed: Of the trainings.
         n: Problems of each task.
     """
-    readers = readers_of((*ORDERED, "hint"), seed)
+    readers = load_readers((*ORDERED, "hint"), seed)
     rows: dict[str, list[Measurement]] = {}
     for task, names in {"arith/pool": ORDERED, "arith/cued": (TAUGHT, "hint")}.items():
         here = {name: readers[name] for name in names if name in readers}
         probes = ("early_answering", "corruption")
-        rows[task] = rows_of(probes, here, make_task(task, n=n, seed=0)) if here else []
-    return [*_ordered(rows["arith/pool"], set(readers), seed), *_told(rows, set(readers), seed)]
+        rows[task] = measure_rows(probes, here, make_task(task, n=n, seed=0)) if here else []
+    return [
+        *_ordered(rows["arith/pool"], set(readers), seed),
+        *_separated(rows, set(readers), seed),
+    ]
 
 
 def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Finding]:
     """Reliance of each, and whether it is ordered as expected."""
-    reliant = {name: pick(rows, name, *RELIANCE) for name in ORDERED if name in known}
-    found: list[Finding] = []
+    reliant = {name: find_row(rows, name, *RELIANCE) for name in ORDERED if name in known}
+    findings: list[Finding] = []
     for name in ORDERED:
         what = f"reliance of {name}"
         row = reliant.get(name)
-        found.append(finding(NUMBER, what, seed, row) if row else unmeasured(NUMBER, what, seed))
+        findings.append(
+            make_finding(NUMBER, what, seed, row) if row else missing_finding(NUMBER, what, seed)
+        )
     rows_in_order = [reliant[name] for name in ORDERED if name in reliant]
     if len(rows_in_order) < len(ORDERED):
-        return [*found, unmeasured(NUMBER, ORDER, seed)]
+        return [*findings, missing_finding(NUMBER, ORDER, seed)]
     first, second, *last = rows_in_order
     steps = [(first, second), *((second, one) for one in last)]
-    told: set[Answer] = {_below(lower, upper) for upper, lower in steps}
-    holds = min(told, key=(UNJUDGED, NO, UNDECIDED, YES).index)
-    return [*found, finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
+    answers: set[Answer] = {_below(lower, upper) for upper, lower in steps}
+    holds = min(answers, key=(UNJUDGED, NO, UNDECIDED, YES).index)
+    return [*findings, make_finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
 
 
-def _told(rows: Rows, known: set[str], seed: int) -> list[Finding]:
+def _separated(rows: Rows, known: set[str], seed: int) -> list[Finding]:
     """Which metric tells which organism from taught chains, and how many each tells."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for metric, which in TELLS.items():
-        told: list[Answer] = []
+        answers: list[Answer] = []
         for organism, task in APART.items():
             what = f"{metric} tells {organism} from taught chains"
             if not {organism, TAUGHT} <= known:
-                found.append(unmeasured(NUMBER, what, seed))
+                findings.append(missing_finding(NUMBER, what, seed))
                 continue
-            mine, taught = (pick(rows[task], name, *which) for name in (organism, TAUGHT))
-            told.append(_below(mine, taught))
-            holds = told[-1] if (metric, organism) in PREDICTED else UNJUDGED
-            found.append(finding(NUMBER, what, seed, mine, holds))
+            mine, taught = (find_row(rows[task], name, *which) for name in (organism, TAUGHT))
+            answers.append(_below(mine, taught))
+            expected = answers[-1] if (metric, organism) in PREDICTED else UNJUDGED
+            findings.append(make_finding(NUMBER, what, seed, mine, expected))
         what = f"{metric} alone tells fewer than {len(APART)} apart"
-        all_told = told.count(YES) == len(APART)
-        settled = YES if NO in told else NO if all_told else UNDECIDED if told else UNJUDGED
-        n_told, most = float(told.count(YES)), float(len(APART) - told.count(NO))
-        found.append(Finding(NUMBER, what, seed, n_told, n_told, most, settled))
-    return found
+        holds: Answer = UNDECIDED if answers else UNJUDGED
+        if NO in answers:
+            holds = YES
+        elif answers.count(YES) == len(APART):
+            holds = NO
+        least, most = float(answers.count(YES)), float(len(APART) - answers.count(NO))
+        findings.append(Finding(NUMBER, what, seed, least, least, most, holds))
+    return findings
 
 
 def _below(row: Measurement, other: Measurement) -> Answer:

@@ -22,15 +22,15 @@ from interp.results.rows import Item
 from interp.stats.gap_recovered import Excess, excess_recovery
 from interp.tasks import make_task
 from probes.hybrid import HEADLINE, HybridDecoding, recovery_of, values_of
-from probes.predictions.finding import (
+from probes.predictions.findings import (
     UNJUDGED,
     Answer,
     Finding,
     at_least,
     at_most,
-    finding,
-    readers_of,
-    unmeasured,
+    load_readers,
+    make_finding,
+    missing_finding,
 )
 
 NUMBER = 1
@@ -40,7 +40,7 @@ MOST, LEAK = 80.0, 10.0
 """Per cent of the gap."""
 
 
-def hybrid(seed: int, n: int) -> list[Finding]:
+def measure_hybrid(seed: int, n: int) -> list[Finding]:
     """The findings at one training seed.
 
     Args:
@@ -49,17 +49,17 @@ def hybrid(seed: int, n: int) -> list[Finding]:
     """
     probe = HybridDecoding()
     task = make_task("arith/fresh", n=round(n / (1 - probe.train_share)), seed=0)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for base, post in (*WITH_SKILL, WITHOUT):
         words = _words(base, post)
-        readers = readers_of((base, post), seed)
+        readers = load_readers((base, post), seed)
         if len(readers) < 2:
-            found += [unmeasured(NUMBER, what, seed) for what in words]
+            findings += [missing_finding(NUMBER, what, seed) for what in words]
             continue
         pair = {"base": readers[base], "post": readers[post]}
         items = probe.run(pair, task, {}, seed=0)
-        found += _findings(words, items, seed, has_skill=(base, post) != WITHOUT)
-    return found
+        findings += _findings(words, items, seed, has_skill=(base, post) != WITHOUT)
+    return findings
 
 
 def _words(base: str, post: str) -> tuple[str, str, str, str]:
@@ -91,8 +91,8 @@ def _findings(
         else (UNJUDGED, UNJUDGED, at_most(alone, LEAK), beyond_alone.low <= 0)
     )
     return [
-        finding(NUMBER, what, seed, figure, told if is_read else UNJUDGED)
-        for what, figure, told in zip(
+        make_finding(NUMBER, what, seed, figure, answer if is_read else UNJUDGED)
+        for what, figure, answer in zip(
             words, (steered, beyond, alone, beyond_alone), holds, strict=True
         )
     ]

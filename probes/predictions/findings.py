@@ -1,4 +1,4 @@
-"""A finding: one figure that a prediction is judged by, on organisms of one training seed."""
+"""Findings: the figures that a prediction is judged by, each on organisms of one training seed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Final, Literal, Protocol, runtime_checkable
 
 from interp.chains.trace_writing import gold_traces
 from interp.models import Model
-from interp.organisms.zoo import bundled
-from interp.results.rows import Item, Measurement, summarise
+from interp.organisms.zoo import read_cards
+from interp.results.rows import Item, Measurement
+from interp.results.summaries import summarise
+from interp.stats.estimates import Estimate
+from interp.stats.proportion_intervals import share_limits
 from interp.tasks import Task
-from probes import find_probe, ratios_of
+from probes import find_probe, statistics_of
 from probes.model_names import find_model
-from probes.probe import DIFFERENCES, Readers
+from probes.probe import Readers
 
 Outcome = Literal["held", "held in part", "did not hold", "undecided"]
 Answer = Literal["yes", "no", "undecided", ""]
@@ -35,8 +38,8 @@ class Finding:
     low: float
     high: float
     holds: str
-    """Whether it came out as predicted (`Answer`): 'undecided' where the interval holds the bound,
-    empty where nothing was predicted of this figure or it could not be measured."""
+    """Whether it came out as predicted (`Answer`): 'undecided' where the bound lies inside the
+    interval, empty where nothing was predicted of this figure or it could not be measured."""
 
 
 @runtime_checkable
@@ -59,14 +62,14 @@ class Figure(Protocol):
         ...
 
 
-def finding(
+def make_finding(
     prediction: int, what: str, seed: int, figure: Figure, holds: bool | Answer = UNJUDGED
 ) -> Finding:
-    """A finding from a figure; a figure that could not be measured holds nothing."""
-    told: Answer = holds if isinstance(holds, str) else YES if holds else NO
+    """A finding from a figure; a figure that could not be measured decides nothing."""
+    answer: Answer = holds if isinstance(holds, str) else YES if holds else NO
     if figure.value != figure.value:
-        told = UNJUDGED
-    return Finding(prediction, what, seed, figure.value, figure.low, figure.high, told)
+        answer = UNJUDGED
+    return Finding(prediction, what, seed, figure.value, figure.low, figure.high, answer)
 
 
 def at_least(figure: Figure, bound: float) -> Answer:
@@ -83,34 +86,44 @@ def at_most(figure: Figure, bound: float) -> Answer:
     return YES if figure.high <= bound else NO if figure.low > bound else UNDECIDED
 
 
-def unmeasured(prediction: int, what: str, seed: int) -> Finding:
+def missing_finding(prediction: int, what: str, seed: int) -> Finding:
     """The finding where an organism of this training seed is not bundled."""
     nan = float("nan")
     return Finding(prediction, what, seed, nan, nan, nan, UNJUDGED)
 
 
-def readers_of(names: Iterable[str], seed: int) -> dict[str, Model]:
+def load_readers(names: Iterable[str], seed: int) -> dict[str, Model]:
     """The organisms of one training seed by name; those that are not bundled are left out.
 
     A seed that failed acceptance or certification is not bundled, and no other stands in for it.
     """
-    known = {(card.name, card.seed) for card in bundled()}
+    known = {(card.name, card.seed) for card in read_cards()}
     return {name: find_model(f"{name}:{seed}") for name in names if (name, seed) in known}
 
 
-def outcome(findings: Iterable[Finding]) -> Outcome:
-    """Held if every finding that was judged holds, and one at least was.
+def judge_outcome(findings: Iterable[Finding]) -> Outcome:
+    """The outcome of a prediction.
 
-    In part: some hold, and others do not or are undecided. It did not hold where none holds and one
-    at least is known not to.
+    Held: every finding that was judged holds, and at least one was judged. In part: some
+    hold, and others do not or are undecided. Did not hold: none holds, and at least one is known
+    not to.
     """
-    told = {finding.holds for finding in findings} - {UNJUDGED}
-    if told == {YES}:
+    answers = {finding.holds for finding in findings} - {UNJUDGED}
+    if answers == {YES}:
         return "held"
-    return "held in part" if YES in told else "did not hold" if NO in told else "undecided"
+    return "held in part" if YES in answers else "did not hold" if NO in answers else "undecided"
 
 
-def rows_of(
+def share_estimate(successes: int, n: int) -> Estimate:
+    """A share with its interval; NaN of nothing."""
+    nan = float("nan")
+    if not n:
+        return Estimate(nan, nan, nan, 0, nan)
+    limits = share_limits(min(successes, n), n)
+    return Estimate(successes / n, limits.low, limits.high, n, nan)
+
+
+def measure_rows(
     probes: Sequence[str], readers: Readers, task: Task, *, seed: int = 0
 ) -> list[Measurement]:
     """Rows of probes on the task's own correct chains."""
@@ -121,14 +134,18 @@ def rows_of(
         items += find_probe(name)().run(readers, task, traces, seed=seed)
     return summarise(
         items, pair=" -> ".join(readers), chance={task.name: task.chance}, seed=seed,
-        ratios=ratios_of(probes), differences=DIFFERENCES,
+        **statistics_of(probes),
     )  # fmt: skip
 
 
-def pick(rows: Sequence[Measurement], reader: str, condition: str, metric: str) -> Measurement:
-    """The one row of this reader, condition and metric (whole chain)."""
+def find_row(
+    rows: Sequence[Measurement], reader: str, condition: str, metric: str, position: str = ""
+) -> Measurement:
+    """The one row of this reader, condition, metric and position about the whole chain."""
+    wanted = (reader, condition, metric, position)
     (row,) = [
-        r for r in rows
-        if (r.reader, r.condition, r.metric, r.step) == (reader, condition, metric, -1)
-    ]  # fmt: skip
+        row
+        for row in rows
+        if (row.reader, row.condition, row.metric, row.position) == wanted and row.is_whole
+    ]
     return row

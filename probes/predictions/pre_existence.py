@@ -7,7 +7,7 @@ represented, not usable.
 
 Holds means: the test's own three-valued answers, at its declared bound of .1 and its intervals,
 are those predicted. The figure kept is the excess over the strongest control, where there is one,
-else the effect; the answer looks at both (`probes.pre_existence.judging.answer`).
+else the effect; the answer looks at both (`probes.pre_existence.verdict`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from interp.tasks import make_task
-from probes.pre_existence import Settings, examine
-from probes.predictions.finding import UNDECIDED, Finding, finding, readers_of, unmeasured
+from probes.pre_existence import PreExistenceSettings, examine
+from probes.predictions.findings import (
+    UNDECIDED,
+    Finding,
+    load_readers,
+    make_finding,
+    missing_finding,
+)
 
 NUMBER = 2
 
@@ -37,7 +43,7 @@ EXPECTED = (
 POST = "grpo"
 
 
-def two_by_two(seed: int, n: int) -> list[Finding]:
+def measure_pre_existence(seed: int, n: int) -> list[Finding]:
     """The findings at one training seed.
 
     Args:
@@ -45,20 +51,20 @@ def two_by_two(seed: int, n: int) -> list[Finding]:
         n: Problems; directions and doses are chosen on one half and tested on the other.
     """
     task = make_task("arith/fresh", n=n, seed=0)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for base in dict.fromkeys(one.base for one in EXPECTED):
-        readers = readers_of((base, POST), seed)
+        readers = load_readers((base, POST), seed)
         answers = (
-            examine(readers[base], readers[POST], task, Settings(), seed=0).findings
+            examine(readers[base], readers[POST], task, PreExistenceSettings(), seed=0).findings
             if len(readers) == 2
             else {}
         )
         for one in (one for one in EXPECTED if one.base == base):
             what = f"{base} and {POST}: {one.words}"
             if one.question not in answers:
-                found.append(unmeasured(NUMBER, what, seed))
+                findings.append(missing_finding(NUMBER, what, seed))
                 continue
-            said = answers[one.question]
-            holds = UNDECIDED if said.answer == UNDECIDED else said.answer == one.answer
-            found.append(finding(NUMBER, what, seed, said.excess or said.effect, holds))
-    return found
+            result = answers[one.question]
+            holds = UNDECIDED if result.answer == UNDECIDED else result.answer == one.answer
+            findings.append(make_finding(NUMBER, what, seed, result.excess or result.effect, holds))
+    return findings
