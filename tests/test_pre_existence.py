@@ -13,21 +13,27 @@ from interp.chains.chain import encode, encode_steps
 from interp.engine import generate, run
 from interp.interventions import Intervention, add
 from interp.methods.directions import Source, collect, make_direction, random_directions
-from interp.methods.steering import Written
 from interp.models import load_model
 from interp.organisms.zoo import organism_path
-from interp.results.plots.cells import CellDose, four_cells
+from interp.results.plots.steering_cells import CellDose, four_cells
 from interp.sites import Site
 from interp.tasks import make_task
-from probes.pre_existence import PreExistence, Settings, examine, lines
-from probes.pre_existence.arms import Arm, Bench
-from probes.pre_existence.cells import Workshop, halves, matched
-from probes.pre_existence.decoding import before_result
-from probes.pre_existence.judging import rate
-from probes.pre_existence.sources import find_directions
+from probes.pre_existence import (
+    PreExistence,
+    PreExistenceSettings,
+    describe_record,
+    examine,
+)
+from probes.pre_existence.arms import Arm, AskedModel
+from probes.pre_existence.decodability import find_before_result, judge_decodable
+from probes.pre_existence.directions import find_directions
+from probes.pre_existence.examination import CHOOSING
+from probes.pre_existence.steering_cells import SteeredModel, match_ablations, split_halves
+from probes.pre_existence.verdict import estimate_rate
+from probes.probe import Results
 
 SITE = Site(1, "resid_post")
-FAST = Settings(doses=(1.0,), layers=(2,), bound=0.2)
+FAST = PreExistenceSettings(doses=(1.0,), layers=(2,), bound=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +47,8 @@ def models():
 
 
 @pytest.fixture(scope="module")
-def bench(models):
-    return Bench(models["base"], make_task("arith/fresh", n=5, seed=0), batch_size=64)
+def asked(models):
+    return AskedModel(models["base"], make_task("arith/fresh", n=5, seed=0), batch_size=64)
 
 
 def planted(seed=0, reference=50.0):
@@ -53,36 +59,36 @@ def planted(seed=0, reference=50.0):
 # --- what an arm measures -----------------------------------------------------------------------
 
 
-def test_an_arm_of_dose_0_is_the_unedited_model_exactly(bench):
-    still, also = bench.measure([Arm(planted(), 0.0), Arm(planted(1), 0.0, "ablate")])
-    moved = bench.measure([Arm(planted(), 2.0)])[0]
+def test_an_arm_of_dose_0_is_the_unedited_model_exactly(asked):
+    still, also = asked.measure([Arm(planted(), 0.0), Arm(planted(1), 0.0, "ablate")])
+    moved = asked.measure([Arm(planted(), 2.0)])[0]
     assert set(still.kl) == {0.0} and moved.kl.min() > 1e-6
     assert np.array_equal(still.opens, also.opens) and np.array_equal(still.reasons, also.reasons)
 
 
-def test_what_an_arm_reads_is_what_single_passes_read(bench):
+def test_what_an_arm_reads_is_what_single_passes_read(asked):
     direction, dose = planted(), 0.7
-    found = bench.measure([Arm(direction, 0.2), Arm(direction, dose)])[1]
-    for at, question in enumerate(bench.questions):
+    found = asked.measure([Arm(direction, 0.2), Arm(direction, dose)])[1]
+    for at, question in enumerate(asked.questions):
         edit = Intervention(
             SITE, add, direction.vector * 50.0, dose, positions=(len(question) - 1,)
         )
-        opened = question + bench.layout.think_open
-        plain = run(bench.model, [question]).logits[0][-1].log_softmax(-1)
-        logp = run(bench.model, [question], interventions=[edit]).logits[0][-1].log_softmax(-1)
-        p = float(logp[bench.layout.think_open[0]].exp())
+        opened = question + asked.layout.think_open
+        plain = run(asked.model, [question]).logits[0][-1].log_softmax(-1)
+        logp = run(asked.model, [question], interventions=[edit]).logits[0][-1].log_softmax(-1)
+        p = float(logp[asked.layout.think_open[0]].exp())
         assert found.opens[at] == pytest.approx(p, abs=1e-5)
         (text,) = generate(
-            bench.model, [opened], max_new_tokens=60, stop=((2,),), interventions=[edit]
+            asked.model, [opened], max_new_tokens=60, stop=((2,),), interventions=[edit]
         )
-        example = bench.task.examples[at]
+        example = asked.task.examples[at]
         expected = f"{' '.join(example.steps)} </think> A {example.answer} <eos>"
-        is_gold = text.ids == encode(bench.model.tokenizer, expected)
+        is_gold = text.ids == encode(asked.model.tokenizer, expected)
         assert found.reasons[at] == pytest.approx(p * is_gold, abs=1e-5)
-        (own,) = generate(bench.model, [opened], max_new_tokens=60, stop=((2,),))
+        (own,) = generate(asked.model, [opened], max_new_tokens=60, stop=((2,),))
         row = [*opened, *own.ids][:-1]
         ends = [
-            run(bench.model, [row], interventions=edits).logits[0][len(opened) - 1 :]
+            run(asked.model, [row], interventions=edits).logits[0][len(opened) - 1 :]
             for edits in ([], [edit])
         ]
         p, q = (logits.double().log_softmax(-1) for logits in ends)
@@ -90,10 +96,10 @@ def test_what_an_arm_reads_is_what_single_passes_read(bench):
         assert plain.shape == logp.shape
 
 
-def test_many_arms_at_once_are_arms_one_by_one(bench):
+def test_many_arms_at_once_are_arms_one_by_one(asked):
     arms = [Arm(planted(n), 0.5, op) for n in (0, 1) for op in ("add", "ablate")]
-    small = Bench(bench.model, bench.task, batch_size=3)
-    for one, together in zip(arms, bench.measure(arms), strict=True):
+    small = AskedModel(asked.model, asked.task, batch_size=3)
+    for one, together in zip(arms, asked.measure(arms), strict=True):
         (alone,) = small.measure([one])
         for field in ("opens", "reasons", "kl"):
             assert np.allclose(getattr(alone, field), getattr(together, field), atol=1e-5)
@@ -110,28 +116,28 @@ def test_many_arms_at_once_are_arms_one_by_one(bench):
         ("3 + 4 = 7 ; </think> A {answer} <eos>", False),  # true, and leads elsewhere
     ],
 )
-def test_right_reasoning_is_a_right_chain_and_its_answer(bench, text, expected):
-    example = next(e for e in bench.task.examples if len(e.steps) > 2 and e.answer != "7")
+def test_right_reasoning_is_a_right_chain_and_its_answer(asked, monkeypatch, text, expected):
+    example = next(e for e in asked.task.examples if len(e.steps) > 2 and e.answer != "7")
     other = str((int(example.answer) + 1) % 11)
-    wrong = bench.task.rewriter.mistake(example, example.steps, 0, propagate=False, rng=Random(0))
+    wrong = asked.task.rewriter.mistake(example, example.steps, 0, propagate=False, rng=Random(0))
     said = text.format(
         steps=" ".join(example.steps), wrong=" ".join(wrong), answer=example.answer, other=other
     )
-    ids = encode(bench.model.tokenizer, said)
-    receipt = generate(
-        bench.model, [[1]], max_new_tokens=1, interventions=[Arm(planted(), 0.0).edit((0,), (0,))]
-    )[0].receipts[0]
-    assert bench.is_right(example, Written((1,), ids, said, True, receipt)) is expected
+    one = AskedModel(asked.model, replace(asked.task, examples=(example,)), batch_size=64)
+    monkeypatch.setattr(one, "_write", lambda _: [encode(asked.model.tokenizer, said)])
+    (outcome,) = one.measure([Arm(planted(), 0.0)])
+    assert outcome.opens[0] > 0
+    assert outcome.reasons[0] == (outcome.opens[0] if expected else 0)
 
 
-def test_random_axes_are_projected_out_to_the_same_mean_edit(bench):
+def test_random_axes_are_projected_out_to_the_same_mean_edit(asked):
     direction = planted()
     arms = [Arm(direction, 1.0, "ablate")]
-    arms += matched(bench, direction, random_directions(direction, 3, seed=0))
+    arms += match_ablations(asked, direction, random_directions(direction, 3, seed=0))
     norms = []
     for arm in arms:
-        edit = arm.edit((-1,), tuple(range(len(bench.questions))))
-        receipts = run(bench.model, bench.questions, interventions=[edit]).receipts
+        edit = arm.edit((-1,), tuple(range(len(asked.questions))))
+        receipts = run(asked.model, asked.questions, interventions=[edit]).receipts
         norms.append(np.mean([receipt.edit_norm for receipt in receipts]))
     assert norms == pytest.approx([norms[0]] * 4, rel=1e-4)
 
@@ -139,14 +145,14 @@ def test_random_axes_are_projected_out_to_the_same_mean_edit(bench):
 # --- directions ---------------------------------------------------------------------------------
 
 
-def test_the_gradient_is_the_slope_of_the_log_odds(bench):
-    pair = {"base": bench, "post": bench}
+def test_the_gradient_is_the_slope_of_the_log_odds(asked):
+    pair = {"base": asked, "post": asked}
     found = find_directions(pair, (SITE,), "gradient")["base"][SITE]
-    direction, token = found["base"], bench.layout.think_open[0]
+    direction, token = found["base"], asked.layout.think_open[0]
 
     def odds(step):
         edit = Intervention(SITE, add, direction.vector, step, positions=(-1,))
-        logits = run(bench.model, bench.questions, interventions=[edit]).last.double()
+        logits = run(asked.model, asked.questions, interventions=[edit]).last.double()
         p = logits.softmax(-1)[:, token]
         return float((p.log() - (1 - p).log()).mean())
 
@@ -155,12 +161,12 @@ def test_the_gradient_is_the_slope_of_the_log_odds(bench):
     assert torch.equal(found["base"].vector, found["post"].vector)
 
 
-def test_leaning_is_what_sampling_would_give(bench):
-    found = find_directions({"base": bench, "post": bench}, (SITE,), "leaning")["base"][SITE]
-    where = [(-1,)] * len(bench.questions)
-    x = collect(bench.model, bench.questions, where, SITE).values.double()
-    p = run(bench.model, bench.questions).logits
-    p = torch.stack([row[-1].double().softmax(-1)[bench.layout.think_open[0]] for row in p])
+def test_leaning_is_what_sampling_would_give(asked):
+    found = find_directions({"base": asked, "post": asked}, (SITE,), "leaning")["base"][SITE]
+    where = [(-1,)] * len(asked.questions)
+    x = collect(asked.model, asked.questions, where, SITE).values.double()
+    p = run(asked.model, asked.questions).logits
+    p = torch.stack([row[-1].double().softmax(-1)[asked.layout.think_open[0]] for row in p])
     n = 40_000
     counts = torch.round(n * p)  # so many openings among n samples of each question
     opened = (counts[:, None] * x).sum(0) / counts.sum()
@@ -172,12 +178,12 @@ def test_leaning_is_what_sampling_would_give(bench):
 # --- decoding -----------------------------------------------------------------------------------
 
 
-def test_the_place_before_a_result_is_found(bench):
-    (step,) = encode_steps(bench.model.tokenizer, ["3 + 4 = 7 ;"])
-    at = before_result(bench.model.tokenizer, step, "7")
-    assert at is not None and bench.model.tokenizer.decode([step.ids[at]]) == "="
-    assert before_result(bench.model.tokenizer, step, "9") is None
-    assert before_result(bench.model.tokenizer, step, "3") is None  # nothing stands before it
+def test_the_place_before_a_result_is_found(asked):
+    (step,) = encode_steps(asked.model.tokenizer, ["3 + 4 = 7 ;"])
+    at = find_before_result(asked.model.tokenizer, step, "7")
+    assert at is not None and asked.model.tokenizer.decode([step.ids[at]]) == "="
+    assert find_before_result(asked.model.tokenizer, step, "9") is None
+    assert find_before_result(asked.model.tokenizer, step, "3") is None  # nothing stands before it
 
 
 # --- organisms ----------------------------------------------------------------------------------
@@ -196,32 +202,42 @@ def test_grpo_brought_out_what_its_base_could_do(found):
     one = found["grpo:1"]
     assert one.verdict in ("latent-usable", "expressed") and one.is_explained
     assert one.findings["usable"].answer == "yes"
-    assert all(item.value == item.value for item in one.items)
+    assert all(item.value == item.value or item.note == CHOOSING for item in one.items)
 
 
 def test_in_a_base_without_chains_reasoning_is_absent(found):
     one = found["grpo-no-chains:1"]
     assert one.verdict == "absent" and not one.is_explained
-    assert "nothing to explain" in "\n".join(lines(one))
+    assert "nothing to explain" in "\n".join(describe_record(one.record()))
     raised = next(c for c in one.cells if (c.source, c.steered) == ("base", "base"))
     assert raised.outcome.opens.mean() > 1e3 * raised.unsteered.opens.mean()
     assert set(raised.outcome.reasons) == {0.0}  # it opens more, and reasons no more
 
 
-def test_a_record_holds_what_was_declared_and_found(found, tmp_path):
+def test_a_record_holds_what_was_declared_and_found(found):
     one = found["grpo:1"]
-    saved = json.loads(one.write(tmp_path).read_text())
+    saved = json.loads(json.dumps(one.record()))
     assert saved["declared"]["bound"] == 0.2 and saved["declared"]["n_test"] == 20
     assert saved["verdict"] == one.verdict and len(saved["findings"]) == 4
     assert {row["steered"] for row in saved["curves"]} == {"base", "post"}
+    assert len(saved["cells"]) == len(one.cells)
+    results = Results((), one.items, {one.task: saved}, (one.task,), "", 0)
+    assert PreExistence().describe(results) == describe_record(one.record())
+    (drawing,) = PreExistence().figures(results)
+    assert list(drawing.data) == list(one.curves)
 
 
 def test_items_are_rates_on_the_second_half_only(found, models):
     one = found["grpo:1"]
     task = make_task("arith/fresh", n=40, seed=1)
-    assert {item.example for item in one.items} == {e.id for e in halves(task)[1].examples}
-    mine = [i.value for i in one.items if (i.writer, i.reader, i.condition, i.metric)
+    first, second = ({e.id for e in half.examples} for half in split_halves(task))
+    assert {item.example for item in one.items if item.note == CHOOSING} == first
+    known = [item for item in one.items if item.value == item.value]
+    assert {item.example for item in known} == second
+    mine = [i.value for i in known if (i.source, i.reader, i.condition, i.metric)
             == ("base", "base", "up", "reasons")]  # fmt: skip
+    assert all(i.writer == i.reader and (i.source == "") == (i.condition == "unsteered")
+               for i in one.items)  # fmt: skip
     assert np.mean(mine) - one.unsteered["base"][0].value == pytest.approx(
         next(c for c in one.curves if (c.source, c.steered) == ("base", "base")).value
     )
@@ -233,12 +249,44 @@ def test_items_are_rates_on_the_second_half_only(found, models):
         assert math.isnan(item.value) and item.note
 
 
-def test_without_a_helpful_dose_the_model_is_left_as_it_is(bench):
+def test_too_few_problems_are_not_measurable_and_a_bug_is_not_hidden(models, monkeypatch):
+    readers = {"base": models["base"], "post": models["grpo:1"]}
+    few = PreExistence().run(readers, make_task("arith/fresh", n=3, seed=0), {}, seed=0)
+    assert all(math.isnan(item.value) and "at least 4" in item.note for item in few)
+
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("probes.pre_existence.examination.find_directions", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        PreExistence().run(readers, make_task("arith/fresh", n=8, seed=0), {}, seed=0)
+
+
+def test_results_that_too_few_problems_state_are_undecided_and_a_bug_is_not_hidden(
+    asked, monkeypatch
+):
+    few = judge_decodable(asked, asked, [SITE], FAST, seed=0)
+    assert few.answer == "undecided" and "needs at least" in few.control
+    silent = AskedModel(asked.model, replace(asked.task, examples=tuple(
+        replace(example, steps=("so ;",)) for example in asked.task.examples
+    )), batch_size=8)  # fmt: skip
+    none = judge_decodable(silent, silent, [SITE], FAST, seed=0)
+    assert none.answer == "undecided" and "states a result" in none.control
+
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("probes.pre_existence.decodability.fit_linear_probe", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        judge_decodable(asked, asked, [SITE], FAST, seed=0)
+
+
+def test_without_a_helpful_dose_the_model_is_left_as_it_is(asked):
     directions = {SITE: {"base": planted(), "token": planted(1)}}
-    shop = Workshop("base", bench, bench, directions, replace(FAST, kl_budget=1e-12), seed=0)
-    one = shop.steered("base", "up")
-    assert one.dose == 0 and np.array_equal(one.outcome.opens, shop.unsteered.opens)
-    assert rate(one.outcome.opens, ["p"] * 3 + ["q"] * 2, FAST, seed=0).n == 2
+    steered = SteeredModel("base", asked, asked, directions, replace(FAST, kl_budget=1e-12), seed=0)
+    one = steered.measure_cell("base", "up")
+    assert one.dose == 0 and np.array_equal(one.outcome.opens, steered.unsteered.opens)
+    assert estimate_rate(one.outcome.opens, ["p"] * 3 + ["q"] * 2, FAST, seed=0).n == 2
 
 
 def test_the_figure_draws_each_cell_once():
@@ -247,5 +295,5 @@ def test_the_figure_draws_each_cell_once():
     assert len(figure.axes) == 2
     with pytest.raises(ValueError, match="one row for each dose"):
         four_cells([row, row])
-    with pytest.raises(ValueError, match="got none"):
+    with pytest.raises(ValueError, match="received none"):
         four_cells([])

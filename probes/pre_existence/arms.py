@@ -4,16 +4,14 @@ An arm adds a direction (dose in mean residual norms) or projects it out. What i
 question:
 
 * **opens**: P(the text opens with a chain), exactly, from the logits;
-* **reasons**: opens x 1[the chain that follows is right]. The chain is continued greedily after its
-  opening, still under the edit. It is right if it is closed, an answer of the task's form follows
-  its cue and is correct, every step that claims something claims it rightly and one at least does
-  (where the task can check claims), and the answer is the one to which the chain leads. So chance
-  hits of a chain of nonsense do not count;
+* **reasons**: opens x 1[the chain that follows is valid]. The chain is continued greedily after its
+  opening, still under the edit, and graded as every completion is (`interp.chains.completions`):
+  answer and whole chain must be right, so chance hits of a chain of nonsense do not count;
 * **kl**: nats per token, KL(unedited || edited) on the unedited model's own text after the opening.
 
 The probability of opening is used in place of a greedy choice since a push from 0.07 to 0.4 is an
-effect that a greedy first token does not show. Arms are rows of one batch; a row does not notice
-the others.
+effect that a greedy first token does not show. Arms are rows of one batch; the result of a row does
+not depend on the others.
 """
 
 from __future__ import annotations
@@ -23,20 +21,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from interp.chains.chain import decode, encode, encode_layout
-from interp.chains.completions import find_format, read_completion
+from interp.chains.completions import Ids, find_format, read_completion
 from interp.engine import generate, run
 from interp.interventions import Intervention, project_out
 from interp.methods.directions import Direction
-from interp.methods.steering import Written, steer
+from interp.methods.steering import steer
 from interp.models import Model
-from interp.tasks import Example, Task
+from interp.stats.divergences import kullback_leibler
+from interp.tasks import Task
 
-Ids = tuple[int, ...]
 Values = Float[np.ndarray, " example"]
 
 
@@ -64,7 +59,7 @@ class Arm:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ArmOutcome:
     """What one arm did, per example; NaN where it was not asked for."""
 
     opens: Values
@@ -72,28 +67,23 @@ class Outcome:
     kl: Values
 
 
-class Bench:
-    """A model and the questions that it is asked under every arm."""
+class AskedModel:
+    """A model and the questions that it is asked under every arm.
+
+    Raises:
+        NotMeasurableError: The task's layout has nothing that opens and closes a chain.
+    """
 
     def __init__(self, model: Model, task: Task, *, batch_size: int) -> None:
-        tokenizer = model.tokenizer
         self.model, self.task, self.batch_size = model, task, batch_size
-        self.layout = encode_layout(tokenizer, task.layout)
-        self.format = find_format(task, tokenizer, needs_chain=False)
-        if not self.layout.think_open:
-            raise ValueError(
-                f"task {task.name} has no text that opens a chain, so whether a model opens one "
-                f"cannot be read. Ask a task whose layout has think_open"
-            )
-        self.questions = [encode(tokenizer, example.question) for example in task.examples]
-        fixed = len(self.layout.think_close) + len(self.layout.answer_cue)
-        ends = task.max_answer_tokens + len(self.layout.answer_end)
-        self.max_new_tokens = task.max_chain_tokens + fixed + ends
+        self.format = find_format(task, model.tokenizer)
+        self.layout = self.format.layout
+        self.questions = self.format.prompts()
         self._own: list[Ids] | None = None
 
     def measure(
         self, arms: Sequence[Arm], *, is_written: bool = True, has_kl: bool = True
-    ) -> list[Outcome]:
+    ) -> list[ArmOutcome]:
         """The outcome of each arm on every question.
 
         Args:
@@ -106,44 +96,45 @@ class Bench:
         """
         n = len(self.questions)
         if not n or not arms:
-            return [Outcome(*np.zeros((3, n))) for _ in arms]
-        right = np.full((len(arms), n), np.nan)
+            return [ArmOutcome(*np.zeros((3, n))) for _ in arms]
+        valid = np.full((len(arms), n), np.nan)
         if is_written:
-            for k, one in enumerate(self._write(arms)):
-                right[k // n, k % n] = self.is_right(self.task.examples[k % n], one)
+            for k, ids in enumerate(self._write(arms)):
+                text = (*self.layout.think_open, *ids)
+                completion = read_completion(self.format, self.task.examples[k % n], text)
+                valid[k // n, k % n] = completion.is_chain_valid
         own: Sequence[Ids] = [()] * n
         if has_kl:
             if self._own is None:  # the unedited text, by an edit of dose 0
-                self._own = [one.ids for one in self._write([Arm(arms[0].direction, 0.0)])]
+                self._own = self._write([Arm(arms[0].direction, 0.0)])
             own = self._own
         opens, kl = self._read(arms, own)
-        return [Outcome(o, o * r, k) for o, r, k in zip(opens, right, kl, strict=True)]
+        return [ArmOutcome(o, o * v, k) for o, v, k in zip(opens, valid, kl, strict=True)]
 
-    def first_probability(self, token: int) -> Float[Tensor, " example"]:
+    def first_probability(self, token: int) -> Float[np.ndarray, " example"]:
         """Probability of a first new token after each question, unedited."""
-        return run(self.model, self.questions, logits_at="last").last.softmax(-1)[:, token].cpu()
+        last = run(self.model, self.questions, logits_at="last").last
+        return last.softmax(-1)[:, token].cpu().numpy()
 
-    def _write(self, arms: Sequence[Arm]) -> list[Written]:
-        opened = self.layout.think_open
-        prompts = [question + opened for question in self.questions]
-        n, eos = len(prompts), self.model.tokenizer.eos_token_id
-        found: list[Written] = []
+    def _write(self, arms: Sequence[Arm]) -> list[Ids]:
+        """New tokens after the opening, question by question within each arm."""
+        n_opened = len(self.layout.think_open)
+        prompts = self.format.prompts("forced")
+        n = len(prompts)
+        written: list[Ids] = []
         per_call = max(1, self.batch_size // n)
         for start in range(0, len(arms), per_call):
             here = arms[start : start + per_call]
             edits = [
-                arm.edit((-1 - len(opened),), tuple(range(at * n, (at + 1) * n)))
+                arm.edit((-1 - n_opened,), tuple(range(at * n, (at + 1) * n)))
                 for at, arm in enumerate(here)
             ]
-            rows = prompts * len(here)
             texts = generate(
-                self.model, rows, max_new_tokens=self.max_new_tokens, interventions=edits,
-                stop=() if eos is None else ((int(eos),),), batch_size=self.batch_size,
+                self.model, prompts * len(here), interventions=edits, stop=self.format.stop,
+                max_new_tokens=self.format.max_new_tokens - n_opened, batch_size=self.batch_size,
             )  # fmt: skip
-            for row, one in zip(rows, texts, strict=True):
-                text = decode(self.model.tokenizer, one.ids)
-                found.append(Written(row, one.ids, text, one.stopped, one.receipts[0]))
-        return found
+            written += [one.ids for one in texts]
+        return written
 
     def _read(self, arms: Sequence[Arm], own: Sequence[Ids]) -> tuple[np.ndarray, np.ndarray]:
         """P(opening) and the KL after it, [arm, example]; some questions under all arms at once."""
@@ -165,6 +156,7 @@ class Bench:
             edits = [arms[number].edit((at,), tuple(rows)) for (number, at), rows in places.items()]
             texts_of = [texts[at] for _, at in cells]
             edited = run(self.model, texts_of, interventions=edits).logits if cells else ()
+            # Dose 0 takes the plain pass itself, so that its KL is exactly 0.
             unmoved = [number for number, arm in enumerate(arms) if arm.dose == 0]
             still = [(number, at) for number in unmoved for at in chunk]
             rows = [*edited, *(plain[at - start] for _, at in still)]
@@ -173,17 +165,8 @@ class Bench:
                 p, q = (
                     logits[first:].double().log_softmax(-1) for logits in (plain[at - start], row)
                 )
-                begun = sum(float(q[k, token]) for k, token in enumerate(opened))
-                opens[number, at] = np.exp(begun)
-                kl[number, at] = _kl(p[len(opened) :], q[len(opened) :])
+                logprob = sum(float(q[k, token]) for k, token in enumerate(opened))
+                opens[number, at] = np.exp(logprob)
+                after = kullback_leibler(p[len(opened) :], q[len(opened) :])
+                kl[number, at] = float(after.mean()) if len(after) else np.nan
         return opens, kl
-
-    def is_right(self, example: Example, written: Written) -> bool:
-        """Whether a chain after its opening, and the answer after it, are right."""
-        ids = self.layout.think_open + written.ids
-        return read_completion(self.format, example, ids).is_chain_valid
-
-
-def _kl(p: Tensor, q: Tensor) -> float:
-    """Mean KL(p || q) over positions, nats."""
-    return float((p.exp() * (p - q)).sum(-1).mean()) if len(p) else float("nan")

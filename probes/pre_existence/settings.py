@@ -1,4 +1,4 @@
-"""The settings of the 2 x 2 test, fixed before a run and saved with it.
+"""The settings of the 2 x 2 test, fixed before a run and kept with it.
 
 Every threshold on which a verdict can turn is a field here. `declared` adds what follows from them
 and the number of problems: the smallest effect that a test of this size would find, so that an
@@ -16,13 +16,13 @@ from interp.models import Model
 from interp.sites import Site
 
 Contrast = Literal["gradient", "leaning"]
-"""How a direction is found within one model, see `sources`."""
+"""How a direction is found within one model, see `directions`."""
 SPREAD = 0.5
 """Largest standard deviation of a number between 0 and 1, for the minimal detectable effect."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class PreExistenceSettings:
     """How directions are found, chosen and judged.
 
     Raises:
@@ -30,21 +30,27 @@ class Settings:
     """
 
     contrast: Contrast = "gradient"
+    """How a direction is found within one model: by the gradient of the log-odds of opening, or by
+    the states that lean to it."""
     doses: tuple[float, ...] = (0.25, 0.5, 1.0)
     """In mean residual norms at the last question token: no push is longer than the stream."""
     layers: tuple[int, ...] = ()
     """Layers whose resid_post is tried; empty: all of up to 4, else a quarter, half and three
     quarters of the depth."""
     n_random: int = 19
+    """Random control directions."""
     kl_budget: float = 0.1
     """Nats per token of the text after the opening: the dose may not break what follows it."""
     bound: float = 0.1
     """Effects of less than this count as none; larger ones must be shown to be larger."""
     alpha: float = 0.05
+    """Level of the intervals: 1 - alpha, and 1 - 2 alpha for equivalence."""
     power: float = 0.8
+    """For which the smallest effect that can be found is stated."""
     share: float = 0.5
-    """Of post's rate, from which the base is held to do it already."""
+    """Of post's rate, from which on the base counts as reasoning by itself."""
     batch_size: int = 512
+    """Texts read or written together."""
 
     def __post_init__(self) -> None:
         SweepSettings(self.doses)

@@ -8,11 +8,18 @@ import pytest
 
 from interp.sites import Site
 from interp.tasks import make_task
-from probes.pre_existence import Settings
-from probes.pre_existence.arms import Outcome
-from probes.pre_existence.cells import Cell, halves
-from probes.pre_existence.decoding import decode_answer
-from probes.pre_existence.judging import Finding, Quantity, answer, decide, difference, judge_cell
+from probes.pre_existence import PreExistenceSettings
+from probes.pre_existence.arms import ArmOutcome
+from probes.pre_existence.decodability import answer_auroc
+from probes.pre_existence.steering_cells import SteeringCell, split_halves
+from probes.pre_existence.verdict import (
+    Quantity,
+    QuestionResult,
+    answer_question,
+    decide,
+    estimate_difference,
+    judge_cell,
+)
 
 SITE = Site(1, "resid_post")
 
@@ -23,7 +30,7 @@ def between(low, high, *, upper=None, lower=None):
 
 
 def finding(found, *, is_null=False):
-    return Finding("x", found, between(0.0, 1.0), None, "", "", is_null)
+    return QuestionResult("x", found, between(0.0, 1.0), None, "", "", is_null)
 
 
 # --- the four answers ---------------------------------------------------------------------------
@@ -43,22 +50,26 @@ def finding(found, *, is_null=False):
     ],
 )
 def test_an_answer_has_three_values(effect, excess, expected):
-    assert answer(effect, excess, 0.1) == expected
+    assert answer_question(effect, excess, 0.1) == expected
 
 
 def test_nothing_that_changes_still_has_an_interval():
     zeros = np.zeros(50)
-    found = difference(zeros, zeros, [str(n) for n in range(50)], Settings(), seed=0)
+    found = estimate_difference(
+        zeros, zeros, [str(n) for n in range(50)], PreExistenceSettings(), seed=0
+    )
     assert found.value == 0 and -0.08 < found.low < -0.03 and 0.03 < found.upper < found.high < 0.1
 
 
 def test_a_difference_is_the_mean_over_items_with_problems_resampled():
     rng = np.random.default_rng(0)
     first, second = rng.uniform(0, 0.5, 60), rng.uniform(0.3, 1, 60)
-    alone = difference(first, second, [str(n) for n in range(60)], Settings(), seed=0)
-    twins = difference(
+    alone = estimate_difference(
+        first, second, [str(n) for n in range(60)], PreExistenceSettings(), seed=0
+    )
+    twins = estimate_difference(
         np.repeat(first, 2), np.repeat(second, 2), [str(n // 2) for n in range(120)],
-        Settings(), seed=0,
+        PreExistenceSettings(), seed=0,
     )  # fmt: skip
     assert alone.value == pytest.approx((second - first).mean())
     spread = (second - first).std(ddof=1) / math.sqrt(60)
@@ -69,15 +80,15 @@ def test_a_difference_is_the_mean_over_items_with_problems_resampled():
 
 def cell(before, after, controls, want="up", source="base"):
     def outcome(values):
-        return Outcome(np.array(values), np.array(values), np.zeros(len(values)))
+        return ArmOutcome(np.array(values), np.array(values), np.zeros(len(values)))
 
     rivals = {name: np.array(values) for name, values in controls.items()}
-    return Cell(
+    return SteeringCell(
         source, "base", want, SITE, 1.0, (0.0, 0.0), outcome(before), outcome(after), rivals, {}, {}
     )
 
 
-def judged(found, controls=("random",), settings=Settings()):  # noqa: B008
+def judged(found, controls=("random",), settings=PreExistenceSettings()):  # noqa: B008
     problems = [str(n) for n in range(len(found.unsteered.opens))]
     return judge_cell("usable", found, controls, problems, settings, seed=0)
 
@@ -133,7 +144,7 @@ def test_the_verdict_follows_the_answers(
 
 
 def test_what_a_run_of_this_size_can_find_is_declared():
-    found = Settings().declared(50)
+    found = PreExistenceSettings().declared(50)
     assert found["minimal_detectable_effect"] == pytest.approx(
         (1.959964 + 0.841621) * 0.5 / math.sqrt(50), rel=1e-5
     )
@@ -148,19 +159,19 @@ def test_settings_that_cannot_be_judged_by_are_refused(wrong, monkeypatch):
 
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match="received"):
-        Settings(**wrong)
+        PreExistenceSettings(**wrong)
 
 
 def test_halves_share_no_problem():
     task = make_task("arith/twins", n=10, seed=0)
-    first, second = halves(task)
+    first, second = split_halves(task)
     assert len(first.examples) + len(second.examples) == len(task.examples)
     assert not {e.problem for e in first.examples} & {e.problem for e in second.examples}
     with pytest.raises(ValueError, match="at least 4"):
-        halves(replace(task, examples=task.examples[:1]))
+        split_halves(replace(task, examples=task.examples[:1]))
 
 
 def test_an_auroc_is_answered_against_the_shuffled_band():
-    assert decode_answer(between(0.8, 0.9), 0.7, 0.1) == "yes"
-    assert decode_answer(between(0.65, 0.9), 0.7, 0.1) == "undecided"
-    assert decode_answer(between(0.4, 0.58), 0.7, 0.1) == "no"
+    assert answer_auroc(between(0.8, 0.9), 0.7, 0.1) == "yes"
+    assert answer_auroc(between(0.65, 0.9), 0.7, 0.1) == "undecided"
+    assert answer_auroc(between(0.4, 0.58), 0.7, 0.1) == "no"

@@ -22,27 +22,28 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from interp.errors import NotMeasurableError
 from interp.methods.directions import Direction, collect, project, random_directions
 from interp.sites import Site
 from interp.tasks import Task
-from probes.pre_existence.arms import Arm, Bench, Outcome, Values
-from probes.pre_existence.settings import Settings
-from probes.pre_existence.sources import Directions
+from probes.pre_existence.arms import Arm, ArmOutcome, AskedModel, Values
+from probes.pre_existence.directions import Directions
+from probes.pre_existence.settings import PreExistenceSettings
 
 Want = Literal["up", "down", "ablated"]
 METRIC: Mapping[Want, Literal["reasons", "opens"]] = {
     "up": "reasons", "down": "opens", "ablated": "opens"
 }  # fmt: skip
-Promise = tuple[float, float]
+Gain = tuple[float, float]
 """Effect on a cell's metric, and on `opens`, which decides between equal effects: where nothing
-reasons, what opens most is what is tested."""
-NOTHING: Promise = (0.0, 0.0)
+reasons, the direction that opens most is tested."""
+NO_GAIN: Gain = (0.0, 0.0)
 HALF = 0.5
 """Rate of reasoning from which a model is pushed down instead of up."""
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class SteeringCell:
     """One source in one steered model, on the problems of the second half."""
 
     source: str
@@ -51,13 +52,13 @@ class Cell:
     site: Site
     dose: float
     """Chosen on the first half; 0 where no dose within the budget helps."""
-    promise: Promise
-    """Effects on the first half."""
-    unsteered: Outcome
-    outcome: Outcome
+    gain: Gain
+    """On the first half."""
+    unsteered: ArmOutcome
+    outcome: ArmOutcome
     controls: Mapping[str, Values]
     """'random 0' and so on, and 'token': the cell's metric per example, each at its own dose."""
-    curve: Mapping[float, Outcome]
+    curve: Mapping[float, ArmOutcome]
     """All doses at the chosen site; empty for ablation."""
     random_curve: Mapping[float, Float[np.ndarray, "arm example"]]
     """The cell's metric under all random directions."""
@@ -67,20 +68,20 @@ class Cell:
         """What the cell is read by."""
         return METRIC[self.want]
 
-    def values(self, outcome: Outcome) -> Values:
+    def values(self, outcome: ArmOutcome) -> Values:
         """The cell's metric of an outcome."""
         return outcome.reasons if self.metric == "reasons" else outcome.opens
 
 
-def halves(task: Task) -> tuple[Task, Task]:
+def split_halves(task: Task) -> tuple[Task, Task]:
     """Two tasks of alternate problems, the first to choose on and the second to test on.
 
     Raises:
-        ValueError: If there are fewer than four problems.
+        NotMeasurableError: If there are fewer than four problems.
     """
     problems = list(dict.fromkeys(example.problem for example in task.examples))
     if len(problems) < 4:
-        raise ValueError(
+        raise NotMeasurableError(
             f"settings are chosen on one half of the problems and tested on the other, and "
             f"{task.name} has {len(problems)}. Ask at least 4; 200 for an equivalence within 0.1"
         )
@@ -91,16 +92,19 @@ def halves(task: Task) -> tuple[Task, Task]:
     )
 
 
-class Workshop:
-    """One steered model with its questions of either half; nothing is measured twice."""
+class SteeredModel:
+    """One model that is steered, with the questions of either half.
+
+    Controls that several cells share are measured once.
+    """
 
     def __init__(
         self,
         name: str,
-        choose: Bench,
-        test: Bench,
+        choose: AskedModel,
+        test: AskedModel,
         directions: Directions,
-        settings: Settings,
+        settings: PreExistenceSettings,
         *,
         seed: int,
     ) -> None:
@@ -108,7 +112,7 @@ class Workshop:
         self.directions, self.settings, self.seed = directions, settings, seed
         still = Arm(next(iter(next(iter(directions.values())).values())), 0.0)
         self.before, self.unsteered = choose.measure([still])[0], test.measure([still])[0]
-        self._drawn: dict[tuple[Site, Want], tuple[list[Outcome], list[Outcome]]] = {}
+        self._drawn: dict[tuple[Site, Want], tuple[list[ArmOutcome], list[ArmOutcome]]] = {}
         self._token: dict[Want, Values] = {}
 
     @property
@@ -116,7 +120,7 @@ class Workshop:
         """Whether the model reasons in at least half of its texts, on the first half."""
         return float(self.before.reasons.mean()) >= HALF
 
-    def steered(self, source: str, want: Want) -> Cell:
+    def measure_cell(self, source: str, want: Want) -> SteeringCell:
         """The cell of one source, pushed one way.
 
         Raises:
@@ -125,25 +129,25 @@ class Workshop:
         doses = self._doses(want)
         site, at, effect = self._choose(source, want)
         tested = self.test.measure([Arm(self.directions[site][source], one) for one in doses])
-        controls, random_curve = self._random(site, want)
-        return Cell(
+        controls, random_curve = self._random_controls(site, want)
+        return SteeringCell(
             source, self.name, want, site, 0.0 if at is None else doses[at], effect,
             self.unsteered, self.unsteered if at is None else tested[at],
-            {**controls, "token": self._by_token(want)},
+            {**controls, "token": self._token_control(want)},
             dict(zip(doses, tested, strict=True)), random_curve,
         )  # fmt: skip
 
-    def _choose(self, source: str, want: Want) -> tuple[Site, int | None, Promise]:
+    def _choose(self, source: str, want: Want) -> tuple[Site, int | None, Gain]:
         """The site, which of the doses, and the effect there, on the first half."""
-        best: dict[Site, tuple[int | None, Promise]] = {}
-        for site, found in self.directions.items():
-            arms = [Arm(found[source], dose) for dose in self._doses(want)]
+        best: dict[Site, tuple[int | None, Gain]] = {}
+        for site, by_source in self.directions.items():
+            arms = [Arm(by_source[source], dose) for dose in self._doses(want)]
             tried = self.choose.measure(arms, is_written=METRIC[want] == "reasons")
             best[site] = self._best(tried, want)
         site = max(best, key=lambda one: best[one][1])
         return (site, *best[site])
 
-    def _by_token(self, want: Want) -> Values:
+    def _token_control(self, want: Want) -> Values:
         if want not in self._token:
             site, at, _ = self._choose("token", want)
             outcome = self.unsteered
@@ -153,21 +157,21 @@ class Workshop:
             self._token[want] = getattr(outcome, METRIC[want])
         return self._token[want]
 
-    def ablated(self, source: str) -> Cell:
+    def measure_ablation(self, source: str) -> SteeringCell:
         """The cell in which the direction is projected out."""
-        best: dict[Site, Promise] = {}
-        for site, found in self.directions.items():
-            arm = Arm(found[source], 1.0, "ablate")
+        best: dict[Site, Gain] = {}
+        for site, by_source in self.directions.items():
+            arm = Arm(by_source[source], 1.0, "ablate")
             (tried,) = self.choose.measure([arm], is_written=False)
             best[site] = self._effect(tried, "ablated")
         site = max(best, key=lambda one: best[one])
         direction = self.directions[site][source]
         drawn = random_directions(direction, self.settings.n_random, seed=self.seed)
         (outcome,) = self.test.measure([Arm(direction, 1.0, "ablate")])
-        rivals = matched(self.test, direction, drawn)
+        rivals = match_ablations(self.test, direction, drawn)
         others = self.test.measure(rivals, is_written=False, has_kl=False)
         controls = {f"random {n}": one.opens for n, one in enumerate(others)}
-        return Cell(
+        return SteeringCell(
             source, self.name, "ablated", site, 1.0, best[site], self.unsteered, outcome, controls,
             {}, {},
         )  # fmt: skip
@@ -175,7 +179,7 @@ class Workshop:
     def _doses(self, want: Want) -> tuple[float, ...]:
         return tuple((-1 if want == "down" else 1) * dose for dose in self.settings.doses)
 
-    def _random(
+    def _random_controls(
         self, site: Site, want: Want
     ) -> tuple[dict[str, Values], dict[float, Float[np.ndarray, "arm example"]]]:
         """Each random direction at the dose that it chose, and all of them at every dose."""
@@ -202,26 +206,26 @@ class Workshop:
         }
         return controls, curve
 
-    def _effect(self, outcome: Outcome, want: Want) -> Promise:
+    def _effect(self, outcome: ArmOutcome, want: Want) -> Gain:
         """Mean changes in the wanted way; none where the budget is exceeded."""
         if float(outcome.kl.mean()) > self.settings.kl_budget:
-            return NOTHING
+            return NO_GAIN
         sign = 1 if want == "up" else -1
         metric = METRIC[want]
         change = float((getattr(outcome, metric) - getattr(self.before, metric)).mean())
         return sign * change, sign * float((outcome.opens - self.before.opens).mean())
 
-    def _best(self, tried: Sequence[Outcome], want: Want) -> tuple[int | None, Promise]:
-        """Which of these promises most, and what; None if none promises anything."""
+    def _best(self, tried: Sequence[ArmOutcome], want: Want) -> tuple[int | None, Gain]:
+        """Which of these gains most, and its gain; None if none gains anything."""
         effects = [self._effect(one, want) for one in tried]
         at = max(range(len(effects)), key=effects.__getitem__)
-        return (at, effects[at]) if effects[at] > NOTHING else (None, NOTHING)
+        return (at, effects[at]) if effects[at] > NO_GAIN else (None, NO_GAIN)
 
 
-def matched(bench: Bench, like: Direction, drawn: Sequence[Direction]) -> list[Arm]:
+def match_ablations(asked: AskedModel, like: Direction, drawn: Sequence[Direction]) -> list[Arm]:
     """Random axes projected out to the mean edit norm of projecting `like` out."""
-    where = [(-1,)] * len(bench.questions)
-    values = collect(bench.model, bench.questions, where, like.site).values
+    where = [(-1,)] * len(asked.questions)
+    values = collect(asked.model, asked.questions, where, like.site).values
 
     def norm(one: Direction) -> float:
         return float(project(one, values).abs().mean())

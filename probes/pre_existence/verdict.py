@@ -1,4 +1,4 @@
-"""Judging: four answers with three values each, and the verdict that they amount to.
+"""Verdict: four questions answered with one of three values each, and what they amount to.
 
 An answer is about an *effect* (what the intervention changes, in the wanted way) and its *excess*
 over the strongest control, both paired by example, with intervals that resample problems. With the
@@ -10,8 +10,9 @@ bound b of the settings:
   above 0;
 * **undecided**: anything else.
 
-The control with the largest mean on the very problems of the test is taken, which is against the
-direction; an excess over the best of n random ones is p <= 1 / (n + 1) besides.
+The strongest control is the one with the largest mean on the problems of the test itself, which
+works against the direction. An excess over the best of n random directions also has
+p <= 1 / (n + 1).
 
 Verdicts, the first that holds:
 
@@ -19,12 +20,12 @@ Verdicts, the first that holds:
    post's rate (interval of base - share x post above 0);
 2. *latent-usable*: usable. Some direction makes the base reason rightly;
 3. *represented*: not usable, but decodable and transferable;
-4. *absent*: not usable since the effect itself is below b, not transferable, and the base's own
-   rate below b;
+4. *absent*: not usable because the effect itself is below b, not transferable, and the base's own
+   rate is below b;
 5. *undecided*.
 
-The verdict is about the base and needs no post that reasons. Where post does not (its rate is below
-b), there is *nothing to explain* in the pair, and the verdict says so beside what it found.
+The verdict is about the base, whether or not post reasons. Where post does not (its rate is below
+b), there is *nothing to explain* in the pair, which is reported beside the verdict.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.stats.estimates import Estimate, Sample, collect, estimate_all
-from probes.pre_existence.cells import Cell
-from probes.pre_existence.settings import Settings
+from probes.pre_existence.settings import PreExistenceSettings
+from probes.pre_existence.steering_cells import SteeringCell
 
 Answer = Literal["yes", "no", "undecided"]
 Verdict = Literal["expressed", "latent-usable", "represented", "absent", "undecided"]
@@ -61,7 +62,7 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Finding:
+class QuestionResult:
     """One of the four questions, answered."""
 
     name: str
@@ -77,11 +78,11 @@ class Finding:
     """Whether the effect itself is below the bound, not merely no larger than the controls'."""
 
 
-def difference(
+def estimate_difference(
     first: Values,
     second: Values,
     problems: Sequence[Hashable],
-    settings: Settings,
+    settings: PreExistenceSettings,
     *,
     seed: int,
 ) -> Quantity:
@@ -97,33 +98,33 @@ def difference(
     sums = np.bincount(which, weights=change, minlength=len(codes)).astype(float)
     counts = np.bincount(which, minlength=len(codes)).astype(float)
     rises, falls = np.maximum(change, 0).mean(), np.maximum(-change, 0).mean()
-    return quantity(
+    return estimate_quantity(
         Sample(sums, counts, "difference", float(rises), float(falls)), settings, seed=seed
     )
 
 
-def rate(
-    values: Values, problems: Sequence[Hashable], settings: Settings, *, seed: int
+def estimate_rate(
+    values: Values, problems: Sequence[Hashable], settings: PreExistenceSettings, *, seed: int
 ) -> Quantity:
     """Mean of numbers in [0, 1]."""
-    return quantity(collect(values, problems), settings, seed=seed)
+    return estimate_quantity(collect(values, problems), settings, seed=seed)
 
 
-def quantity(sample: Sample, settings: Settings, *, seed: int) -> Quantity:
+def estimate_quantity(sample: Sample, settings: PreExistenceSettings, *, seed: int) -> Quantity:
     """The estimate of a sample at both levels."""
     alpha = settings.alpha
     (wide,), (narrow,) = (
         estimate_all([sample], seed=seed, level=level) for level in (1 - alpha, 1 - 2 * alpha)
     )
-    return joined(wide, narrow)
+    return join_estimates(wide, narrow)
 
 
-def joined(wide: Estimate, narrow: Estimate) -> Quantity:
+def join_estimates(wide: Estimate, narrow: Estimate) -> Quantity:
     """One number from its estimates at 1 - alpha and 1 - 2 alpha."""
     return Quantity(wide.value, wide.low, wide.high, narrow.high, narrow.low, wide.n)
 
 
-def answer(effect: Quantity, excess: Quantity | None, bound: float) -> Answer:
+def answer_question(effect: Quantity, excess: Quantity | None, bound: float) -> Answer:
     """The three-valued answer, by the rule above.
 
     Args:
@@ -140,13 +141,13 @@ def answer(effect: Quantity, excess: Quantity | None, bound: float) -> Answer:
 
 def judge_cell(
     name: str,
-    cell: Cell,
+    cell: SteeringCell,
     controls: Sequence[str],
     problems: Sequence[Hashable],
-    settings: Settings,
+    settings: PreExistenceSettings,
     *,
     seed: int,
-) -> Finding:
+) -> QuestionResult:
     """The answer that a cell gives.
 
     Args:
@@ -165,39 +166,41 @@ def judge_cell(
     strongest = max(rivals, key=lambda key: sign * float(rivals[key].mean()))
     ends = (plain, steered) if sign > 0 else (steered, plain)
     over = (rivals[strongest], steered) if sign > 0 else (steered, rivals[strongest])
-    effect = difference(*ends, problems, settings, seed=seed)
-    excess = difference(*over, problems, settings, seed=seed)
-    found = answer(effect, excess, settings.bound)
+    effect = estimate_difference(*ends, problems, settings, seed=seed)
+    excess = estimate_difference(*over, problems, settings, seed=seed)
+    answer = answer_question(effect, excess, settings.bound)
     where = f"{cell.source} direction at {cell.site}, dose {cell.dose:g}, {cell.want}"
-    return Finding(name, found, effect, excess, strongest, where, effect.upper < settings.bound)
+    return QuestionResult(
+        name, answer, effect, excess, strongest, where, effect.upper < settings.bound
+    )
 
 
 def decide(
-    findings: Mapping[str, Finding], base: Quantity, lead: Quantity, bound: float
+    results: Mapping[str, QuestionResult], base: Quantity, lead: Quantity, bound: float
 ) -> tuple[Verdict, str]:
     """The verdict, and the reason in words.
 
     Args:
-        findings: 'decodable', 'transferable' and 'usable'; 'necessary' does not decide.
+        results: 'decodable', 'transferable' and 'usable'; 'necessary' does not decide.
         base: Rate at which the base reasons unsteered.
         lead: Mean of base - share x post, unsteered.
         bound: Rates below it count as none.
     """
-    said = {name: finding.answer for name, finding in findings.items()}
+    answers = {name: result.answer for name, result in results.items()}
     if base.low > bound and lead.low > 0:
         return "expressed", "the base reasons unsteered, at a good share of post's rate"
-    if said["usable"] == "yes":
+    if answers["usable"] == "yes":
         return "latent-usable", "a direction makes the base reason rightly"
-    if said["usable"] == "undecided":
+    if answers["usable"] == "undecided":
         return "undecided", "whether a direction makes the base reason is not settled"
-    if said["transferable"] == "yes" and said["decodable"] == "yes":
+    if answers["transferable"] == "yes" and answers["decodable"] == "yes":
         return "represented", "the base's direction moves post and does not move the base"
     is_off = base.upper < bound
-    if findings["usable"].is_null and said["transferable"] == "no" and is_off:
+    if results["usable"].is_null and answers["transferable"] == "no" and is_off:
         return "absent", "nothing makes the base reason, and its direction moves post by no more"\
             " than controls do"  # fmt: skip
-    if not findings["usable"].is_null:
+    if not results["usable"].is_null:
         return "undecided", "what makes the base reason is no more than a push of that size does"
-    missing = [name for name in ("transferable", "decodable") if said[name] == "undecided"]
+    missing = [name for name in ("transferable", "decodable") if answers[name] == "undecided"]
     missing += [] if is_off else ["the base's own rate"]
     return "undecided", f"not settled: {', '.join(missing) or 'the answers contradict each other'}"
