@@ -15,7 +15,7 @@ from interp.organisms.recipe import Recipe, Truth
 from interp.organisms.recipes import RECIPES, find_recipe
 from interp.organisms.zoo import organism_path, read_card
 from probes import PROBES, find_probe
-from probes.audit.page import sections
+from probes.audit.page import make_sections
 from probes.calibration import (
     CalibrationSettings,
     calibrate,
@@ -251,9 +251,9 @@ def test_the_table_comes_back_and_is_cited(tmp_path):
 
 def test_every_section_of_a_report_cites_the_table():
     rows = judge_all({(PROBE, replace(SHARE, is_primary=True)): zoo(9.0)})
-    for probe, section in zip(PROBES, sections(tuple(PROBES), {}, rows), strict=True):
+    for probe, section in zip(PROBES, make_sections(tuple(PROBES), {}, rows), strict=True):
         assert section.text == (*find_probe(probe).reading, cite(rows, probe))
-    assert all(ABSENT in section.text for section in sections(tuple(PROBES), {}, ()))
+    assert all(ABSENT in section.text for section in make_sections(tuple(PROBES), {}, ()))
 
 
 def test_readme_shows_the_kept_table():
