@@ -81,6 +81,7 @@ class InformationGain(Probe):
         "(PPL_0 - PPL_t)/t, so no step in the middle changes it and longer chains score lower.",
     )
     is_in_audit: ClassVar[bool] = True
+    # In nats, so never read as a share, even where every gain happens to lie between 0 and 1.
     differences: ClassVar[frozenset[str]] = frozenset({"gain"})
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("chain", "total", "information gain of the full chain (nats per answer token):"),

@@ -102,7 +102,7 @@ def test_the_probability_is_that_of_a_plain_forward_pass(tiny, task):
             "forced": " ".join(f"{example.question} <think> {chain} </think> A".split()),
         }
         for condition, text in texts.items():
-            if condition == "forced" and trace.status == "truncated":
+            if condition == "forced" and not trace.answer_ids:  # the chain never ends
                 assert math.isnan(found[condition][at])
                 continue
             with torch.no_grad():
