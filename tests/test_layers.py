@@ -5,6 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ORDER = (
+    "interp.errors",
     "interp.sites",
     "interp.progress",
     "interp.files",
@@ -15,6 +16,12 @@ ORDER = (
     "interp.tasks",
     "interp.chains",
     "interp.stats",
+    "interp.stats.divergences",
+    "interp.stats.proportion_intervals",
+    "interp.stats.resampling",
+    "interp.stats.estimates",
+    "interp.stats.auroc",
+    "interp.stats.gap_recovered",
     "interp.methods.directions",
     "interp.methods.steering",
     "interp.methods.patching",

@@ -387,7 +387,7 @@ def test_viewer_steps_through_a_chain(browser: Page, folder: Path) -> None:
 
     browser.value("document.getElementById('viewer').scrollIntoView()")
     choose("example", 1)
-    assert shown(".chain li:nth-child(2) .said") == NASTY
+    assert shown(".chain li:nth-child(2) .step-text") == NASTY
     assert shown("#viewer h3") == "Before the first step"
     browser.press("ArrowRight")
     assert shown("#viewer h3") == "Step 1"

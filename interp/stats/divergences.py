@@ -15,7 +15,8 @@ def kullback_leibler(
     A token of probability 0 under p adds nothing, whatever q says of it.
     """
     weight = p.exp()
-    return (weight * (p - q)).where(weight > 0, 0.0).sum(-1)
+    # "!= 0" and not "> 0", so that NaN stays NaN and is noticed.
+    return (weight * (p - q)).where(weight != 0, 0.0).sum(-1)
 
 
 def jensen_shannon(

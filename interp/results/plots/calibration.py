@@ -17,7 +17,7 @@ from interp.results.plots.canvas import (
 )
 
 BAR, NULL_BAR, COVERED = 0.9, 0.05, (0.92, 0.98)
-"""What counts as calibrated."""
+"""Criteria of a calibrated number: agreement, false positives, range of coverage."""
 
 
 class Judged(NamedTuple):
@@ -30,31 +30,31 @@ class Judged(NamedTuple):
     low: float
     high: float
     null: float
-    """Share of the pairs of equals that differ."""
+    """Share of pairs of organisms of one recipe that differ significantly."""
     coverage: float
     is_calibrated: bool
 
 
 @styled
-def calibration(found: Sequence[Judged]) -> Figure:
+def calibration(judged: Sequence[Judged]) -> Figure:
     """A line for each number: its agreement with the truth, false positives, and coverage.
 
-    What is calibrated is a filled circle, what is not an open diamond; the bars to be reached are
-    the dotted lines and the band.
+    Calibrated numbers are filled circles, others open diamonds; dotted lines and the band show the
+    criteria.
 
     Args:
-        found: In the order of the lines.
+        judged: In the order of the lines.
 
     Raises:
         ValueError: Nothing was judged.
     """
     from matplotlib.figure import Figure as NewFigure
 
-    if not found:
+    if not judged:
         raise ValueError("a figure of calibration needs at least one judged number; received none")
-    figure = NewFigure(figsize=(WIDTH, 0.8 + 0.26 * len(found)), layout="constrained")
+    figure = NewFigure(figsize=(WIDTH, 0.8 + 0.26 * len(judged)), layout="constrained")
     axes = list(figure.subplots(1, 3, sharey=True, width_ratios=(1.3, 1, 1)))
-    titles = ("tells\nthe truth", "equals\ndiffer", "intervals\ncover")
+    titles = ("agreement\nwith truth", "false\npositives", "interval\ncoverage")
     ranges = ((0.0, 1.0), (0.0, 1.0), (0.5, 1.0))
     for ax, title, (low, high) in zip(axes, titles, ranges, strict=True):
         margin = 0.05 * (high - low)
@@ -67,14 +67,14 @@ def calibration(found: Sequence[Judged]) -> Figure:
     chance_line(axes[0], BAR, is_horizontal=False)
     chance_line(axes[1], NULL_BAR, is_horizontal=False)
     axes[2].axvspan(*COVERED, color=GRID, linewidth=0, zorder=0)
-    for level, one in enumerate(found):
+    for level, one in enumerate(judged):
         low, high = (one.agreement if isnan(v) else v for v in (one.low, one.high))
         if not isnan(one.agreement):
             axes[0].plot([low, high], [level, level], color=_colour(one), linewidth=1.0)
         for ax, value in zip(axes, (one.agreement, one.null, one.coverage), strict=True):
             _mark(ax, value, level, one)
-    axes[0].set_yticks(range(len(found)), [one.name for one in found])
-    axes[0].set_ylim(len(found) - 0.45, -0.55)
+    axes[0].set_yticks(range(len(judged)), [one.name for one in judged])
+    axes[0].set_ylim(len(judged) - 0.45, -0.55)
     return figure
 
 

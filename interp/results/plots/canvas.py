@@ -298,6 +298,8 @@ def share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str) -> 
         getattr(ax, f"set_{axis}lim")(low - margin, high + margin)
         if is_share:
             getattr(ax, f"set_{axis}ticks")([0, 0.5, 1], ["0", "0.5", "1"])
+        elif axis == "x":
+            ax.locator_params(axis="x", nbins=5)  # long numbers would run into each other
         if low < 0 < high:
             chance_line(ax, 0.0, is_horizontal=axis == "y")
 
@@ -306,7 +308,9 @@ def legend(figure: Figure, ax: Any) -> None:
     """One legend for all panels, above them, when there is more than one series."""
     handles, labels = ax.get_legend_handles_labels()
     if len(labels) > 1:
-        columns = min(4, len(labels))
+        # About 64 characters fit side by side, and the mark before a label takes 7.
+        fitting = 64 // (max(map(len, labels)) + 7)
+        columns = max(1, min(4, len(labels), fitting))
         figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 

@@ -106,10 +106,10 @@
   function chainList(chain) {
     const list = make("ol", "chain");
     for (let k = 0; k <= chain.steps.length; k++) {
-      const said = k === 0
-        ? make("span", "said none", "before the first step")
-        : make("span", "said", chain.steps[k - 1].trim());
-      const button = make("button", "", make("span", "nr", String(k)), said, bars(chain, k));
+      const text = k === 0
+        ? make("span", "step-text none", "before the first step")
+        : make("span", "step-text", chain.steps[k - 1].trim());
+      const button = make("button", "", make("span", "nr", String(k)), text, bars(chain, k));
       button.type = "button";
       button.addEventListener("click", () => go(k));
       const position = k === state.step ? "now" : k > state.step ? "later" : "";
@@ -178,7 +178,7 @@
     const heads = data.readers.map((reader) => make("th", "", ...named(reader)));
     const table = make("table", "", make("thead", "", make("tr", "", make("th"), ...heads)), body);
     const box = make("div", "panel", make("div", "move", back, place, next),
-      make("h3", "", title), k ? make("p", "said", chain.steps[k - 1].trim()) : null, table);
+      make("h3", "", title), k ? make("p", "step-text", chain.steps[k - 1].trim()) : null, table);
     box.setAttribute("aria-live", "polite");
     return box;
   }
