@@ -98,6 +98,7 @@ class Crosscoding(Probe):
     k: int = 16
     """Active latents per position, on average over a batch."""
     steps: int = 2000
+    """Of training."""
     batch_size: int = 512
     """Positions."""
     warmup: int = 300

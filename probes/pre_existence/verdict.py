@@ -35,15 +35,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from interp.stats.estimates import Estimate, Sample, collect, estimate_all
+from probes.pre_existence.arms import Values
 from probes.pre_existence.settings import PreExistenceSettings
 from probes.pre_existence.steering_cells import SteeringCell
 
 Answer = Literal["yes", "no", "undecided"]
 Verdict = Literal["expressed", "latent-usable", "represented", "absent", "undecided"]
-Values = Float[np.ndarray, " example"]
 
 
 @dataclass(frozen=True)

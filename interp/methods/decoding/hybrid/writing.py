@@ -259,9 +259,9 @@ class _Rule:
             return self._rng(step.row, f"category {len(step.written)}").choice(known)
         if self.variant.category == "centroid":
             return self._gate.category(step.captures["base"][self._setup.site])
-        found = find_category(self._form, self._ends, step.written)
+        category = find_category(self._form, self._ends, step.written)
         # Post's training texts may lack a kind of position that this text has come to.
-        return found if found in known else known[-1]
+        return category if category in known else known[-1]
 
     @property
     def _gate(self) -> BaseGate:
