@@ -1,24 +1,39 @@
 """Figures of what models do by themselves: for the tasks that can be asked about it, in order."""
 
-from interp.results.rows import Item, summarise
-from probes.audit.page import ABSTAINING, CLAIMS, draw_figures
+from interp.results.rows import Item
+from interp.results.summaries import summarise
+from probes import find_probe
+from probes.abstention import NAMES as RATES
+from probes.audit.page import draw_figures, make_sections
+from probes.knowledge_index import NAMES as CLAIMS
+from probes.probe import Results
 
 NAN = float("nan")
 
 
-def rows_of(*cells):
-    """Rows of both readers: (probe, task, condition, metric, value)."""
+def figures_of(tasks, *cells):
+    """Figures of rows of both readers: cells of (probe, task, condition, metric, value)."""
     items = [
         Item(
-            probe, reader, reader, task, f"e{i}", f"p{i}", condition, metric,
-            value, note="cannot be asked" if value != value else "",
+            probe=probe, task=task, example=f"e{i}", problem=f"p{i}", condition=condition,
+            metric=metric, value=value, writer=reader, reader=reader,
+            note="cannot be asked" if value != value else "",
         )
         for probe, task, condition, metric, value in cells
         for reader in ("base", "post")
         for i in range(4)
     ]  # fmt: skip
     chance = {cell[1]: 0.1 for cell in cells}
-    return summarise(items, pair="a -> b", chance=chance, seed=0, n_boot=50)
+    rows = summarise(items, pair="a -> b", chance=chance, seed=0, n_boot=50)
+    probes = {name: find_probe(name)() for name in dict.fromkeys(cell[0] for cell in cells)}
+    results = {
+        name: Results(
+            rows=tuple(row for row in rows if row.probe == name), items=(), records={},
+            tasks=tasks, writer="gold", seed=0,
+        )
+        for name in probes
+    }  # fmt: skip
+    return draw_figures(rows, probes, results, ("gold", "base", "post"))
 
 
 def labels(figure):
@@ -26,32 +41,40 @@ def labels(figure):
 
 
 def test_a_task_that_could_not_be_asked_has_no_panel():
-    rows = rows_of(
+    nothing = figures_of(
+        ("plain",),
         ("abstention", "plain", "direct", "recall", NAN),
         ("generalisation", "plain", "none", "accuracy", NAN),
         ("knowledge_index", "plain", "written", "ki", NAN),
     )
-    assert draw_figures(rows, ("plain",), "gold") == {}
-    asked = rows_of(
+    assert nothing == {}
+    figures = figures_of(
+        ("plain", "twins"),
         ("abstention", "plain", "direct", "recall", NAN),
-        *(("abstention", "twins", "direct", metric, 1.0) for metric in ABSTAINING),
+        *(("abstention", "twins", "direct", metric, 1.0) for metric in RATES),
     )
-    figures = draw_figures(asked, ("plain", "twins"), "gold")
     assert [*figures] == ["abstention_direct"]
     assert [ax.get_title(loc="left") for ax in figures["abstention_direct"].axes] == ["twins"]
-    assert labels(figures["abstention_direct"]) == [*ABSTAINING.values()]
+    assert labels(figures["abstention_direct"]) == [*RATES.values()]
 
 
 def test_shifts_and_claims_stand_in_their_order():
-    rows = rows_of(
+    figures = figures_of(
+        ("t",),
         *(("knowledge_index", "t", "written", metric, 0.5) for metric in reversed(CLAIMS)),
         *(("generalisation", "t", shift, "accuracy", 1.0) for shift in ("z", "rule", "none")),
         *(("generalisation", "t", shift, "drop", 0.0) for shift in ("z", "rule")),
         ("generalisation", "t", "rule", "infeasible_in_form", 1.0),
     )
-    figures = draw_figures(rows, ("t",), "gold")
     assert [*figures] == [
         "knowledge_index", "generalisation", "generalisation_drop", "generalisation_form"
     ]  # fmt: skip
     assert labels(figures["knowledge_index"]) == [*CLAIMS.values()]
     assert labels(figures["generalisation"]) == ["as trained", "unknown rule", "z"]
+
+
+def test_a_section_has_the_figures_of_its_probe_and_no_others():
+    sections = make_sections(
+        ("information_gain", "accuracy"), {"accuracy": 0, "information_gain_total": 0}, ()
+    )
+    assert [section.figures for section in sections] == [("information_gain_total",), ("accuracy",)]
