@@ -39,16 +39,23 @@ from torch import Tensor
 from interp.chains.chain import encode_answer
 from interp.chains.position_classes import (
     ALL,
+    ANSWER,
+    CUE,
+    EQUALS,
     LAST,
     MODE,
+    OPERANDS,
     POSITION_CLASSES,
+    QUESTION,
     READS,
+    RESULTS,
+    STEP,
     PositionClasses,
     find_position_classes,
 )
 from interp.engine import run
 from interp.methods.patching import Donor
-from interp.methods.patching.spans import JOINTLY, PatchedSpans, patch_spans
+from interp.methods.patching.span_patching import JOINTLY, PatchedSpans, patch_spans
 from interp.models import Model
 from interp.results.plots import curve, dots
 from interp.results.rows import Item, Measurement, Ratio
@@ -59,12 +66,18 @@ from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
 PAIR = ("base", "post")
 PATCHED, CONTROL, IDENTITY, PLAIN = "patched", "control", "identity", "plain"
+ALONG_LAYERS = {
+    MODE: (QUESTION, LAST, ALL),
+    STEP: (OPERANDS, EQUALS, ALL),
+    ANSWER: (LAST, RESULTS, CUE, ALL),
+}
+"""For each readout the classes that are drawn along the layers: those before it, and all."""
 WORDS = {
     **{name: name.replace("_", " ") for name in POSITION_CLASSES},
     ALL: "all positions",
-    "mode_recovered": "choice to open a chain",
-    "step_recovered": "results of steps",
-    "answer_recovered": "answer",
+    MODE: "opening a chain",
+    STEP: "step results",
+    ANSWER: "answer",
     "base": "post into base",
     "post": "base into post",
 }
@@ -147,18 +160,24 @@ class CrossPatching(Probe):
         drawings: list[Drawing] = []
         for read in READS:
             rows = _recovered(results, f"{read}_recovered")
-            xlabel = f"gap recovered: {WORDS[f'{read}_recovered']}"
+            label = f"recovered: {WORDS[read]}"
             jointly = [row for row in rows if row.layer is None]
-            along = [row for row in rows if row.layer is not None and row.reader == "base"]
+            along = [
+                row
+                for row in rows
+                if row.layer is not None
+                and row.reader == "base"
+                and row.position in ALONG_LAYERS[read]
+            ]
             drawings += [
                 Drawing(
                     f"cross_patching_{read}", dots, jointly,
-                    {"y": "position", "xlabel": xlabel, "names": WORDS},
+                    {"y": "position", "xlabel": label, "names": WORDS},
                 ),
                 Drawing(
                     f"cross_patching_{read}_layers", curve, along,
                     {"by": "position", "x": "layer", "xlabel": "layer (post into base)",
-                     "ylabel": xlabel, "names": WORDS},
+                     "ylabel": label, "names": WORDS},
                 ),
             ]  # fmt: skip
         return drawings
@@ -172,7 +191,7 @@ class CrossPatching(Probe):
                     key = (row.task, row.reader, row.position)
                     lines.setdefault(key, []).append(f"{read} {row.describe()}")
         return [
-            f"{task}: {WORDS[reader]} at {WORDS[position]}, all layers: recovered "
+            f"{task}: {WORDS[reader]}, {WORDS[position]}, all layers: gap recovered "
             f"{', '.join(parts)}"
             for (task, reader, position), parts in sorted(lines.items(), key=_order)
         ]

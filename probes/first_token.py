@@ -35,9 +35,8 @@ from typing import ClassVar
 from interp.chains.answer_scoring import Ids, render
 from interp.chains.completions import CompletionFormat, find_format, read_completion
 from interp.engine import generate, run
-from interp.errors import NotMeasurableError
 from interp.interventions import Intervention
-from interp.methods.patching.spans import last_token_patches
+from interp.methods.patching.span_patching import last_token_patches
 from interp.models import Model
 from interp.results.plots import dots
 from interp.results.rows import Item, Measurement, Ratio
@@ -117,12 +116,7 @@ class FirstToken(Probe):
                 record.add("text", "kl_first", first)
                 record.add("text", "kl_rest", rest, note="the text ends after one token")
                 items += record.items
-        try:
-            form = find_format(task, readers["base"].tokenizer)
-        except NotMeasurableError as error:
-            reason = str(error)
-            missing = not_applicable(self.name, "alone", "accuracy", readers, task, reason=reason)
-            return (*items, *missing)
+        form = find_format(task, readers["base"].tokenizer, needs_chain=False)
         return (*items, *self._transplants(readers, form))
 
     def _transplants(self, readers: Readers, form: CompletionFormat) -> list[Item]:

@@ -40,7 +40,7 @@ from interp.methods.saes import (
 )
 from interp.methods.steering import steer, write_steered
 from interp.models import Model
-from interp.organisms.saes.bundled import find_sae
+from interp.organisms.saes.bundled_saes import find_sae
 from interp.results.plots import curve
 from interp.results.rows import Item, Measurement
 from interp.results.run_folder import Part
@@ -187,7 +187,7 @@ class SaeFeatures(Probe):
         edit = steer(direction, dose, positions=LAST)
         prompts = form.prompts()
         last = run(model, prompts, interventions=[edit], logits_at="last").last
-        p_think = last.double().softmax(-1)[:, form.layout.think_open[0]]
+        p_think = last.double().log_softmax(-1)[:, form.layout.think_open[0]].exp()
         written = write_steered(
             model,
             prompts,
@@ -206,13 +206,13 @@ class SaeFeatures(Probe):
 
     def figures(self, results: Results) -> list[Drawing]:
         """P(think) against the dose, a figure for each reader."""
-        options = {
-            "by": "variant", "x": "dose", "xlabel": "dose (mean residual norms)",
-        }  # fmt: skip
+        variants = {row.variant for row in results.rows}
+        names = {variant: variant.removeprefix("latent ") for variant in sorted(variants)}
+        options = {"by": "variant", "x": "dose", "xlabel": "dose (mean residual norms)"}
         return [
             Drawing(
                 f"sae_features_{reader}", curve, _through_zero(results, reader),
-                {**options, "ylabel": f"P(think) of {reader}"},
+                {**options, "ylabel": f"P(think) of {reader}", "names": names},
             )
             for reader in ("base", "post")
         ]  # fmt: skip
@@ -228,18 +228,20 @@ class SaeFeatures(Probe):
                 for one in record["features"]
             ]
         rows = {
-            (row.task, row.reader, row.dose or 0.0, row.variant, row.metric): row
+            (row.task, row.reader, row.dose, row.variant, row.metric): row
             for row in results.rows
             if not row.contrast
         }
-        for (task, reader, dose, variant, metric), row in rows.items():
-            if metric == "p_think":
-                accuracy = rows.get((task, reader, dose, variant, "accuracy"))
-                right = f"  accuracy {accuracy.describe(3)}" if accuracy else ""
-                lines.append(
-                    f"{task}: {reader:<5} {variant:<38} dose {dose:+.2f}  "
-                    f"p_think {row.describe(3)}{right}"
-                )
+        means = [row for row in rows.values() if row.metric == "p_think"]
+        # The unsteered model first, then dose by dose; the sort keeps the order of the variants.
+        means.sort(key=lambda row: (row.task, row.reader, row.dose is not None, row.dose or 0.0))
+        for row in means:
+            accuracy = rows.get((row.task, row.reader, row.dose, row.variant, "accuracy"))
+            right = f"  accuracy {accuracy.describe(3)}" if accuracy else ""
+            lines.append(
+                f"{row.task}: {row.reader:<5} {row.variant:<38} dose {row.dose or 0.0:+.2f}  "
+                f"p_think {row.describe(3)}{right}"
+            )
         return lines
 
 

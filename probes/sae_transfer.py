@@ -22,7 +22,7 @@ from interp.errors import NotMeasurableError
 from interp.methods.directions import collect
 from interp.methods.saes import load_sae, sae_site
 from interp.methods.saes.transfer import Dictionary, TransferErrors, transfer_errors
-from interp.organisms.saes.bundled import find_sae
+from interp.organisms.saes.bundled_saes import find_sae
 from interp.results.plots import dots
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.sites import Site
@@ -87,7 +87,7 @@ class SaeTransfer(Probe):
     def figures(self, results: Results) -> list[Drawing]:
         """Error of both models by class of positions."""
         names = {name: WORDS[name] for name in POSITION_CLASSES}
-        options = {"y": "position", "xlabel": "SAE error (variances of base)", "names": names}
+        options = {"y": "position", "xlabel": "SAE error (base variances)", "names": names}
         rows = [row for row in _errors(results) if not row.contrast]
         return [Drawing("sae_transfer", dots, rows, options)]
 
@@ -98,7 +98,7 @@ class SaeTransfer(Probe):
             parts = lines.setdefault((row.task, row.position), [])
             parts.append(f"{row.reader} {row.describe(3)}")
         return [
-            f"{task}: SAE error at {WORDS[position]}: {', '.join(parts)}"
+            f"{task}: SAE error, {WORDS[position]}: {', '.join(parts)}"
             for (task, position), parts in lines.items()
         ]
 

@@ -1,4 +1,4 @@
-"""Slots, patching of whole slots across a pair, first tokens, and SAE transfer."""
+"""Position classes, patching of whole classes across a pair, and SAE transfer."""
 
 import copy
 import dataclasses
@@ -10,22 +10,22 @@ import pytest
 import torch
 
 from interp.chains.chain import encode_layout
-from interp.chains.position_classes import SLOTS, find_slots
+from interp.chains.position_classes import POSITION_CLASSES, find_position_classes
 from interp.chains.trace_writing import gold_traces
-from interp.engine import generate, run
+from interp.engine import run
+from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, replace
 from interp.methods.patching import Donor, patch_spans
-from interp.methods.patching.spans import JOINTLY, last_token_patches
+from interp.methods.patching.span_patching import JOINTLY
 from interp.methods.saes.transfer import transfer_errors
-from interp.models import ModelPair, load_model
-from interp.organisms.zoo import organism_path
-from interp.results.rows import summarise
+from interp.models import ModelPair
+from interp.results.summaries import summarise
 from interp.sites import Site
 from interp.tasks.registry import make_task
-from probes.cross_patching import RATIOS, CrossPatching
-from probes.first_token import RATIOS as TRANSPLANT_RATIOS
-from probes.first_token import FirstToken
-from probes.probe import cases
+from probes import sae_transfer, statistics_of
+from probes.cases import cases
+from probes.cross_patching import CrossPatching
+from probes.probe import Results
 from probes.sae_transfer import SaeTransfer, transfer_items
 
 ROUNDING = 1e-4
@@ -50,21 +50,21 @@ def same_head(tiny, tiny_pair):
     return ModelPair(tiny, dataclasses.replace(tiny, name="post", hf=hf))
 
 
-def slots_of(model, task, trace):
+def find_classes(model, task, trace):
     layout = encode_layout(model.tokenizer, task.layout)
     numbers = tuple(tuple(model.tokenizer(str(n))["input_ids"]) for n in range(11))
-    return find_slots(
+    return find_position_classes(
         model.tokenizer, layout, task.rewriter, trace.prompt_ids, trace.steps, trace.answer_ids,
         numbers,
     )  # fmt: skip
 
 
 def test_slots_by_words(tiny, task, gold):
-    slots = slots_of(tiny, task, gold[0])
+    slots = find_classes(tiny, task, gold[0])
     words = tiny.tokenizer.convert_ids_to_tokens(list(slots.ids))
     by_slot = {name: [words[at] for at in places] for name, places in slots.positions.items()}
     steps = task.examples[0].steps
-    assert set(by_slot) == set(SLOTS)
+    assert set(by_slot) == set(POSITION_CLASSES)
     assert by_slot["question"] == task.examples[0].question.split()
     assert by_slot["last_question_token"] == ["?"]
     assert by_slot["think_open"] == ["<think>"]
@@ -86,7 +86,7 @@ def test_slots_by_words(tiny, task, gold):
 
 
 def test_log_odds_are_those_of_probabilities(tiny, task, gold):
-    slots = slots_of(tiny, task, gold[0])
+    slots = find_classes(tiny, task, gold[0])
     (logits,) = run(tiny, [slots.ids]).logits
     (readout,) = slots.readouts["answer"]
     p = logits[readout.position].softmax(-1)
@@ -96,11 +96,11 @@ def test_log_odds_are_those_of_probabilities(tiny, task, gold):
 
 def test_spans_equal_a_loop_of_single_runs(tiny_pair, task, gold):
     base, post = tiny_pair.base, tiny_pair.post
-    slots = slots_of(base, task, gold[1])
-    found = patch_spans(base, slots.ids, Donor(post, slots.ids), slots.positions)
+    slots = find_classes(base, task, gold[1])
+    spans = patch_spans(base, slots.ids, Donor(post, slots.ids), slots.positions)
     sites = [Site(layer, "resid_post") for layer in range(3)]
     donor = run(post, [slots.ids], capture=sites)
-    for (slot, layer), logits in found.patched.items():
+    for (slot, layer), logits in spans.patched.items():
         at = slots.positions[slot]
         chosen = sites if layer == JOINTLY else [sites[layer]]
         edits = [
@@ -108,7 +108,7 @@ def test_spans_equal_a_loop_of_single_runs(tiny_pair, task, gold):
         ]
         alone = run(base, [slots.ids], interventions=edits).logits[0]
         assert torch.allclose(logits, alone, atol=ROUNDING), (slot, layer)
-    assert torch.allclose(found.plain, run(base, [slots.ids]).logits[0], atol=ROUNDING)
+    assert torch.allclose(spans.plain, run(base, [slots.ids]).logits[0], atol=ROUNDING)
 
 
 def readers_of(pair):
@@ -117,38 +117,53 @@ def readers_of(pair):
 
 def test_the_last_layer_whole_recovers_all_of_it_and_identity_none(same_head, task, gold):
     items = CrossPatching().run(readers_of(same_head), task, {"gold": gold}, seed=0)
-    value = {(i.reader, i.example, i.condition, i.metric, i.step): i.value for i in items}
-    for (reader, example, condition, metric, step), moved in value.items():
-        if condition == "all" and step in (2, -1) and metric.endswith("moved"):
-            gap = value[reader, example, condition, metric.replace("moved", "gap"), step]
+    value = {
+        (i.reader, i.example, i.condition, i.metric, i.position, i.layer): i.value for i in items
+    }
+    n_whole = 0
+    for (reader, example, condition, metric, position, layer), moved in value.items():
+        is_whole = (condition, position) == ("patched", "all") and layer in (2, None)
+        if is_whole and metric.endswith("moved"):
+            gap_key = (reader, example, condition, metric.replace("moved", "gap"), position, layer)
+            gap = value[gap_key]
             assert moved == pytest.approx(gap, abs=ROUNDING) and gap > 0
-        if condition == "identity" and metric.endswith("moved"):
+            n_whole += 1
+        if condition == "identity":
             assert moved == pytest.approx(0, abs=1e-5)
+    assert n_whole == 2 * 3 * 3 * 2, "both readers, three texts, three readouts, layer 2 and all"
     assert {i.reader for i in items} == {"base", "post"}
 
 
-def test_a_slot_moves_nothing_before_it(same_head, task, gold):
+def test_a_class_moves_nothing_before_it(same_head, task, gold):
     items = CrossPatching().run(readers_of(same_head), task, {"gold": gold}, seed=0)
-    moved = {(i.condition, i.metric) for i in items if i.metric.endswith("moved")}
+    moved = {(i.position, i.metric) for i in items if i.metric.endswith("moved")}
     assert ("last_question_token", "mode_moved") in moved
     assert ("think_open", "mode_moved") not in moved
     assert ("answer_cue", "step_moved") not in moved
-    slots = slots_of(same_head.base, task, gold[0])
+    slots = find_classes(same_head.base, task, gold[0])
     donor = Donor(same_head.post, slots.ids)
-    found = patch_spans(same_head.base, slots.ids, donor, slots.positions)
+    spans = patch_spans(same_head.base, slots.ids, donor, slots.positions)
     before = slots.positions["think_open"][0]
-    changed = found.patched["think_open", JOINTLY]
-    assert torch.allclose(changed[:before], found.plain[:before], atol=ROUNDING)
-    assert not torch.allclose(changed[before:], found.plain[before:], atol=ROUNDING)
+    changed = spans.patched["think_open", JOINTLY]
+    assert torch.allclose(changed[:before], spans.plain[:before], atol=ROUNDING)
+    assert not torch.allclose(changed[before:], spans.plain[before:], atol=ROUNDING)
 
 
 def test_a_control_donor_is_measured_on_the_scale_of_the_pair(same_head, tiny_copy, task, gold):
     control = str(tiny_copy(seed=5))
     items = CrossPatching(control=control).run(readers_of(same_head), task, {"gold": gold}, seed=0)
-    gaps = {(i.reader, i.example, i.condition): i.value for i in items if i.metric == "answer_gap"}
-    for (reader, example, condition), gap in gaps.items():
-        assert gap == gaps[reader, example, condition.removesuffix(" from control")]
-    controls = [i.value for i in items if i.condition == "all from control" and i.step == 2]
+    gaps = {
+        (i.condition, i.reader, i.example, i.position, i.layer): i.value
+        for i in items
+        if i.metric == "answer_gap"
+    }
+    for (_, *key), gap in gaps.items():
+        assert gap == gaps["patched", *key] == gaps["control", *key]
+    controls = [
+        i.value
+        for i in items
+        if (i.condition, i.position, i.layer, i.metric) == ("control", "all", 2, "answer_moved")
+    ]
     assert controls and all(math.isfinite(value) for value in controls)
 
 
@@ -156,13 +171,15 @@ def test_ratios_weigh_examples_by_their_gap(tiny):
     task = make_task("arith/fresh", n=60, seed=1)
     made = CrossPatching().run({"base": tiny}, task, {}, seed=0)
     assert {math.isnan(item.value) for item in made} == {True}
-    one = dataclasses.replace(made[0], condition="all", note="")
+    one = dataclasses.replace(made[0], position="all", note="")
     items = []
     for at, example in enumerate(task.examples):
         here = dataclasses.replace(one, example=example.id, problem=example.problem)
         items.append(dataclasses.replace(here, metric="mode_moved", value=1.0 + at))
         items.append(dataclasses.replace(here, metric="mode_gap", value=4.0))
-    rows = summarise(items, pair="x", chance={task.name: 0.1}, seed=0, ratios=RATIOS)
+    rows = summarise(
+        items, pair="x", chance={task.name: 0.1}, seed=0, **statistics_of(["cross_patching"])
+    )
     (row,) = [row for row in rows if row.metric == "mode_recovered"]
     assert row.value == pytest.approx(sum(range(1, 61)) / (4.0 * 60))
 
@@ -170,45 +187,10 @@ def test_ratios_weigh_examples_by_their_gap(tiny):
 def test_candidates_of_several_tokens_are_refused(tiny, task, gold):
     layout = encode_layout(tiny.tokenizer, task.layout)
     with pytest.raises(ValueError, match="one token each"):
-        find_slots(
+        find_position_classes(
             tiny.tokenizer, layout, task.rewriter, gold[0].prompt_ids, gold[0].steps, (5,),
             ((5,), (6, 7)),
         )  # fmt: skip
-
-
-def test_last_token_patches_make_the_givers_first_token(same_head, gold):
-    prompts = [trace.prompt_ids for trace in gold]
-    edits = last_token_patches(same_head.post, prompts)
-    written = generate(same_head.base, prompts, max_new_tokens=1, interventions=edits)
-    theirs = generate(same_head.post, prompts, max_new_tokens=1)
-    assert [one.ids for one in written] == [one.ids for one in theirs]
-    assert [one.logprobs for one in written] == [
-        pytest.approx(one.logprobs, abs=ROUNDING) for one in theirs
-    ]
-
-
-@pytest.fixture(scope="module")
-def grpo():
-    return ModelPair(load_model(organism_path("base", 1)), load_model(organism_path("grpo", 1)))
-
-
-def test_the_first_token_carries_what_grpo_gained(grpo):
-    task = make_task("arith/fresh", n=60, seed=3)
-    traces = {"gold": gold_traces(grpo.tokenizer, task)[:4]}
-    items = FirstToken().run(readers_of(grpo), task, traces, seed=0)
-    rows = summarise(items, pair="x", chance={task.name: 1 / 11}, seed=0, ratios=TRANSPLANT_RATIOS)
-    found = {(row.condition, row.metric): row.value for row in rows if "-" not in row.reader}
-    assert found["post_then_base", "transplant_recovered"] > 0.95
-    assert found["patched_base", "transplant_recovered"] > 0.95
-    assert found["base_then_post", "transplant_recovered"] < 0.2
-    assert found["text", "kl_first"] > 10 * found["text", "kl_rest"]
-
-
-def test_divergences_of_a_model_from_itself_are_none(tiny, task, gold):
-    items = FirstToken().run({"base": tiny, "post": tiny}, task, {"gold": gold}, seed=0)
-    kl = [item.value for item in items if item.metric.startswith("kl")]
-    assert kl == pytest.approx([0.0] * len(kl), abs=1e-6)
-    assert {item.value for item in items if item.metric in ("gain", "transplant_gain")} == {0.0}
 
 
 class Axes:
@@ -250,12 +232,10 @@ def test_activations_of_other_positions_are_refused(monkeypatch):
 
 def test_transfer_items_are_those_of_each_text_alone(tiny_pair, task, gold):
     readers = readers_of(tiny_pair)
-    name = "blocks.1.hook_resid_post"
-    traces = {"gold": gold}
-    ((_, _, _, found),) = cases({"base": tiny_pair.base}, task, traces, seed=0)
-    items = transfer_items(Axes(8), name, readers, task, found)
-    laid = [slots_of(tiny_pair.base, task, trace) for trace in gold]
     site = Site(1, "resid_post")
+    ((_, _, _, readable),) = cases({"base": tiny_pair.base}, task, {"gold": gold}, seed=0)
+    items = transfer_items(Axes(8), site, readers, task, readable)
+    laid = [find_classes(tiny_pair.base, task, trace) for trace in gold]
     kept = {
         reader: [run(model, [s.ids], capture=[site]).captures[site][0] for s in laid]
         for reader, model in readers.items()
@@ -269,7 +249,7 @@ def test_transfer_items_are_those_of_each_text_alone(tiny_pair, task, gold):
                 (item,) = [
                     i
                     for i in items
-                    if (i.example, i.reader, i.condition, i.metric)
+                    if (i.example, i.reader, i.position, i.metric)
                     == (trace.example, reader, slot, "error")
                 ]
                 assert item.value == pytest.approx(float(x[:, 8:].pow(2).sum(-1).mean()) / v, 1e-4)
@@ -285,17 +265,22 @@ def test_an_answer_that_is_no_candidate_is_said_not_dropped(tiny_pair, task, gol
         ("post", odd.example),
     ]
     assert {item.note for item in missing} == {"the writer's answer is none of the candidates"}
-    ((_, _, _, found),) = cases({"base": tiny_pair.base}, task, traces, seed=0)
-    items = transfer_items(Axes(8), "blocks.1.hook_resid_post", readers_of(tiny_pair), task, found)
+    ((_, _, _, readable),) = cases({"base": tiny_pair.base}, task, traces, seed=0)
+    site = Site(1, "resid_post")
+    items = transfer_items(Axes(8), site, readers_of(tiny_pair), task, readable)
     assert [item.example for item in items if math.isnan(item.value)] == [odd.example]
 
 
 def test_one_reader_or_no_sae_is_said_not_measured(tiny, tiny_pair, task, gold):
-    for probe in (CrossPatching(), FirstToken(), SaeTransfer()):
+    for probe in (CrossPatching(), SaeTransfer()):
         items = probe.run({"base": tiny}, task, {"gold": gold}, seed=0)
         assert items and all(math.isnan(item.value) and item.note for item in items)
     items = SaeTransfer().run(readers_of(tiny_pair), task, {"gold": gold}, seed=0)
-    assert {item.note for item in items} == {"no SAE of the base model was given"}
+    assert all(math.isnan(item.value) for item in items)
+    assert all("none is bundled for" in item.note for item in items)
+    with pytest.raises(ValueError, match="an SAE is a folder with") as error:
+        SaeTransfer(sae="nowhere").run(readers_of(tiny_pair), task, {"gold": gold}, seed=0)
+    assert not isinstance(error.value, NotMeasurableError), "a wrong folder is a mistake in a call"
 
 
 def test_an_sae_of_sae_lens_is_read_from_its_folder(tiny_pair, task, gold, tmp_path):
@@ -311,5 +296,48 @@ def test_an_sae_of_sae_lens_is_read_from_its_folder(tiny_pair, task, gold, tmp_p
     sae.save_model(str(tmp_path / "sae"))
     readers = readers_of(tiny_pair)
     items = SaeTransfer(sae=str(tmp_path / "sae")).run(readers, task, {"gold": gold}, seed=0)
-    ((_, _, _, found),) = cases({"base": tiny_pair.base}, task, {"gold": gold}, seed=0)
-    assert list(items) == transfer_items(sae, metadata.hook_name, readers, task, found)
+    ((_, _, _, readable),) = cases({"base": tiny_pair.base}, task, {"gold": gold}, seed=0)
+    site = Site(1, "resid_post")
+    assert list(items) == transfer_items(sae, site, readers, task, readable)
+
+
+def results_of(probe, readers, task, gold):
+    """With twenty copies of each example, since ratios need 60 problems."""
+    made = probe.run(readers, task, {"gold": gold}, seed=0)
+    items = [
+        dataclasses.replace(item, example=f"{item.example}/{k}", problem=f"{item.problem}/{k}")
+        for item in made
+        for k in range(20)
+    ]
+    statistics = statistics_of([probe.name])
+    rows = summarise(items, pair="x", chance={task.name: 1 / 11}, seed=0, **statistics)
+    return Results(tuple(rows), tuple(items), {}, (task.name,), "gold", 0)
+
+
+def test_recovered_is_described_and_drawn_for_each_class(same_head, task, gold):
+    probe = CrossPatching()
+    results = results_of(probe, readers_of(same_head), task, gold)
+    lines = probe.describe(results)
+    (everywhere,) = [line for line in lines if "post into base, all positions" in line]
+    assert all(f"{read} 1.00 [1.00, 1.00]" in everywhere for read in ("mode", "step", "answer"))
+    assert len(lines) == 2 * len(POSITION_CLASSES)
+    drawings = {drawing.name: drawing for drawing in probe.figures(results)}
+    jointly = drawings["cross_patching_answer"].data
+    assert {row.position for row in jointly} == set(POSITION_CLASSES)
+    assert len(jointly) == 2 * len(POSITION_CLASSES) and all(row.is_whole for row in jointly)
+    along = drawings["cross_patching_mode_layers"].data
+    assert {row.layer for row in along} == {0, 1, 2} and {row.reader for row in along} == {"base"}
+
+
+def test_the_error_of_an_sae_is_described_for_both_models(tiny_pair, task, gold):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sae_transfer, "load_sae", lambda _folder: Axes(0))
+        patch.setattr(sae_transfer, "sae_site", lambda _sae: Site(1, "resid_post"))
+        results = results_of(SaeTransfer(sae="any"), readers_of(tiny_pair), task, gold)
+    lines = SaeTransfer().describe(results)
+    assert len(lines) == len(POSITION_CLASSES)
+    assert all(" base " in line and " post " in line and " post - base " in line for line in lines)
+    (drawing,) = SaeTransfer().figures(results)
+    assert {(row.reader, row.position) for row in drawing.data} == {
+        (reader, position) for reader in ("base", "post") for position in POSITION_CLASSES
+    }

@@ -1,5 +1,6 @@
 """Features of the mode: which words, which latents, and what a switch does, against plain hooks."""
 
+import json
 import math
 import warnings
 
@@ -8,12 +9,15 @@ import torch
 
 from interp.chains.chain import encode
 from interp.engine import run
+from interp.errors import NotMeasurableError
 from interp.methods.saes import Injection, save_sae
 from interp.methods.saes.features import ChainText, find_features, mode_words
 from interp.organisms.worlds.arith.problems import WORDS
+from interp.results.summaries import summarise
 from interp.sites import Site
 from interp.tasks import make_task
-from probes.sae_features import RANDOM, UNSTEERED, SaeFeatures, features_report, label
+from probes.probe import Results
+from probes.sae_features import RANDOM, UNSTEERED, SaeFeatures, label
 
 SITE = Site(2, "resid_post")
 MODE = [WORDS.ids[word] for word in ("<think>", "</think>", "=", ";")]
@@ -138,44 +142,56 @@ def test_the_switch_does_what_a_plain_hook_does(planted, tiny_pair):
     name = label(0, feature.falsification.kind)
     assert f"({feature.falsification.kind})" in name
 
-    def values(reader, condition, step, metric="p_think"):
+    def values(reader, variant, dose, metric="p_think"):
         return [
             item.value
             for item in items
-            if (item.reader, item.condition, item.step, item.metric)
-            == (reader, condition, step, metric)
+            if (item.reader, item.variant, item.dose, item.metric)
+            == (reader, variant, dose, metric)
         ]
 
     for reader, model in readers.items():
         plain = p_think_by_hand(model, task, sae.W_dec[0], 0.0)
-        assert values(reader, UNSTEERED, -1) == pytest.approx(plain, abs=1e-5)
-        for step, dose in enumerate(probe.doses):
+        assert values(reader, UNSTEERED, None) == pytest.approx(plain, abs=1e-5)
+        for dose in probe.doses:
             truth = p_think_by_hand(model, task, sae.W_dec[0], dose)
-            assert values(reader, name, step) == pytest.approx(truth, abs=1e-4)
+            assert values(reader, name, dose) == pytest.approx(truth, abs=1e-4)
             drawn = [
                 p_think_by_hand(model, task, sae.W_dec[latent], dose)
                 for latent in features.others[:2]
             ]
             mean = [sum(pair) / 2 for pair in zip(*drawn, strict=True)]
-            assert values(reader, RANDOM, step) == pytest.approx(mean, abs=1e-4)
+            assert values(reader, RANDOM, dose) == pytest.approx(mean, abs=1e-4)
     on, off, plain = (
-        sum(values("base", condition, step))
-        for condition, step in ((name, 1), (name, 0), (UNSTEERED, -1))
+        sum(values("base", variant, dose))
+        for variant, dose in ((name, 2.0), (name, -1.0), (UNSTEERED, None))
     )
     assert on > 2 * plain > 4 * off, "it writes what opens a chain"
-    assert on > 2 * sum(values("base", RANDOM, 1)), "other rows of the same length do not"
-    keys = [(i.reader, i.example, i.condition, i.metric, i.step) for i in items]
+    assert on > 2 * sum(values("base", RANDOM, 2.0)), "other rows of the same length do not"
+    keys = [(i.reader, i.example, i.variant, i.metric, i.dose) for i in items]
     assert len(set(keys)) == len(keys)
-    assert all(math.isfinite(item.value) for item in items)
+    assert all(math.isfinite(item.value) and not item.writer for item in items)
 
 
-def test_the_report_names_no_latent_without_its_class(planted, tiny):
+def test_no_latent_is_named_without_its_class(planted, tiny, tmp_path):
     task, _, folder = planted
-    probe = SaeFeatures(sae=str(folder), n_features=2, n_random=1, doses=(1.0,))
-    lines = features_report({"base": tiny}, task, probe, seed=0)
+    probe = SaeFeatures(sae=str(folder), n_features=2, n_random=1, doses=(-1.0, 1.0))
+    part = probe.examine({"base": tiny}, task, {}, seed=0, folder=tmp_path)
+    rows = summarise(part.items, pair="x", chance={task.name: 0.1}, seed=0)
+    record = json.loads(json.dumps(part.record))
+    results = Results(tuple(rows), part.items, {task.name: record}, (task.name,), "", 0)
+    lines = probe.describe(results)
+    assert any("words of the mode: " in line and "<think>" in line for line in lines)
     named = [line for line in lines if "latent " in line]
     assert named and all("-d" in line for line in named), "token-driven, context-dependent"
+    assert any("ReasonScore" in line for line in named)
     assert any("dose +1.00" in line and "p_think" in line for line in lines)
+    of_base, of_post = probe.figures(results)
+    steered = {row.variant for row in of_base.data}
+    assert UNSTEERED not in steered and RANDOM in steered and not of_post.data
+    at_zero = {row.value for row in of_base.data if row.dose == 0}
+    (unsteered,) = [r.value for r in rows if (r.variant, r.metric) == (UNSTEERED, "p_think")]
+    assert at_zero == {unsteered}, "at dose 0 every latent leaves the model as it is"
 
 
 def test_what_cannot_be_asked_says_why(planted, tiny):
@@ -184,9 +200,11 @@ def test_what_cannot_be_asked_says_why(planted, tiny):
     for probe, readers, asked, reason in (
         (SaeFeatures(sae=str(folder)), {"post": tiny}, task, "there is none"),
         (SaeFeatures(sae=str(folder)), {"base": tiny}, few, "at least 10 examples"),
-        (SaeFeatures(), {"base": tiny}, task, "no bundled SAE was trained on"),
-        (SaeFeatures(sae=str(folder.parent)), {"base": tiny}, task, "an SAE is a folder with"),
+        (SaeFeatures(), {"base": tiny}, task, "none is bundled for"),
     ):
         items = probe.run(readers, asked, {}, seed=0)
         assert {item.example for item in items} == {example.id for example in asked.examples}
         assert all(math.isnan(item.value) and reason in item.note for item in items)
+    with pytest.raises(ValueError, match="an SAE is a folder with") as error:
+        SaeFeatures(sae=str(folder.parent)).run({"base": tiny}, task, {}, seed=0)
+    assert not isinstance(error.value, NotMeasurableError), "a wrong folder is a mistake in a call"

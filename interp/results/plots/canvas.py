@@ -111,7 +111,7 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def point_of(row: RowKey, coordinate: str) -> float:
+def find_point(row: RowKey, coordinate: str) -> float:
     """Where a row stands on an axis.
 
     Raises:
@@ -126,7 +126,7 @@ def point_of(row: RowKey, coordinate: str) -> float:
     return float(value)
 
 
-def table_of(rows: Sequence[Measurement], keys: Sequence[str], x: str | None) -> Table:
+def group_rows(rows: Sequence[Measurement], keys: Sequence[str], x: str | None) -> Table:
     """Rows by the values of some fields; in each entry sorted by x, one row for each x.
 
     Args:
@@ -144,9 +144,9 @@ def table_of(rows: Sequence[Measurement], keys: Sequence[str], x: str | None) ->
         table.setdefault(tuple(str(getattr(row, key)) for key in keys), []).append(row)
     for key, members in table.items():
         if x is not None:
-            members.sort(key=lambda row: point_of(row, x))
+            members.sort(key=lambda row: find_point(row, x))
         for a, b in zip(members, members[1:], strict=False):
-            if x is None or point_of(a, x) == point_of(b, x):
+            if x is None or find_point(a, x) == find_point(b, x):
                 raise ValueError(_two_rows(key, a, b))
     return table
 
@@ -164,7 +164,7 @@ def _two_rows(key: tuple[str, ...], a: Measurement, b: Measurement) -> str:
     )
 
 
-def panels_for(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Any]]:
+def make_panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Any]]:
     """A figure one column wide with a panel for each title, at most two in a row."""
     from matplotlib.figure import Figure as NewFigure
 
@@ -194,27 +194,29 @@ def label_axes(figure: Figure, axes: Sequence[Any], *, x: str = "", y: str = "")
             write(text, fontsize=STYLE["axes.labelsize"])
 
 
-def distinct(rows: Sequence[Measurement], field: str, names: Mapping[str, str] | None) -> list[str]:
+def list_values(
+    rows: Sequence[Measurement], field: str, names: Mapping[str, str] | None
+) -> list[str]:
     """Values of a field: in the order of `names`, then those not named as the rows have them."""
     values = dict.fromkeys(str(getattr(row, field)) for row in rows)
     named = [value for value in names or () if value in values]
     return [*named, *(value for value in values if value not in named)]
 
 
-def series_of(
+def list_series(
     rows: Sequence[Measurement], field: str, names: Mapping[str, str] | None
 ) -> list[str]:
-    """Series of a figure: writers and readers in their fixed order, others as `distinct` has it."""
-    values = distinct(rows, field, names)
+    """Series of a figure: writers and readers in their fixed order, others as in `list_values`."""
+    values = list_values(rows, field, names)
     return sorted(values, key=rank) if set(values) <= set(ORDER) else values
 
 
-def name_of(value: str, names: Mapping[str, str] | None) -> str:
+def find_name(value: str, names: Mapping[str, str] | None) -> str:
     """How a value is written."""
     return (names or {}).get(value, value)
 
 
-def look(name: str, at: int) -> tuple[str, Any, str]:
+def find_style(name: str, at: int) -> tuple[str, Any, str]:
     """Colour, line style and marker of a series; `at` is its place among the others."""
     if name in ORDER:
         return COLOURS[name], LINES[name], MARKERS[name]
@@ -222,7 +224,7 @@ def look(name: str, at: int) -> tuple[str, Any, str]:
     return OTHER_COLOURS[at], OTHER_LINES[at], OTHER_MARKERS[at]
 
 
-def dot(
+def draw_dot(
     ax: Any,
     row: Measurement,
     level: float,
@@ -258,13 +260,13 @@ def write_not_measurable(ax: Any, level: float) -> None:
     )  # fmt: skip
 
 
-def chance_line(ax: Any, level: float, *, is_horizontal: bool) -> None:
+def draw_chance(ax: Any, level: float, *, is_horizontal: bool) -> None:
     """A thin broken line where guessing would be."""
     draw = ax.axhline if is_horizontal else ax.axvline
     draw(level, color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
 
 
-def say_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
+def write_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
     """Writes into a panel that there was nothing to draw."""
     if all(isnan(row.value) for row in rows):
         ax.text(
@@ -273,7 +275,7 @@ def say_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
         )  # fmt: skip
 
 
-def point_ticks(ax: Any, xs: Sequence[float]) -> None:
+def set_point_ticks(ax: Any, xs: Sequence[float]) -> None:
     """Ticks at whole numbers when every x is one; at 0, 0.5 and 1 when x is a share."""
     from matplotlib.ticker import MaxNLocator
 
@@ -286,7 +288,7 @@ def point_ticks(ax: Any, xs: Sequence[float]) -> None:
         ax.set_xlim(min(xs) - margin, max(xs) + margin)
 
 
-def share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str) -> None:
+def set_share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str) -> None:
     """One range for all panels: 0 to 1 for shares, else what the intervals need and 0."""
     known = [v for r in rows for v in (r.low, r.value, r.high) if not isnan(v)] or [0.0, 1.0]
     low, high = min(0.0, *known), max(known)
@@ -301,10 +303,10 @@ def share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str) -> 
         elif axis == "x":
             ax.locator_params(axis="x", nbins=5)  # long numbers would run into each other
         if low < 0 < high:
-            chance_line(ax, 0.0, is_horizontal=axis == "y")
+            draw_chance(ax, 0.0, is_horizontal=axis == "y")
 
 
-def legend(figure: Figure, ax: Any) -> None:
+def draw_legend(figure: Figure, ax: Any) -> None:
     """One legend for all panels, above them, when there is more than one series."""
     handles, labels = ax.get_legend_handles_labels()
     if len(labels) > 1:
@@ -314,13 +316,13 @@ def legend(figure: Figure, ax: Any) -> None:
         figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
-def shortened(text: str, limit: int = 26) -> str:
+def shorten(text: str, limit: int = 26) -> str:
     """The beginning of a long text."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "\u2026"
 
 
-def drawable(text: str) -> str:
+def replace_missing_glyphs(text: str) -> str:
     """The text with a box for every character that the font lacks."""
     from matplotlib.font_manager import findfont, get_font
 

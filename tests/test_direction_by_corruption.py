@@ -1,4 +1,4 @@
-"""Mechanism x faithfulness: differences of differences, against what is worked out by hand."""
+"""Direction by corruption: differences of differences, against values worked out by hand."""
 
 import math
 
@@ -15,17 +15,21 @@ from interp.methods.directions import Direction, Source, random_directions
 from interp.models import load_model
 from interp.organisms.zoo import organism_path
 from interp.results.rows import Item
+from interp.results.summaries import summarise
 from interp.sites import Site
 from interp.tasks import make_task
+from probes import statistics_of
+from probes.cases import cases
 from probes.direction_by_corruption import (
     EDITS,
+    METRICS,
+    RANDOM,
     UNREACHABLE,
-    Mechanism,
-    interactions,
-    lines,
+    DirectionByCorruption,
     pair_direction,
+    summarise_interactions,
 )
-from probes.probe import cases
+from probes.probe import Results
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +45,16 @@ def asked(readers):
     return task, {"gold": gold_traces(readers["base"].tokenizer, task)}
 
 
+def test_draws_are_numbered_and_the_direction_has_none(readers, asked):
+    items = items_of(readers, asked, n_random=2)
+    assert {(i.metric.partition("_")[0], i.draw) for i in items} == {
+        ("interaction", None), ("random", 0), ("random", 1),
+    }  # fmt: skip
+
+
 def items_of(readers, asked, **settings):
     task, traces = asked
-    return Mechanism(**settings).run(readers, task, traces, seed=0)
+    return DirectionByCorruption(**settings).run(readers, task, traces, seed=0)
 
 
 def test_at_dose_0_every_interaction_is_exactly_0(readers, asked):
@@ -98,15 +109,18 @@ def test_random_ablations_edit_as_much_as_that_of_the_direction(readers, asked, 
     task, traces = asked
     direction = pair_direction(readers, traces, 2)
     (found,) = [f for *_, f in cases({"post": readers["post"]}, task, traces, seed=0)]
-    probe, arms = Mechanism(operator="ablate", n_random=3, positions=positions, dose=1.0), []
-    original = Mechanism._answers
+    probe, arms = (
+        DirectionByCorruption(operator="ablate", n_random=3, positions=positions, dose=1.0),
+        [],
+    )
+    original = DirectionByCorruption._answers
 
     def watched(self, model, cases_, edits, arm):
         arms.append(arm)
         return original(self, model, cases_, edits, arm)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Mechanism, "_answers", watched)
+        patch.setattr(DirectionByCorruption, "_answers", watched)
         probe.crossed(readers["post"], task, found, direction, seed=0)
     rows = [render(case.trace.prompt_ids, case.chain, case.layout) for case in found]
     norms, here = [], [(case, 0) for case in found]
@@ -121,35 +135,50 @@ def test_a_model_and_itself_have_no_direction_and_one_reader_no_pair(readers, as
     task, traces = asked
     same = {"base": readers["base"], "post": readers["base"]}
     for given, note in ((same, "do not differ"), ({"base": readers["base"]}, "pair")):
-        items = Mechanism().run(given, task, traces, seed=0)
+        items = DirectionByCorruption().run(given, task, traces, seed=0)
         assert items and all(math.isnan(i.value) and note in i.note for i in items)
 
 
-def made(values, metric="interaction_logprob", step=-1):
+def made(values, metric="interaction_logprob", draw=None, twins=True):
     return [
-        Item("mechanism", "gold", "post", "t", f"e{k}", f"p{k // 2}", EDITS[0], metric, value, step)
+        Item(
+            probe="direction_by_corruption", task="t", example=f"e{k}",
+            problem=f"p{k // 2}" if twins else f"p{k}", condition=EDITS[0], metric=metric,
+            value=value, writer="gold", reader="post", draw=draw,
+        )
         for k, value in enumerate(values)
-    ]
+    ]  # fmt: skip
+
+
+def results_of(items):
+    statistics = statistics_of(["direction_by_corruption"])
+    rows = summarise(items, pair="x", chance={"t": 0.1}, seed=0, **statistics)
+    return Results(tuple(rows), tuple(items), {}, ("t",), "gold", 0)
 
 
 def test_rows_hold_the_mean_and_the_band_of_the_random_means():
     own = [-1.0, -1.2, -1.5, -1.9, -1.4, -2.0, -1.2, -1.8]
-    drawn = made([0.2] * 8, "random_logprob", 0) + made([-0.4] * 8, "random_logprob", 1)
-    (row,) = interactions(made(own) + drawn, seed=0)
+    drawn = made([0.2] * 8, RANDOM, 0) + made([-0.4] * 8, RANDOM, 1)
+    (row,) = summarise_interactions(made(own) + drawn, seed=0)
     assert (row.value, row.n) == (pytest.approx(np.mean(own)), 4)
     assert (row.band_low, row.band_high) == (pytest.approx(-0.4), pytest.approx(0.2))
     assert row.low < np.mean(own) < row.high < 0 and row.is_specific
-    assert "beyond random" in lines([row])[0]
-    (inside,) = interactions(made([-0.1, 0.1] * 4) + drawn, seed=0)
+    results = results_of(made(own) + drawn)
+    (line,) = DirectionByCorruption().describe(results)
+    assert "post reads gold, truncated, logprob: -1.500" in line and "beyond random" in line
+    (inside,) = summarise_interactions(made([-0.1, 0.1] * 4) + drawn, seed=0)
     assert not inside.is_specific
+    _, of_post = DirectionByCorruption().figures(results)
+    direction, random = of_post.data
+    assert (direction.metric, direction.value) == (METRICS[0], pytest.approx(row.value))
+    assert (random.metric, random.low, random.high) == (RANDOM, row.band_low, row.band_high)
 
 
 def test_twins_of_one_problem_count_once():
     twins = [-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0]
-    (row,) = interactions(made(twins), seed=0)
-    alone = [Item("mechanism", "gold", "post", "t", f"e{k}", f"p{k}", EDITS[0],
-                  "interaction_logprob", v) for k, v in enumerate(twins)]  # fmt: skip
-    (other,) = interactions(alone, seed=0)
+    (row,) = summarise_interactions(made(twins), seed=0)
+    alone = made(twins, twins=False)
+    (other,) = summarise_interactions(alone, seed=0)
     assert row.high - row.low > other.high - other.low
 
 
@@ -188,11 +217,11 @@ def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none(s
     rows = [render(c.trace.prompt_ids, c.chain, c.layout) for c in found]
     with torch.no_grad():
         switch = plant_a_switch(model, rows)
-    probe = Mechanism(dose=0.5, positions="all", layer=0)
+    probe = DirectionByCorruption(dose=0.5, positions="all", layer=0)
     direction = Direction(switch, Site(0, "resid_post"), Source("planted"))
 
     def same(direction):
-        rows = interactions(probe.crossed(model, task, found, direction, seed=0), seed=0)
+        rows = summarise_interactions(probe.crossed(model, task, found, direction, seed=0), seed=0)
         return {row.edit: row for row in rows if row.metric == "same"}
 
     planted = same(direction)  # a filled chain holds no other value to read: its change is small
@@ -204,7 +233,7 @@ def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none(s
 
 
 def test_an_edit_that_no_later_token_sees_is_refused(readers, asked):
-    """Behind the last layer the question's last token is read by no other."""
+    """After the last layer no other token reads the question's last token."""
     for layer in (-1, 2):
         items = items_of(readers, asked, layer=layer, n_random=1)
         assert {item.note for item in items} == {UNREACHABLE}
