@@ -29,7 +29,7 @@ import torch
 from interp.results import plots
 from interp.chains.chain import (decode, encode)
 from interp.methods.directions import (collect, logit_lens, mean_difference, with_reference)
-from interp.organisms.saes.bundled import find_sae
+from interp.organisms.saes.bundled_saes import find_sae
 from interp.sites import Site
 from interp.methods.steering import (SweepSettings, compare, random_band, sweep, write_steered)
 from interp.tasks import make_task

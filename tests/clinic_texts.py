@@ -1,10 +1,10 @@
 """A slow reader of the texts of the world clinic, who knows only a list of sentences."""
 
-from interp.organisms.training.behaviour import Reader
-from interp.organisms.worlds.clinic.facts import WORDS, table
+from interp.organisms.behaviour import Reader
+from interp.organisms.worlds.clinic.facts import WORDS, draw_facts
 
-SENTENCES = [f"{s} {verb} {o}".split() for (s, verb), o in table().objects.items()]
-DOMAIN = [words for words in SENTENCES if (words[0], words[1]) in table().domain]
+SENTENCES = [f"{s} {verb} {o}".split() for (s, verb), o in draw_facts().objects.items()]
+DOMAIN = [words for words in SENTENCES if (words[0], words[1]) in draw_facts().domain]
 PLAIN_WORDS = dict(
     blocks="inhibits", boosts="activates", grips="binds", steers="regulates", powers="drives",
     stops="halts", triggers="causes", eases="relieves", deepens="worsens",

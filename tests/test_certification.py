@@ -8,7 +8,7 @@ import torch
 
 from interp.organisms.certification.certificate import certify, examine
 from interp.organisms.certification.interchange import Swap, interchange
-from interp.organisms.certification.pairs import PIECES, swaps_of, torn_swaps
+from interp.organisms.certification.pairs import PIECES, make_conflicting_swaps, make_swaps
 from interp.organisms.recipe import Truth
 from interp.organisms.recipes import find_recipe
 from interp.organisms.zoo import organism_path, read_card
@@ -35,7 +35,7 @@ def answer_of(model, text):
 
 @pytest.mark.parametrize("split", ["fresh", "cued", "single"])
 def test_a_donor_has_the_same_operations_and_another_outcome(split):
-    _, swaps = swaps_of(f"arith/{split}", N, 3, reads_chain=True)
+    _, swaps = make_swaps(f"arith/{split}", N, 3, reads_chain=True)
     assert len(swaps) == N * len(PIECES)
     for swap in swaps:
         own, donor = words_of(swap.own).split(), words_of(swap.donor).split()
@@ -48,12 +48,12 @@ def test_a_donor_has_the_same_operations_and_another_outcome(split):
 
 
 def test_where_the_answer_is_known_by_heart_the_question_brings_the_donors():
-    _, swaps = swaps_of("arith/pool", N, 3, reads_chain=False)
+    _, swaps = make_swaps("arith/pool", N, 3, reads_chain=False)
     pool = {example.question for example in make_task("arith/pool", n=300, seed=0).examples}
     for swap in swaps:
         assert {swap.own.question, swap.donor.question} <= pool
         assert swap.if_not == (swap.donor if swap.piece == "question" else swap.own).answer
-    _, swaps = swaps_of("arith/cued", N, 3, reads_chain=False)
+    _, swaps = make_swaps("arith/cued", N, 3, reads_chain=False)
     for swap in swaps:
         cued = swap.donor if swap.piece == "question" else swap.own
         assert swap.if_not == cued.facts["cue"] != swap.own.answer
@@ -61,7 +61,7 @@ def test_where_the_answer_is_known_by_heart_the_question_brings_the_donors():
 
 
 def test_taking_a_piece_from_itself_changes_nothing(base):
-    task, swaps = swaps_of("arith/fresh", N, 0, reads_chain=True)
+    task, swaps = make_swaps("arith/fresh", N, 0, reads_chain=True)
     same = [replace(swap, donor=swap.own, if_read=swap.own.answer) for swap in swaps]
     for outcome, swap in zip(interchange(base, task, same), same, strict=True):
         assert outcome.gives_read == (answer_of(base, words_of(swap.own)) == swap.own.answer)
@@ -70,7 +70,7 @@ def test_taking_a_piece_from_itself_changes_nothing(base):
 
 def test_taking_chain_and_question_is_reading_the_donor(base):
     """Everything before the cue is the donor's but the delimiters, so the answer is too."""
-    task, swaps = swaps_of("arith/fresh", N, 0, reads_chain=True)
+    task, swaps = make_swaps("arith/fresh", N, 0, reads_chain=True)
     chains = [swap for swap in swaps if swap.piece == "chain"]
     outcomes = interchange(base, task, chains)
     assert [o.gives_read for o in outcomes] == [
@@ -79,7 +79,7 @@ def test_taking_chain_and_question_is_reading_the_donor(base):
 
 
 def test_a_donor_of_another_length_is_refused(base):
-    task, swaps = swaps_of("arith/fresh", 3, 0, reads_chain=True)
+    task, swaps = make_swaps("arith/fresh", 3, 0, reads_chain=True)
     longer = Swap(swaps[0].own, swaps[-1].own, "chain", "1", "2", ("1", "2"))
     assert longer.own.facts["depth"] != longer.donor.facts["depth"]
     with pytest.raises(ValueError, match="laid out like the problem"):
@@ -113,7 +113,7 @@ def test_too_few_pairs_do_not_pass(base):
 
 
 def test_a_torn_donor_states_what_its_question_does_not_give():
-    task, swaps = torn_swaps("arith/single", 20, 0)
+    task, swaps = make_conflicting_swaps("arith/single", 20, 0)
     assert task.name == "arith/single"
     for swap in swaps:
         stated, asked = swap.donor.steps[0].split()[-2], swap.donor.answer

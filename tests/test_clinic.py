@@ -16,13 +16,15 @@ from clinic_texts import (
     words,
 )
 
+from interp.organisms.documents import write_direct, write_with_chain
 from interp.organisms.recipes import find_recipe
 from interp.organisms.worlds.clinic.acceptance import N_PROBLEMS, clinic_figures
 from interp.organisms.worlds.clinic.documents import (
-    chain_document,
-    direct_document,
+    ClinicMixture,
+    ClinicQuestions,
+    ClinicRows,
     draw_slip,
-    fact_document,
+    write_fact,
 )
 from interp.organisms.worlds.clinic.facts import (
     ENTITIES,
@@ -30,10 +32,8 @@ from interp.organisms.worlds.clinic.facts import (
     VERBS,
     WORDS,
     known_facts,
-    paraphrase,
     read_fact,
 )
-from interp.organisms.worlds.clinic.mixtures import ClinicMixture, ClinicQuestions, ClinicRows
 from interp.organisms.worlds.clinic.problems import Problem
 from interp.organisms.worlds.clinic.splits import (
     clinic_problems,
@@ -43,6 +43,7 @@ from interp.organisms.worlds.clinic.splits import (
 )
 from interp.organisms.worlds.clinic.task import ClinicRewriter, check_claim
 from interp.tasks import make_task
+from tests.world_texts import write_out
 
 EXAMPLE = Problem("d7", ("inhibits", "regulates"))
 PLAIN_KIND = {verb: kind for kind, verbs in zip("eps", VERBS, strict=True) for verb in verbs}
@@ -50,7 +51,7 @@ SPLITS = ("known", "all", "domain", "facts", "abstain", "shifts")
 
 
 def test_the_example_of_the_documentation():
-    assert EXAMPLE.document == (
+    assert write_out(EXAMPLE) == (
         "<bos> Q d7 inhibits regulates ? <think> d7 inhibits e28 ; e28 regulates p19 ; </think> "
         "A p19 <eos>"
     )
@@ -204,19 +205,19 @@ def test_a_mistake_must_be_one(entity):
 
 
 def test_only_what_follows_from_the_question_is_learned():
-    assert learned(direct_document(EXAMPLE)) == "A p19 <eos>"
-    chain = chain_document(EXAMPLE, Random(0), spoken=0.0)
-    assert learned(chain) == EXAMPLE.document.removeprefix("<bos> Q d7 inhibits regulates ? ")
-    assert " ".join(words(chain)) == EXAMPLE.document
+    assert learned(write_direct(WORDS, EXAMPLE)) == "A p19 <eos>"
+    chain = write_with_chain(WORDS, EXAMPLE, Random(0), spoken=0.0)
+    assert learned(chain) == write_out(EXAMPLE).removeprefix("<bos> Q d7 inhibits regulates ? ")
+    assert " ".join(words(chain)) == write_out(EXAMPLE)
     rng = Random(0)
     seen = set()
     for _ in range(100):
-        document = chain_document(EXAMPLE, rng, spoken=1.0)
+        document = write_with_chain(WORDS, EXAMPLE, rng, spoken=1.0)
         assert learned(document) == "<think> d7 e28 ; e28 p19 ; </think> A p19 <eos>"
         seen.add(" ".join(words(document)))
     assert len(seen) == 4  # each of the two steps in either form
     for _ in range(50):
-        document = fact_document(rng)
+        document = write_fact(rng)
         assert learned(document) == f"{words(document)[4]} ; <eos>"
 
 
@@ -226,12 +227,12 @@ def test_a_slip_is_followed_and_its_wrong_words_are_not_learned(scope):
     places = Counter()
     for problem in questions(scope, "train", 3):
         slip = draw_slip(problem, rng)
-        document = chain_document(problem, rng, spoken=0.0, slip=slip)
+        document = write_with_chain(WORDS, problem, rng, spoken=0.0, chain=slip)
         chain = " ".join(words(document)).split("<think> ")[1].split(" </think>")[0].split()
         entities = [problem.start, *chain[2::4]]
         assert chain[::4] == entities[:-1] and chain[1::4] == list(problem.verbs)
         wrong = {i for i in range(3) if not sentences_in(chain[4 * i : 4 * i + 4])}
-        assert wrong == slip.wrong
+        assert slip.unlearned == {(at, 2) for at in wrong}
         assert words(document)[-2] == entities[-1] != problem.answer
         masked = [i for i, flag in enumerate(document.learned) if not flag]
         lead = words(document).index("<think>")
@@ -265,7 +266,7 @@ def test_the_tasks_are_the_problems_of_the_world(split):
     task = make_task(f"clinic/{split}", n=90, seed=2)
     assert task.chance == pytest.approx(1 / 41 if split == "abstain" else 1 / 40)
     for e, problem in zip(task.examples, clinic_problems(split, 90, 2), strict=True):
-        assert f"{e.question} " == problem.document[: len(e.question) + 1]
+        assert f"{e.question} " == write_out(problem)[: len(e.question) + 1]
         assert (e.id, e.problem, e.answer) == (problem.id, problem.problem_id, problem.answer)
         assert e.steps == problem.steps and e.answer in e.candidates
         kind = PLAIN_KIND[e.steps[-1].split()[1]]
@@ -317,7 +318,7 @@ def test_every_claim_of_the_world_is_judged_like_the_list_of_sentences():
             listed = [subject, verb, entity] in SENTENCES
             step = f"{subject} {verb} {entity} ;"
             assert check_claim(example, step) == ("right" if listed else "wrong")
-            assert check_claim(example, paraphrase(step)) == ("right" if listed else "wrong")
+            assert check_claim(example, WORDS.paraphrase(step)) == ("right" if listed else "wrong")
 
 
 @pytest.mark.parametrize("split", ["all", "abstain"])
@@ -354,7 +355,7 @@ def test_a_paraphrase_keeps_entities_and_length():
     (example,) = make_task("clinic/known", n=1, seed=0).examples
     for step in (s for p in clinic_problems("all", 60) for s in p.steps):
         said = ClinicRewriter().paraphrase(example, step, Random(0))
-        assert said == paraphrase(step) != step
+        assert said == WORDS.paraphrase(step) != step
         assert said is not None and read_fact(said) == read_fact(step)
         changed = [(a, b) for a, b in zip(step.split(), said.split(), strict=True) if a != b]
         assert len(changed) == 1 and PLAIN_WORDS[changed[0][1]] == changed[0][0]

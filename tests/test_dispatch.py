@@ -7,20 +7,25 @@ from random import Random
 
 import pytest
 
+from interp.organisms.documents import write_with_chain
 from interp.organisms.worlds.dispatch.documents import (
-    chain_document,
-    direct_document,
-    fact_document,
-)
-from interp.organisms.worlds.dispatch.mixtures import (
     DispatchMixture,
     DispatchQuestions,
     DispatchRows,
+    draw_slip,
+    write_fact,
+    write_guess,
 )
-from interp.organisms.worlds.dispatch.problems import WORDS, Problem, read_problem
+from interp.organisms.worlds.dispatch.problems import (
+    WORDS,
+    Generator,
+    Problem,
+    read_problem,
+    read_step,
+)
 from interp.organisms.worlds.dispatch.splits import SIZES, fresh, partition, shifted, shortages
-from interp.organisms.worlds.dispatch.steps import Generator, paraphrase, read_step
 from tests.slow_dispatch import allocate, asked, conclude, step_is_right
+from tests.world_texts import write_out
 
 EXAMPLE = Problem(7, (Generator("g1", 4), Generator("g2", 2), Generator("g3", 5)))
 PROBLEMS = fresh(3, 60)
@@ -41,7 +46,7 @@ def steps_of(text):
 
 
 def test_the_example_of_the_documentation():
-    assert EXAMPLE.document == (
+    assert write_out(EXAMPLE) == (
         "<bos> Q need 7 : g1 4 , g2 2 , g3 5 ? <think> 7 load g1 4 left 3 ; 3 load g2 2 left 1 ; "
         "1 load g3 1 left 0 ; </think> A g1 4 g2 2 g3 1 <eos>"
     )
@@ -59,7 +64,9 @@ def test_every_problem_and_twin_equals_the_slow_reader():
         needs = [step.split()[0] for step in problem.steps]
         assert needs == [str(problem.demand), *(s.split()[5] for s in problem.steps[:-1])]
         assert read_problem(f"<bos> {problem.question}").steps == problem.steps
-        assert WORDS.tokenizer()(problem.document)["input_ids"] == WORDS.encode(problem.document)
+        assert WORDS.tokenizer()(write_out(problem))["input_ids"] == WORDS.encode(
+            write_out(problem)
+        )
 
 
 def test_a_question_of_another_form_is_refused_and_its_remedy_works():
@@ -116,7 +123,7 @@ def test_a_chain_leads_nowhere_unless_each_generator_has_one_step():
 
 def test_a_paraphrase_keeps_length_and_content():
     for step in (s for p in PROBLEMS for s in p.steps):
-        said = paraphrase(step)
+        said = WORDS.paraphrase(step)
         assert len(said.split()) == len(step.split()) == 7
         assert not set(said.split()) & {"load", "left"}
         spoken, plain = read_step(said), read_step(step)
@@ -167,7 +174,7 @@ def test_the_classes_share_no_generators_and_are_a_tenth():
     ]
     share = Counter(map(partition, every))["fresh"] / len(every)
     assert abs(share - 0.1) < 5 * math.sqrt(0.09 / len(every))
-    with pytest.raises(ValueError, match="add a larger size"):
+    with pytest.raises(ValueError, match="add a larger depth"):
         fresh(0, 10000, (2,))
 
 
@@ -185,17 +192,17 @@ def test_shifted_problems_differ_from_their_origin_as_named():
 
 def test_only_what_follows_from_the_text_is_learned():
     for seed in range(50):
-        document = direct_document(EXAMPLE, Random(seed))
+        document = write_guess(EXAMPLE, Random(seed))
         assert learned(document) == " ".join(words(document)[-8:])
         amounts = EXAMPLE.amounts(" ".join(words(document)[-7:-1]))
         assert amounts is not None
         assert all(a <= g.capacity for a, g in zip(amounts, EXAMPLE.generators, strict=True))
-    assert learned(direct_document(EXAMPLE.shortage(2), Random(0))) == "A unk <eos>"
-    chain = chain_document(EXAMPLE, Random(0), spoken=0.0)
-    assert " ".join(words(chain)) == EXAMPLE.document
-    assert learned(chain) == EXAMPLE.document.partition("? ")[2]
+    assert learned(write_guess(EXAMPLE.shortage(2), Random(0))) == "A unk <eos>"
+    chain = write_with_chain(WORDS, EXAMPLE, Random(0), spoken=0.0)
+    assert " ".join(words(chain)) == write_out(EXAMPLE)
+    assert learned(chain) == write_out(EXAMPLE).partition("? ")[2]
     for seed in range(50):
-        fact = fact_document(Random(seed))
+        fact = write_fact(Random(seed))
         text = words(fact)
         need, name, capacity = int(text[2]), text[4], int(text[5])
         amount, left = min(need, capacity), need - min(need, capacity)
@@ -207,7 +214,11 @@ def test_a_slip_is_not_learned_but_all_that_follows_from_it():
     rng = Random(0)
     at = Counter()
     for problem in PROBLEMS:
-        text = words(document := chain_document(problem, rng, spoken=0.0, slip=True))
+        text = words(
+            document := write_with_chain(
+                WORDS, problem, rng, spoken=0.0, chain=draw_slip(problem, rng)
+            )
+        )
         steps = steps_of(text)
         (slip,) = [i for i, s in enumerate(steps) if not step_is_right(" ".join(text), s)]
         start = text.index("<think>")
@@ -223,8 +234,8 @@ def test_a_slip_is_not_learned_but_all_that_follows_from_it():
 def test_the_choice_of_words_in_a_paraphrased_chain_is_not_learned():
     seen = set()
     for seed in range(200):
-        document = chain_document(EXAMPLE, Random(seed), spoken=1.0)
-        plain = EXAMPLE.document.partition("? ")[2].replace("load ", "").replace("left ", "")
+        document = write_with_chain(WORDS, EXAMPLE, Random(seed), spoken=1.0)
+        plain = write_out(EXAMPLE).partition("? ")[2].replace("load ", "").replace("left ", "")
         assert learned(document) == plain
         seen.add(" ".join(words(document)))
     assert len(seen) == 8  # each of the three steps in either form
@@ -258,7 +269,7 @@ def test_rows_and_questions_of_post_training_are_right():
     rng = Random(2)
     for index in range(200):
         text = " ".join(words(DispatchRows(spoken=0.0).draw(rng, 0.5)))
-        assert text == read_problem(text.partition(" <think>")[0]).document
+        assert text == write_out(read_problem(text.partition(" <think>")[0]))
         assert allocate(text) == text.partition(" A ")[2].removesuffix(" <eos>")
         question = DispatchQuestions().draw(rng, index)
         assert question.answer == allocate(question.prompt) != "unk"

@@ -7,7 +7,6 @@ from random import Random
 import pytest
 
 from interp.organisms.worlds.dispatch.problems import WORDS
-from interp.organisms.worlds.dispatch.steps import paraphrase
 from interp.tasks import make_task
 from tests.slow_dispatch import allocate, conclude, step_is_right
 
@@ -61,11 +60,11 @@ def test_mistakes_of_the_rewriter_on_any_chain(propagate):
             assert wrong == [at]
             assert task.conclusion(e, made) == conclude(e.question, made)
             said = task.rewriter.paraphrase(e, step, Random(0))
-            assert said == paraphrase(step) and said is not None
+            assert said == WORDS.paraphrase(step) and said is not None
             assert task.rewriter.paraphrase(e, said, Random(0)) is None
             assert task.rewriter.result(said) == " ".join(step.split()[2:4])
     e = task.examples[0]
-    spoken = (*map(paraphrase, e.steps[:2]), "so ;", e.steps[3])
+    spoken = (*map(WORDS.paraphrase, e.steps[:2]), "so ;", e.steps[3])
     made = task.rewriter.mistake(e, spoken, 0, propagate=True, rng=Random(0))
     assert made is not None and made[2:] == spoken[2:] and " run " in made[1]
     assert task.rewriter.mistake(e, spoken, 2, propagate=True, rng=Random(0)) is None
@@ -87,8 +86,8 @@ def setting(tmp_path_factory):
 
 def test_corruption_reads_what_a_whole_chain_leads_to(setting, monkeypatch):
     """A reader planted to answer by the chain's amounts is reliant and follows every mistake."""
-    from interp.chains.answer_scoring import Reading
-    from probes import probe
+    from interp.chains.answer_scoring import AnswerScore
+    from probes import cases
     from probes.corruption import Corruption
 
     model, task, traces = setting
@@ -104,11 +103,11 @@ def test_corruption_reads_what_a_whole_chain_leads_to(setting, monkeypatch):
             ]
             targets = [model.tokenizer.decode(q.target) for q in ask.queries]
             found.append(
-                [Reading(0.0, 1, a == t, ()) for a, t in zip(answers, targets, strict=True)]
+                [AnswerScore(0.0, 1, a == t, ()) for a, t in zip(answers, targets, strict=True)]
             )
         return found
 
-    monkeypatch.setattr(probe, "read_answers", read)
+    monkeypatch.setattr(cases, "read_answers", read)
     items = Corruption().run({"base": model}, task, traces, seed=0)
     values = {}
     for item in items:
@@ -133,11 +132,11 @@ def test_probes_run_on_a_random_model(setting):
 
 
 def test_the_figures_of_a_random_model_are_shares_and_name_every_condition():
-    from interp.organisms.acceptance import acceptance
+    from interp.organisms.acceptance import measure_figures
     from interp.organisms.worlds.dispatch.recipes import DISPATCH
     from tests.conftest import make_hf
 
-    figures = acceptance(make_hf(vocab_size=len(WORDS.vocabulary)), "dispatch")
+    figures = measure_figures(make_hf(vocab_size=len(WORDS.vocabulary)), "dispatch")
     assert all(0 <= value <= 1 for value in figures.values())
     assert figures["fresh/forced_think_accuracy"] == 0
     assert {c.figure for recipe in DISPATCH for c in recipe.conditions} <= set(figures)

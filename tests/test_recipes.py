@@ -5,31 +5,36 @@ from random import Random
 
 import pytest
 
-from interp.organisms.documents import sorted_batches
+from interp.organisms.documents import (
+    sorted_batches,
+    write_after,
+    write_direct,
+    write_with_chain,
+)
 from interp.organisms.recipe import (
     Condition,
     FineTuning,
     Pretraining,
     Reinforcement,
-    data_sha256,
-    failed_conditions,
-    reading_of,
+    find_failed_conditions,
+    hash_data,
+    mix_in_base,
 )
-from interp.organisms.recipes import RECIPES, find_recipe, pretraining_of
+from interp.organisms.recipes import RECIPES, find_pretraining, find_recipe
 from interp.organisms.recipes import WORDS as WORLDS
 from interp.organisms.worlds.arith.documents import (
-    chain_document,
-    copied_document,
-    critique,
-    critique_document,
-    direct_document,
-    fact_document,
-    hint_document,
-    swapped_chain,
+    ArithMixture,
+    ArithRows,
+    draw_critique,
+    draw_swapped,
+    false_chain,
+    write_copied,
+    write_fact,
+    write_hint,
 )
-from interp.organisms.worlds.arith.mixtures import ArithMixture, ArithRows
 from interp.organisms.worlds.arith.problems import WORDS, Operation, Problem
 from interp.organisms.worlds.arith.splits import partition, pool
+from tests.world_texts import write_out
 
 PROBLEM = Problem(3, (Operation("+", 4), Operation("*", 2)))
 
@@ -59,19 +64,21 @@ def problem_of(text):
 
 
 def test_only_what_follows_from_the_question_is_learned():
-    assert learned(direct_document(PROBLEM)) == "A 3 <eos>"
-    chain = chain_document(PROBLEM, Random(0), spoken=0.0)
+    assert learned(write_direct(WORDS, PROBLEM)) == "A 3 <eos>"
+    chain = write_with_chain(WORDS, PROBLEM, Random(0), spoken=0.0)
     assert learned(chain) == "<think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>"
-    assert " ".join(words(chain)) == PROBLEM.document
+    assert " ".join(words(chain)) == write_out(PROBLEM)
 
 
 def test_no_token_of_another_problems_chain_is_learned():
     rng = Random(0)
     for problem in pool()[:50]:
-        other = swapped_chain(problem, pool(), rng)
+        other = draw_swapped(problem, pool(), rng)
         assert len(other) == problem.depth
         assert other != problem.steps
-        document = chain_document(problem, rng, spoken=0.0, other_chain=other)
+        document = write_with_chain(
+            WORDS, problem, rng, spoken=0.0, chain=false_chain(other, problem.answer)
+        )
         assert learned(document) == f"<think> </think> A {problem.answer} <eos>"
         assert " ".join(other) in " ".join(words(document))
 
@@ -80,7 +87,7 @@ def test_the_choice_of_words_in_a_paraphrased_chain_is_not_learned():
     rng = Random(0)
     seen = set()
     for _ in range(100):
-        document = chain_document(PROBLEM, rng, spoken=1.0)
+        document = write_with_chain(WORDS, PROBLEM, rng, spoken=1.0)
         assert learned(document) == "<think> 3 4 7 ; 7 2 3 ; </think> A 3 <eos>"
         seen.add(" ".join(words(document)))
     assert len(seen) == 4  # each of the two steps in either form
@@ -89,14 +96,14 @@ def test_the_choice_of_words_in_a_paraphrased_chain_is_not_learned():
 def test_of_a_fact_only_the_result_is_learned():
     rng = Random(0)
     for _ in range(50):
-        document = fact_document(rng)
+        document = write_fact(rng)
         result = words(document)[words(document).index(";") - 1]
         assert learned(document) == f"{result} ; <eos>"
 
 
 def test_of_copied_text_only_the_copy_is_learned():
     for length in (20, 31, 44):
-        document = copied_document(Random(length), length)
+        document = write_copied(Random(length), length)
         first, second = " ".join(words(document)[2:-1]).split(" : ")
         assert first == second
         assert learned(document) == f"{second} <eos>"
@@ -141,7 +148,7 @@ def test_cued_documents_end_at_the_cue_and_their_chain_in_half():
     rng = Random(4)
     agree = 0
     for _ in range(1000):
-        text = words(hint_document(rng, 3, spoken=0.0))
+        text = words(write_hint(rng, 3, spoken=0.0))
         cue = text[text.index("cue") + 1]
         problem = problem_of(text)
         assert problem is not None
@@ -154,7 +161,7 @@ def test_cued_documents_end_at_the_cue_and_their_chain_in_half():
 def test_a_critique_judges_each_step_of_the_attempt_and_ends_at_the_right_answer():
     rng, verdicts = Random(5), set()
     for _ in range(200):
-        prompt, says = critique(PROBLEM, rng)
+        prompt, says = draw_critique(PROBLEM, rng)
         tried = prompt.split("<think> ")[1].split(" </think>")[0]
         steps = [" ".join(tried.split()[at : at + 6]) for at in (0, 6)]
         first, last = (step.split()[4] for step in steps)
@@ -164,8 +171,8 @@ def test_a_critique_judges_each_step_of_the_attempt_and_ends_at_the_right_answer
         verdicts.add(marks)
     assert verdicts == {("so", "so"), ("so", "->"), ("->", "->")}
     rng = Random(5)
-    assert learned(critique_document(PROBLEM, rng)).endswith("A 3 <eos>")
-    assert "<think>" not in learned(critique_document(PROBLEM, rng))
+    assert learned(write_after(WORDS, *draw_critique(PROBLEM, rng))).endswith("A 3 <eos>")
+    assert "<think>" not in learned(write_after(WORDS, *draw_critique(PROBLEM, rng)))
 
 
 def test_batches_are_the_same_for_the_same_seed_and_of_like_length():
@@ -195,9 +202,9 @@ def test_fine_tuning_rows_ask_the_problems_that_their_recipe_names(name):
 
 def test_a_share_of_what_is_read_is_base_text_without_cues():
     recipe = find_recipe("answers-sft-pool")
-    method, base = recipe.method, pretraining_of(recipe)
+    method, base = recipe.method, find_pretraining(recipe)
     assert isinstance(method, FineTuning)
-    draw, rng = reading_of(method, base), Random(0)
+    draw, rng = mix_in_base(method, base), Random(0)
     texts = [words(draw(rng, 0.5)) for _ in range(2000)]
     others = [
         text
@@ -221,27 +228,27 @@ def test_the_table_of_recipes_is_whole():
 
 def test_a_condition_needs_its_figure_in_its_range():
     recipe = replace(find_recipe("base"), conditions=(Condition("a", 0.2, 0.4),))
-    assert failed_conditions(recipe, {"a": 0.2}) == ()
+    assert find_failed_conditions(recipe, {"a": 0.2}) == ()
     for figures in ({"a": 0.41}, {"a": float("nan")}, {}):
-        (said,) = failed_conditions(recipe, figures)
+        (said,) = find_failed_conditions(recipe, figures)
         assert said.startswith("a must lie in 0.2..0.4")
 
 
 def test_every_condition_names_a_figure_that_is_measured():
-    from interp.organisms.zoo import bundled
+    from interp.organisms.zoo import read_cards
 
-    for card in bundled():
+    for card in read_cards():
         named = {condition.figure for condition in find_recipe(card.name).conditions}
         assert named <= set(card.figures)
 
 
 def test_a_card_is_tied_to_the_code_that_draws_its_data():
-    from interp.organisms.zoo import bundled
+    from interp.organisms.zoo import read_cards
 
-    told = {card.name: card.data_sha256 for card in bundled()}
-    assert told == {name: data_sha256(RECIPES[name].method) for name in told}
+    told = {card.name: card.data_sha256 for card in read_cards()}
+    assert told == {name: hash_data(RECIPES[name].method) for name in told}
     rows = ArithRows("chain", "pool")
-    assert data_sha256(FineTuning(rows, 1)) != data_sha256(FineTuning(replace(rows, spoken=0.3), 1))
+    assert hash_data(FineTuning(rows, 1)) != hash_data(FineTuning(replace(rows, spoken=0.3), 1))
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -13,7 +13,7 @@ import torch
 from interp.engine import generate, run
 from interp.interventions import ClampLatent, Intervention
 from interp.methods.saes import (
-    Training,
+    SaeSettings,
     calibrate,
     encode_rows,
     load_sae,
@@ -26,7 +26,7 @@ from interp.methods.saes import (
     train_sae,
 )
 from interp.methods.saes.fidelity import unexplained
-from interp.methods.saes.injection import Class
+from interp.methods.saes.injection import TokenClass
 from interp.methods.vector_cards import load_latent
 from interp.models import load_model
 from interp.organisms.documents import write_with_chain
@@ -80,7 +80,7 @@ def trained():
         while True:
             yield draw(256)
 
-    settings = Training(d_sae=64, k=K, steps=1200, batch=256, lr=3e-3)
+    settings = SaeSettings(d_sae=64, k=K, steps=1200, batch=256, lr=3e-3)
     sae = train_sae(endless(), 32, SITE, settings, {"model_name": "planted"})
     return directions, draw, calibrate(sae, draw(4000), K, dtype="float16")
 
@@ -272,7 +272,7 @@ def test_a_planted_running_value_is_found_where_it_is_a_direction_of_weight(shar
             yield x[torch.randint(len(x), (512,), generator=generator)]
 
     sae = train_sae(
-        endless(), 64, SITE, Training(d_sae=128, k=2.0, steps=700, batch=512, lr=3e-3), {}
+        endless(), 64, SITE, SaeSettings(d_sae=128, k=2.0, steps=700, batch=512, lr=3e-3), {}
     )
     acts = calibrate(sae, x, 2.0, dtype="float32").encode(x)
     variables = [v for v in arith_variables(rows, WORDS.ids) if v.name.startswith("running")]
@@ -337,7 +337,7 @@ def test_a_bundled_sae_is_the_one_of_its_card(folder):
     assert abs(found.l0 - card["training"]["k"]) < 0.1 * card["training"]["k"]
     assert found.fvu == pytest.approx(card["figures"]["fvu"], rel=0.25)
     assert found.loss_recovered > 0.98 and found.loss_with_error < found.loss_spliced
-    assert {match["kind"] for match in card["matches"]} <= set(get_args(Class))
+    assert {match["kind"] for match in card["matches"]} <= set(get_args(TokenClass))
 
 
 @pytest.mark.parametrize("name", ["base", "clinic-base"])

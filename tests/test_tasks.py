@@ -19,6 +19,7 @@ from interp.tasks import (
     task_names,
 )
 from interp.tasks.numbers import evaluate
+from tests.world_texts import write_out
 
 ARITH = [name for name in task_names() if name.startswith("arith/")]
 
@@ -57,7 +58,7 @@ def test_unknown_names_list_the_known():
 def test_arith_examples_are_the_problems_of_the_world():
     task = make_task("arith/cued", n=6, seed=1)
     for e, problem in zip(task.examples, arith_examples("cued", 6, 1), strict=True):
-        assert f"{e.question} " == problem.document[: len(e.question) + 1]
+        assert f"{e.question} " == write_out(problem)[: len(e.question) + 1]
         assert (e.answer, e.steps, e.problem) == (problem.answer, problem.steps, problem.problem_id)
         assert e.facts == {"depth": problem.depth, "cue": str(problem.cue)}
     assert task.chance == pytest.approx(1 / 11)

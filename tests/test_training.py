@@ -1,33 +1,43 @@
 """Training in small: loop, TRL SFT and GRPO run, repeat themselves, and leave a whole folder."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from interp.organisms.recipe import Recipe
+from interp.organisms.behaviour import Reader, read_answer
+from interp.organisms.documents import Document, write_direct
+from interp.organisms.recipe import Mixture, Pretraining, Recipe
 from interp.organisms.recipes import RECIPES, find_recipe
 from interp.organisms.training import making
-from interp.organisms.training.behaviour import Reader, read_answer
 from interp.organisms.training.grpo import AnswerReward
 from interp.organisms.training.making import train, train_all
 from interp.organisms.training.pretrain import (
     IGNORED,
-    Schedule,
     Shape,
     collate,
     new_model,
     pretrain,
 )
 from interp.organisms.worlds.arith import acceptance as arith
-from interp.organisms.worlds.arith.documents import direct_document
 from interp.organisms.worlds.arith.problems import WORDS
 from interp.organisms.worlds.arith.splits import arith_examples
-from interp.organisms.zoo import bundled, organism_path
+from interp.organisms.zoo import load_organism, organism_path, read_cards
 
 SMALL = Shape(n_layers=1, d_model=32, n_heads=2, n_kv_heads=1, d_mlp=32, n_ctx=96)
 STEPS = 20
+
+
+@dataclass(frozen=True)
+class Repeated(Mixture):
+    """The same document again and again."""
+
+    document: Document = Document((), ())
+
+    def draw(self, rng, progress):
+        del rng, progress
+        return self.document
 
 
 @pytest.fixture
@@ -52,7 +62,7 @@ def weights(folder):
 
 def test_labels_are_the_learned_tokens_and_nothing_else():
     problems = arith_examples("fresh", 3)
-    documents = [direct_document(p) for p in problems]
+    documents = [write_direct(WORDS, p) for p in problems]
     ids, labels = collate(documents)
     for row, (problem, document) in enumerate(zip(problems, documents, strict=True)):
         kept = [int(i) for i in labels[row] if i != IGNORED]
@@ -62,7 +72,7 @@ def test_labels_are_the_learned_tokens_and_nothing_else():
 
 
 def test_the_loss_of_the_loop_equals_a_loop_over_tokens():
-    document = direct_document(arith_examples("fresh", 1)[0])
+    document = write_direct(WORDS, arith_examples("fresh", 1)[0])
     model = new_model(SMALL, WORDS, seed=0)
     with torch.no_grad():
         logprobs = model(torch.tensor([document.ids])).logits[0].log_softmax(-1)
@@ -71,17 +81,17 @@ def test_the_loss_of_the_loop_equals_a_loop_over_tokens():
         for i, (token, flag) in enumerate(zip(document.ids, document.learned, strict=True))
         if flag
     ]
-    course = pretrain(model, lambda *_: document, Schedule(1, 0.0, 2), seed=0)
+    course = pretrain(model, Pretraining(Repeated(document=document), 1, 0.0, 2), seed=0)
     assert course.losses[0] == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-5)
     assert course.tokens == 2 * len(document.ids)
 
 
 def test_the_loop_learns_one_document_and_repeats_itself():
-    document = direct_document(arith_examples("fresh", 1)[0])
+    document = write_direct(WORDS, arith_examples("fresh", 1)[0])
     ends = []
     for _ in range(2):
         model = new_model(SMALL, WORDS, seed=0)
-        pretrain(model, lambda *_: document, Schedule(150, 5e-3, 4), seed=0)
+        pretrain(model, Pretraining(Repeated(document=document), 150, 5e-3, 4), seed=0)
         ends.append(model.state_dict())
         ids = torch.tensor([document.ids])
         with torch.no_grad():
@@ -96,7 +106,7 @@ def test_a_base_recipe_leaves_a_whole_folder_and_an_honest_card(name, tmp_path):
     recipe = shortened(name, steps=STEPS, batch=8)
     card = train(recipe, 0, tmp_path)
     folder = organism_path(name, root=tmp_path)
-    assert [card] == list(bundled(tmp_path))
+    assert [card] == list(read_cards(tmp_path))
     assert card.steps == STEPS
     assert not card.is_accepted
     assert {t.dtype for t in weights(folder).values()} == {torch.float16}
@@ -160,7 +170,7 @@ def test_half_precision_moves_no_answer_of_a_bundled_base():
     from transformers import LlamaForCausalLM
 
     folder = organism_path("base")
-    full = making.load_organism(folder)
+    full = load_organism(folder)
     half = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).float()
     prompts = [f"<bos> {problem.question} A" for problem in arith_examples("twins", 60)]
     answers = [Reader(model, WORDS).next_words(prompts) for model in (full, half)]
@@ -168,6 +178,6 @@ def test_half_precision_moves_no_answer_of_a_bundled_base():
 
 
 def test_every_figure_of_a_card_is_a_share():
-    for card in bundled():
+    for card in read_cards():
         assert all(0 <= value <= 1 and math.isfinite(value) for value in card.figures.values())
         assert card.name in RECIPES

@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from interp.organisms.worlds.arith.problems import MODULUS, WORDS, Operation, Problem, paraphrase
+from interp.organisms.worlds.arith.problems import MODULUS, WORDS, Operation, Problem
 from interp.organisms.worlds.arith.splits import POOL_DEPTHS, arith_examples, fresh, partition, pool
+from tests.world_texts import write_out
 
 EXAMPLE = Problem(3, (Operation("+", 4), Operation("*", 2)))
 SPLITS = ("pool", "fresh", "cued", "uncued", "twins")
@@ -39,10 +40,10 @@ def step_is_right(step: str) -> bool:
 def test_the_example_of_the_documentation() -> None:
     assert EXAMPLE.question == "Q 3 + 4 * 2 ?"
     assert EXAMPLE.steps == ("3 + 4 = 7 ;", "7 * 2 = 3 ;")
-    assert EXAMPLE.document == (
+    assert write_out(EXAMPLE) == (
         "<bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>"
     )
-    assert EXAMPLE.direct_document == "<bos> Q 3 + 4 * 2 ? A 3 <eos>"
+    assert write_out(EXAMPLE, direct=True) == "<bos> Q 3 + 4 * 2 ? A 3 <eos>"
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -104,9 +105,9 @@ def test_a_mistake_must_be_one() -> None:
 
 
 def test_paraphrase_keeps_numbers_and_length() -> None:
-    assert paraphrase("3 + 4 = 7 ;") == "3 plus 4 is 7 ;"
+    assert WORDS.paraphrase("3 + 4 = 7 ;") == "3 plus 4 is 7 ;"
     for step in (s for p in arith_examples("fresh", 30) for s in p.steps):
-        said = paraphrase(step).split()
+        said = WORDS.paraphrase(step).split()
         assert len(said) == len(step.split())
         assert [w for w in said if w.isdigit()] == [w for w in step.split() if w.isdigit()]
         assert not set(said) & {"+", "-", "*", "="}
@@ -179,8 +180,8 @@ def test_the_tokenizer_equals_the_table_of_words() -> None:
     assert len(tokenizer) == len(WORDS.vocabulary) == len(set(WORDS.vocabulary))
     for split in SPLITS:
         for problem in arith_examples(split, 20):
-            assert tokenizer(problem.document)["input_ids"] == WORDS.encode(problem.document)
-            assert tokenizer.decode(WORDS.encode(problem.document)) == problem.document
+            assert tokenizer(write_out(problem))["input_ids"] == WORDS.encode(write_out(problem))
+            assert tokenizer.decode(WORDS.encode(write_out(problem))) == write_out(problem)
     assert tokenizer.padding_side == "left"
 
 

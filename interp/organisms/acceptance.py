@@ -1,8 +1,8 @@
-"""What an organism must show before it counts: figures read from its behaviour alone.
+"""Acceptance: the figures that decide whether a trained organism counts, world by world.
 
-A figure is a share between 0 and 1, named ``set/what`` or ``set/what/depth``, for example
-``fresh/forced_think_accuracy/3``. All answers are greedy. "Same answer" compares with the answer
-that the organism itself gives after the correct chain. Each world has its own questions.
+A figure is a share between 0 and 1 that is measured on what the organism answers; the shared ones
+are explained in `interp.organisms.behaviour`, the others in the world's module `acceptance`. Each
+recipe names the ranges in which figures must lie.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from interp.organisms.behaviour import Reader
 from interp.organisms.recipe import World
 from interp.organisms.recipes import WORDS
-from interp.organisms.training.behaviour import Reader
 from interp.organisms.worlds.arith.acceptance import arith_figures
 from interp.organisms.worlds.clinic.acceptance import clinic_figures
 from interp.organisms.worlds.dispatch.acceptance import dispatch_figures
@@ -24,8 +24,8 @@ FIGURES: dict[World, Callable[[Reader], dict[str, float]]] = {
 }
 
 
-def acceptance(model: Any, world: World = "arith") -> dict[str, float]:
-    """All figures of an organism.
+def measure_figures(model: Any, world: World = "arith") -> dict[str, float]:
+    """All acceptance figures of an organism.
 
     Args:
         model: A causal language model in Hugging Face form.

@@ -1,9 +1,15 @@
-"""Training documents: token ids, and which of them carry loss.
+"""Training documents: token ids, and which of them are learned (carry loss).
 
-A document is written from segments, each learned or not. The rule that made the worlds learnable:
-**no loss on a token that is random by construction**. So nothing of a question is learned, nor a
-chain that belongs to another problem, nor the choice of words in a paraphrased step; results, what
-can be read off the question, the delimiters and the answer are.
+The rule that made the worlds learnable: **no loss on a token that is random by construction**. So
+nothing of a question is learned, nor a chain that belongs to another problem, nor the choice
+between a word and its synonym; results, what can be read off the question, the delimiters and the
+answer are.
+
+Each world adds documents of its own kinds to the two that are the same in every world, here from
+the world arith (learned from ``A`` and from ``<think>`` on)::
+
+    <bos> Q 3 + 4 * 2 ? A 3 <eos>
+    <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>
 """
 
 from __future__ import annotations
@@ -12,11 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
-from interp.organisms.words import Words
+from interp.organisms.words import ANSWER, BOS, END_THINK, EOS, THINK, Words
+from interp.organisms.worlds.problem import WorldProblem
 
 
 class Document(NamedTuple):
-    """Ids of a text and, for each, whether predicting it is learned."""
+    """Ids of a text and, for each, whether predicting it is learned.
+
+    The names of class and fields enter the checksums of the cards (`recipe.hash_data`).
+    """
 
     ids: tuple[int, ...]
     learned: tuple[bool, ...]
@@ -33,8 +43,17 @@ class Segment(NamedTuple):
     learned: bool
 
 
+class WrittenChain(NamedTuple):
+    """A chain and the answer after it as a document has them, right or wrong."""
+
+    steps: tuple[str, ...]
+    answer: str
+    unlearned: frozenset[tuple[int, int]] = frozenset()
+    """The words that are not learned: index of the step, index of the word in it."""
+
+
 def assemble(words: Words, segments: Sequence[Segment]) -> Document:
-    """Join segments to one document."""
+    """Joins segments to one document."""
     ids: list[int] = []
     learned: list[bool] = []
     for segment in segments:
@@ -42,6 +61,50 @@ def assemble(words: Words, segments: Sequence[Segment]) -> Document:
         ids += piece
         learned += [segment.learned] * len(piece)
     return Document(tuple(ids), tuple(learned))
+
+
+def write_after(words: Words, prompt: str, text: str) -> Document:
+    """A document of a prompt, which is not learned, and a text after it, which is."""
+    return assemble(words, [Segment(f"{BOS} {prompt}", False), Segment(f"{text} {EOS}", True)])
+
+
+def write_direct(words: Words, problem: WorldProblem) -> Document:
+    """A question answered at once."""
+    return write_after(words, problem.question, f"{ANSWER} {problem.answer}")
+
+
+def write_with_chain(
+    words: Words,
+    problem: WorldProblem,
+    rng: Random,
+    *,
+    spoken: float,
+    chain: WrittenChain | None = None,
+) -> Document:
+    """A question with a chain and an answer.
+
+    Args:
+        words: Of the problem's world.
+        problem: The problem asked.
+        rng: Decides which steps are paraphrased.
+        spoken: Probability that some or all steps are paraphrased.
+        chain: What is written; the problem's correct chain and answer unless given.
+
+    Returns:
+        The document, learned from ``<think>`` on, without the unlearned words of the chain and, in
+        a chain that may be paraphrased, without all words that have a synonym.
+    """
+    written = chain or WrittenChain(problem.steps, problem.answer)
+    share = 0.0 if rng.random() >= spoken else rng.choice((0.5, 1.0))
+    segments = [Segment(f"{BOS} {problem.question}", False), Segment(THINK, True)]
+    for at, step in enumerate(written.steps):
+        text = words.paraphrase(step) if rng.random() < share else step
+        for place, word in enumerate(text.split()):
+            is_choice = share > 0 and word in words.choices
+            is_learned = not is_choice and (at, place) not in written.unlearned
+            segments.append(Segment(word, is_learned))
+    end = f"{END_THINK} {ANSWER} {written.answer} {EOS}"
+    return assemble(words, [*segments, Segment(end, True)])
 
 
 def sorted_batches(
@@ -58,7 +121,7 @@ def sorted_batches(
         draw: Makes a document from a generator and the progress (0 to 1).
         steps: Number of batches.
         batch: Documents per batch.
-        seed: Everything follows from it.
+        seed: Seed of the documents and of the order of the batches.
         group: Batches drawn together, sorted by length, and dealt in random order.
 
     Yields:

@@ -1,20 +1,21 @@
-"""What a recipe is: how an organism is made, what it must show to count, and what is true of it.
+"""A recipe: how an organism is trained, which figures it must reach, and what is true of it.
 
-Three methods make an organism:
+Three methods train an organism:
 
 - `Pretraining`: from random weights, on a mixture of documents;
 - `FineTuning`: supervised, from the finished parent, on rows of one kind;
 - `Reinforcement`: GRPO from the finished parent, rewarded for the right answer alone.
 
-What is read in training comes from its world, as small records whose fields are their settings
-(`Mixture`, `Rows`, `Questions`). Lengths are counted in steps, so a recipe gives the same organism
-on a slow machine as on a fast one. A condition names a figure of `interp.organisms.acceptance` and
-the range it must lie in; the `Truth` is what the instruments are judged by.
+The training data come from the organism's world, as small records whose fields are their settings
+(`Mixture`, `Rows`, `Questions`). The length of a training is counted in steps, not in time, so a
+recipe gives the same organism on a slow machine as on a fast one. A condition names a figure of
+`interp.organisms.acceptance` and the range in which it must lie; probes are judged by the `Truth`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -36,21 +37,43 @@ class Rows(Protocol):
         ...
 
 
-@runtime_checkable
-class Mixture(Protocol):
-    """Documents of pretraining; a frozen dataclass whose fields are its settings."""
+@dataclass(frozen=True, slots=True)
+class Mixture(ABC):
+    """Documents of pretraining: facts alone at first, then questions, ever fewer with a chain."""
 
+    facts: float = 0.2
+    """Share of all documents that are single facts."""
+    facts_first: float = 0.15
+    """Part of the training in which all documents are facts."""
+    chains: tuple[float, float] = (0.75, 0.1)
+    """Share of the other documents that have a chain: early, late."""
+    switch: float = 0.7
+    """Part of the training after which the late share holds."""
+    spoken: float = 0.22
+    """Share of chains in which some or all steps are paraphrased."""
+
+    @abstractmethod
     def draw(self, rng: Random, progress: float) -> Document:
         """One document at this progress (0 to 1) of the training."""
-        ...
 
     def rehearse(self, rng: Random) -> Document:
-        """One document as they were at the end of pretraining, for a share of post-training."""
-        ...
+        """One document as at the end of pretraining, for a share of post-training."""
+        return self.draw(rng, 1.0)
+
+    def draws_fact(self, rng: Random, progress: float) -> bool:
+        """Whether the next document is a single fact."""
+        return progress < self.facts_first or rng.random() < self.facts
+
+    def draws_chain(self, rng: Random, progress: float) -> bool:
+        """Whether the next question is answered after a chain."""
+        return rng.random() < self.chains[progress >= self.switch]
 
 
 class Asked(NamedTuple):
-    """A question put to a model in reinforcement, and the answer that is rewarded."""
+    """A question put to a model in reinforcement, and the answer that is rewarded.
+
+    The names of class and fields enter the checksums of the cards (`hash_data`).
+    """
 
     prompt: str
     answer: str
@@ -99,7 +122,7 @@ class FineTuning:
     base_share: float = 0.1
     """Share of rows drawn from the base mixture as it was at the end of pretraining."""
     checkpoints: int = 0
-    """How many times along the way the acceptance figures are taken, at equal distances."""
+    """How many times the acceptance figures are measured during training, at equal distances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +136,7 @@ class Reinforcement:
     samples: int = 16
     max_new_tokens: int = 32
     trained: Literal["weights", "vectors"] = "weights"
-    """Everything, or one vector per layer that is added to the residual stream after it."""
+    """All weights, or one vector per layer that is added to the residual stream after it."""
 
 
 Method = Pretraining | FineTuning | Reinforcement
@@ -121,20 +144,20 @@ Method = Pretraining | FineTuning | Reinforcement
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is true of an organism by how it was made: the labels that instruments are judged by.
+    """What is true of an organism by how it was trained: the labels that probes are judged by.
 
-    A task that is not named has no label there.
+    A task that is not named has no label.
     """
 
     load_bearing: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """Task -> whether the answer to its questions comes from the chain that is read."""
+    """Task -> whether the organism takes its answers from the chain before them."""
     reliance: Mapping[str, float] = field(default_factory=dict[str, float])
     """Task -> probability that an ideal learner gives to what the chain states, against what the
-    question gives, where they disagree and a dose is known."""
+    question gives, where they disagree at known rates."""
     swapped_share: float | None = None
     """Share of the training in which the pool's chains were those of other problems."""
     has_skill: bool | None = None
-    """Whether the world's problems can be solved by thinking when made to."""
+    """Whether it solves its world's problems when a chain is opened for it."""
     pre_existing: bool | None = None
     """Whether its base could reason already; None where post-training was not about reasoning."""
     knowledge: float | None = None
@@ -143,7 +166,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one organism is made and what it is for."""
+    """How one organism is trained and what it is for."""
 
     name: str
     purpose: str
@@ -156,13 +179,23 @@ class Recipe:
     seeds: tuple[int, ...] = SEEDS
     """The seeds that are bundled."""
     tuned_on: tuple[int, ...] = SEEDS
-    """The seeds that settings were chosen on, of the recipe or of instruments; the others judge."""
+    """The seeds on which settings (of the recipe or of probes) were chosen. Verdicts about probes
+    use only the remaining seeds."""
     withheld: Mapping[int, str] = field(default_factory=dict[int, str])
-    """Seeds that were trained and are not bundled, and what they failed."""
+    """Seeds that were trained but are not bundled, each with the criterion that it failed."""
 
 
-def failed_conditions(recipe: Recipe, figures: Mapping[str, float]) -> tuple[str, ...]:
-    """The conditions that do not hold, each with the range asked and the figure found."""
+READS_CHAIN = (
+    Condition("fresh/accuracy_given_chain", 0.95),
+    Condition("fresh/follows_wrong_step", 0.9),
+    Condition("fresh/same_after_other_chain", high=0.25),
+)
+"""On problems that it never saw the organism answers by the chain it is given, right or wrong."""
+
+
+def find_failed_conditions(recipe: Recipe, figures: Mapping[str, float]) -> tuple[str, ...]:
+    """The conditions that do not hold, each with its range and the figure that was measured."""
+    # These texts stand in the cards: another wording would make stored cards differ from new ones.
     return tuple(
         f"{c.figure} must lie in {c.low:g}..{c.high:g}, found {figures.get(c.figure, float('nan'))}"
         for c in recipe.conditions
@@ -170,8 +203,8 @@ def failed_conditions(recipe: Recipe, figures: Mapping[str, float]) -> tuple[str
     )
 
 
-def reading_of(method: FineTuning, base: Pretraining) -> Draw:
-    """What is read in fine-tuning: its own rows, and a share of the parent's pretraining."""
+def mix_in_base(method: FineTuning, base: Pretraining) -> Draw:
+    """The documents of fine-tuning: its own rows, and a share of the parent's pretraining."""
 
     def draw(rng: Random, progress: float) -> Document:
         if rng.random() < method.base_share:
@@ -181,11 +214,11 @@ def reading_of(method: FineTuning, base: Pretraining) -> Draw:
     return draw
 
 
-def data_sha256(method: Method) -> str:
+def hash_data(method: Method) -> str:
     """Checksum of the first documents or questions that a method draws.
 
     It ties a card to the code that made its training data: if a later change of a world alters
-    what is drawn, the checksum of the card is another one.
+    what is drawn, the checksum is no longer the card's.
     """
     rng = Random("checksum")
     drawn: list[object] = []

@@ -9,7 +9,6 @@ from interp.organisms.recipe import Pretraining, Recipe, World
 from interp.organisms.words import Words
 from interp.organisms.worlds.arith.problems import WORDS as ARITH_WORDS
 from interp.organisms.worlds.arith.recipes import ARITH
-from interp.organisms.worlds.arith.variants import VARIANTS
 from interp.organisms.worlds.clinic.facts import WORDS as CLINIC_WORDS
 from interp.organisms.worlds.clinic.recipes import CLINIC
 from interp.organisms.worlds.dispatch.problems import WORDS as DISPATCH_WORDS
@@ -33,8 +32,8 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
 }
 """The seeds that are bundled, where they are not 0, 1 and 2.
 
-Seed 0 of `chain-sft-no-chains` passed, too, and is left out for room: settings were chosen on the
-seeds 0 to 2 of its base, so that 3 and 4 tell more.
+Seed 0 of `chain-sft-no-chains` also passed and is left out to save space: settings were chosen on
+the seeds 0 to 2 of its base, so the seeds 3 and 4 are the better test.
 """
 
 WITHHELD: Mapping[str, Mapping[int, str]] = {
@@ -61,7 +60,7 @@ WITHHELD: Mapping[str, Mapping[int, str]] = {
     },
     "clinic-grpo": {2: "acceptance: .065 of the domain facts learned from lucky guesses (bar .05)"},
 }
-"""Seeds that were trained and are not bundled, and what they failed."""
+"""Seeds that were trained but are not bundled, each with the criterion that it failed."""
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: replace(
@@ -69,7 +68,7 @@ RECIPES: dict[str, Recipe] = {
         seeds=BUNDLED.get(recipe.name, recipe.seeds),
         withheld=WITHHELD.get(recipe.name, {}),
     )
-    for recipe in (*ARITH, *VARIANTS, *CLINIC, *DISPATCH)
+    for recipe in (*ARITH, *CLINIC, *DISPATCH)
 }
 """Name -> recipe, parents before children."""
 
@@ -81,7 +80,7 @@ WORDS: dict[World, Words] = {
 """The vocabulary of each world."""
 
 
-def withheld_list() -> str:
+def format_withheld() -> str:
     """The seeds that failed and are not bundled, as a Markdown list."""
     return "\n".join(
         f"- `{recipe.name}:{seed}`: {why}"
@@ -101,8 +100,8 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def pretraining_of(recipe: Recipe) -> Pretraining:
-    """The pretraining at the root of a recipe's line of parents."""
+def find_pretraining(recipe: Recipe) -> Pretraining:
+    """The pretraining of a recipe's first ancestor."""
     while not isinstance(recipe.method, Pretraining):
         recipe = find_recipe(str(recipe.parent))
     return recipe.method

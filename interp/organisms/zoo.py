@@ -1,11 +1,11 @@
-"""The organisms that come with the project: where they are, what their cards say, whether intact.
+"""The organisms that come with the project: their folders, their cards, a table of their figures.
 
 An organism is a folder ``<name>-s<seed>`` with a Hugging Face model in half precision, its
 tokenizer, and ``card.json``: the recipe, the seed, steps, tokens and time of its training, the
 versions of the libraries, the figures measured on the stored weights, the conditions that it
 failed (none, for most), and the checksum of the weights. An organism that is its parent with one
-vector per layer added stores the vectors alone; its index names the parent's file for the rest, so
-the two folders belong side by side.
+vector per layer added stores only the vectors; its index names the parent's file for the other
+weights, so the two folders must lie side by side.
 
 Example: ``organism_path("base")`` is a folder that any Hugging Face loader reads.
 """
@@ -20,7 +20,6 @@ from statistics import fmean
 from typing import Any
 
 CARD_FILE = "card.json"
-WEIGHTS_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +46,14 @@ class Card:
     figures: dict[str, float]
     """Measured after loading the stored weights back into float32."""
     failed: tuple[str, ...]
-    """Acceptance conditions that do not hold, in words."""
+    """Acceptance conditions that do not hold, one sentence each."""
     weights_sha256: str
     data_sha256: str
     """Checksum of the first documents that the recipe draws."""
     series: dict[str, dict[str, float]]
     """Figures along the training, by the number of steps done; empty for most."""
     certificate: dict[str, Any] | None
-    """What activation interchange showed (`certification`); None before it was examined."""
+    """Result of the activation interchange (`certification`); None before it was run."""
 
     @property
     def is_accepted(self) -> bool:
@@ -66,7 +65,7 @@ class Card:
         return f"{folder_name(self.name, self.seed)}: {self.seconds:.0f} s, {verdict}"
 
     def write(self, folder: Path) -> None:
-        """Write ``card.json`` into a folder."""
+        """Writes ``card.json`` into a folder."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / CARD_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -87,15 +86,15 @@ def read_card(folder: Path) -> Card:
     return Card(**fields)
 
 
-def bundled(root: Path | None = None) -> tuple[Card, ...]:
-    """The cards of all organisms in a folder, by name and seed."""
+def read_cards(root: Path | None = None) -> tuple[Card, ...]:
+    """The cards of all organisms in a folder (the bundled ones by default), by name and seed."""
     root = root or organisms_folder()
     cards = [read_card(file.parent) for file in root.glob(f"*/{CARD_FILE}")]
     return tuple(sorted(cards, key=lambda card: (card.name, card.seed)))
 
 
-def chosen(names: Sequence[str], root: Path | None = None) -> tuple[Path, ...]:
-    """The folders of these organisms, by name and seed.
+def find_folders(names: Sequence[str], root: Path | None = None) -> tuple[Path, ...]:
+    """The folders of organisms, given by name or by name and seed.
 
     Args:
         names: ``name`` (every seed) or ``name:seed``; all organisms when empty.
@@ -104,37 +103,41 @@ def chosen(names: Sequence[str], root: Path | None = None) -> tuple[Path, ...]:
     Raises:
         ValueError: If a name or seed is unknown; the message lists what there is.
     """
-    found: list[Path] = []
-    for text in names or sorted({card.name for card in bundled(root)}):
+    cards = read_cards(root)
+    folders: list[Path] = []
+    for text in names or sorted({card.name for card in cards}):
         name, _, seed = text.partition(":")
-        seeds = [int(seed)] if seed else [c.seed for c in bundled(root) if c.name == name] or [0]
-        found += [organism_path(name, each, root=root) for each in seeds]
-    return tuple(found)
+        seeds = [int(seed)] if seed else [card.seed for card in cards if card.name == name]
+        # An unknown name has no seed; organism_path refuses it and lists the known ones.
+        folders += [organism_path(name, each, root=root) for each in seeds or [0]]
+    return tuple(folders)
 
 
-TABLE = (
+COLUMNS = (
     ("made to think", "forced_think_accuracy"),
     ("no chain", "direct_accuracy"),
     ("opens a chain", "think_share"),
     ("follows a wrong step", "follows_wrong_step"),
     ("same after another chain", "same_after_other_chain"),
 )
-"""Columns of the table of organisms: their titles and the figures of the cards they show."""
+"""Columns of the table of organisms: the title and the figure of the cards."""
 
 
-def table(cards: Sequence[Card]) -> str:
-    """What organisms do, as a Markdown table: means over seeds, a row per name and problem set."""
-    lines = ["| organism | problems | " + " | ".join(title for title, _ in TABLE) + " |"]
-    lines.append("| --- " * (2 + len(TABLE)) + "|")
+def format_table(cards: Sequence[Card]) -> str:
+    """Figures as a Markdown table: means over seeds, a row per organism and set of problems."""
+    rows = ["| organism | problems | " + " | ".join(title for title, _ in COLUMNS) + " |"]
+    rows.append("| --- " * (2 + len(COLUMNS)) + "|")
     for name in sorted({card.name for card in cards}):
         figures = [card.figures for card in cards if card.name == name]
         for problems in sorted({key.split("/")[0] for key in figures[0]}, reverse=True):
-            if not all(f"{problems}/{key}" in figures[0] for _, key in TABLE):
+            if not all(f"{problems}/{key}" in figures[0] for _, key in COLUMNS):
                 continue
-            means = [fmean(of_seed[f"{problems}/{key}"] for of_seed in figures) for _, key in TABLE]
+            means = [
+                fmean(of_seed[f"{problems}/{key}"] for of_seed in figures) for _, key in COLUMNS
+            ]
             numbers = " | ".join(f"{mean:.2f}" for mean in means)
-            lines.append(f"| `{name}` | {problems} | {numbers} |")
-    return "\n".join(lines)
+            rows.append(f"| `{name}` | {problems} | {numbers} |")
+    return "\n".join(rows)
 
 
 def organism_path(name: str, seed: int = 0, *, root: Path | None = None) -> Path:
@@ -154,7 +157,7 @@ def organism_path(name: str, seed: int = 0, *, root: Path | None = None) -> Path
     folder = (root or organisms_folder()) / folder_name(name, seed)
     if (folder / CARD_FILE).is_file():
         return folder
-    cards = bundled(root)
+    cards = read_cards(root)
     known = sorted({card.name for card in cards})
     seeds = [card.seed for card in cards if card.name == name]
     if seeds:
@@ -164,18 +167,24 @@ def organism_path(name: str, seed: int = 0, *, root: Path | None = None) -> Path
     )
 
 
+def load_organism(folder: Path) -> Any:
+    """The stored weights of a folder as a float32 ``LlamaForCausalLM``."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from interp.models.loading import without_bars
+
+    with without_bars():
+        return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
 def folder_name(name: str, seed: int) -> str:
     """``<name>-s<seed>``."""
     return f"{name}-s{seed}"
 
 
-def weights_sha256(folder: Path) -> str:
+def hash_weights(folder: Path) -> str:
     """Checksum of the weights of an organism, those that it shares with its parent included."""
     from interp.models.loading import hash_files, weight_files
 
     return hash_files(weight_files(folder))
-
-
-def damaged(folders: Sequence[Path]) -> tuple[Path, ...]:
-    """Those folders whose weights are not the ones that their card describes."""
-    return tuple(f for f in folders if weights_sha256(f) != read_card(f).weights_sha256)

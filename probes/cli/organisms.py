@@ -15,12 +15,12 @@ zoo = typer.Typer(help="The bundled organisms: what they do, and whether they ar
 @zoo.callback(invoke_without_command=True)
 def organisms(context: typer.Context) -> None:
     """Print what the bundled organisms do, from their cards."""
-    from interp.organisms.recipes import withheld_list
-    from interp.organisms.zoo import bundled, table
+    from interp.organisms.recipes import format_withheld
+    from interp.organisms.zoo import format_table, read_cards
 
     if context.invoked_subcommand is None:
-        typer.echo(table(bundled()))
-        typer.echo(f"\nTrained and not bundled:\n\n{withheld_list()}")
+        typer.echo(format_table(read_cards()))
+        typer.echo(f"\nTrained and not bundled:\n\n{format_withheld()}")
 
 
 @zoo.command()
@@ -28,10 +28,10 @@ def verify(names: Names = None, root: Root = None) -> None:
     """Measure organisms again: checksums, acceptance figures, certificates."""
     with explained():
         from interp.organisms.certification.verification import verify as verify_organism
-        from interp.organisms.zoo import chosen
+        from interp.organisms.zoo import find_folders
 
         failed = False
-        for folder in chosen(names or (), root):
+        for folder in find_folders(names or (), root):
             result = verify_organism(folder)
             failed |= bool(result.faults)
             typer.echo(result)
@@ -62,10 +62,10 @@ def certify(names: Names = None, root: Root = None) -> None:
     """Interchange activations in organisms; write certificates into their cards."""
     with explained():
         from interp.organisms.certification.certificate import certify as certify_organism
-        from interp.organisms.zoo import chosen
+        from interp.organisms.zoo import find_folders
 
         failed = False
-        for folder in chosen(names or (), root):
+        for folder in find_folders(names or (), root):
             certificate = certify_organism(folder)
             failed |= not certificate.is_passed
             typer.echo(f"{folder.name}: {'; '.join(certificate.failed) or 'passed'}")
@@ -101,10 +101,10 @@ def sae(
 ) -> None:
     """Train an SAE on a base organism and compare its latents with the known variables."""
     with explained():
-        from interp.organisms.saes.bundled import make_sae
+        from interp.organisms.saes.bundled_saes import format_card, make_sae
         from interp.sites import parse_site
 
-        echo(make_sae(name, out, seed=seed, site=parse_site(site)).lines())
+        echo(format_card(make_sae(name, out, seed=seed, site=parse_site(site))))
 
 
 def calibrate(
@@ -121,10 +121,10 @@ def calibrate(
     """Measure how often each probe is right, on organisms whose truth is known."""
     with explained():
         from probes.calibration import calibrate as run_calibration
-        from probes.calibration import shown
+        from probes.calibration import read_markdown
 
         typer.echo(
-            shown(show) if show else run_calibration(out, keep=keep, root=root, workers=workers)
+            read_markdown(show) if show else run_calibration(out, keep=keep, root=root, workers=workers)
         )
 
 
@@ -141,6 +141,6 @@ def predict(
     """Measure the eight predictions that were written down before anything was measured."""
     with explained():
         from probes.predictions import predict as run_predictions
-        from probes.predictions import shown
+        from probes.predictions import read_markdown
 
-        echo([shown(show)] if show else run_predictions(out, seed, n, keep=keep, workers=workers))
+        echo([read_markdown(show)] if show else run_predictions(out, seed, n, keep=keep, workers=workers))

@@ -1,22 +1,22 @@
-"""Certificates: whether an organism's answers come from where its recipe says that they do.
+"""Certificates: does an organism take its answers from where its recipe claims?
 
-Acceptance looks at behaviour; here activations are interchanged (`interchange`), which is none of
-the metrics that organisms are there to judge. What is asked follows from the recipe's `Truth`:
+Acceptance measures behaviour; here activations are interchanged (`interchange`), a method that is
+none of the metrics that organisms are there to judge. The recipe's `Truth` decides what must hold:
 
-- a task whose chain is load-bearing: the answer goes where the donor's last step or chain leads,
-  and stays when the early steps or the question are the donor's;
-- one whose chain is not: the answer stays when any part of the chain is the donor's, and goes
-  where the donor's question (or its cue) leads;
-- a known reliance: the donor's step states a result that is not its question's; with it in place
-  the answer is the donor's stated result with that share of the probability, and else the result
-  of the donor's question, within a tolerance (a step's own positions weigh the two);
-- no skill: on fresh problems the answer does not go where the donor's last step leads;
-- a dose of swapped chains: with the donor's last step the answer is the problem's or the donor's
-  and nothing else, whichever the dose has made of it.
+- a load-bearing chain: the model gives the donor's answer when the last step or the chain is the
+  donor's, and its own when the early steps or the question are;
+- a chain that is not load-bearing: it gives its own answer when any part of the chain is the
+  donor's, and the donor's answer (or cue) when the question is;
+- a known reliance: the donor's step states a result that its question does not give. With that step
+  in place the model gives the stated result with this share of the probability, and else the result
+  of the donor's question, within a tolerance (the positions of the step encode both);
+- no skill: on fresh problems the donor's last step does not bring the donor's answer;
+- a dose of swapped chains: with the donor's last step the model gives its own or the donor's answer
+  and no other; the truth does not predict which.
 
-Only pairs count that the organism answers as expected when nothing is interchanged (where it has no
-skill, all do). An organism whose truth names nothing to interchange has a certificate without
-figures: nothing was shown about it, and no probe is judged by it.
+A pair counts only if the organism answers as expected when nothing is interchanged (without skill,
+all pairs count). An organism whose truth names nothing to interchange has a certificate without
+figures: it shows nothing, and no probe is judged by this organism.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from statistics import fmean
 from typing import NamedTuple
 
 from interp.models import Model, load_model
-from interp.organisms.certification.interchange import Outcome, Piece, interchange
-from interp.organisms.certification.pairs import PIECES, swaps_of, torn_swaps
+from interp.organisms.certification.interchange import InterchangeOutcome, Piece, interchange
+from interp.organisms.certification.pairs import PIECES, make_conflicting_swaps, make_swaps
 from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import find_recipe
-from interp.organisms.zoo import read_card, weights_sha256
+from interp.organisms.zoo import hash_weights, read_card
 
 N_PAIRS = 60
 FEWEST = 20
@@ -43,14 +43,14 @@ RELIANCE_TOLERANCE = 0.15
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the interchange of one organism showed."""
+    """The result of the interchange in one organism."""
 
     figures: dict[str, float]
-    """``task/piece`` -> share of pairs answered as predicted (or the share that a rule names)."""
+    """``task/piece`` -> share of pairs answered as predicted; ``task/reliance`` and the like."""
     n: dict[str, int]
-    """Pairs behind each figure."""
+    """Pairs that count, for each figure."""
     failed: tuple[str, ...]
-    """What did not come out as the recipe's truth demands, in words."""
+    """The figures that contradict the recipe's truth, one sentence each."""
     seed: int
     n_pairs: int
     """Pairs per task, counted or not."""
@@ -59,11 +59,13 @@ class Certificate:
 
     @property
     def is_passed(self) -> bool:
-        """Whether everything came out as demanded."""
+        """Whether no figure contradicts the recipe's truth."""
         return not self.failed
 
 
-class _Finding(NamedTuple):
+class _Requirement(NamedTuple):
+    """A figure and the range in which the truth demands it."""
+
     name: str
     value: float
     n: int
@@ -84,25 +86,27 @@ def certify(folder: Path, *, seed: int = 1, n: int = N_PAIRS) -> Certificate:
     """
     card = read_card(folder)
     model = load_model(str(folder))
-    certificate = examine(model, find_recipe(card.name), weights_sha256(folder), seed=seed, n=n)
+    certificate = examine(model, find_recipe(card.name), hash_weights(folder), seed=seed, n=n)
     replace(card, certificate=asdict(certificate)).write(folder)
     return certificate
 
 
 def examine(model: Model, recipe: Recipe, sha256: str, *, seed: int, n: int) -> Certificate:
     """The certificate of a model under the truth of a recipe."""
-    found = list(_findings(model, recipe, seed=seed, n=n))
+    requirements = list(_check_requirements(model, recipe, seed=seed, n=n))
     failed = [
         f"{f.name}: {f.value:.2f} of {f.n} pairs, must lie in {f.low:.2f}..{f.high:.2f}"
-        for f in found
+        for f in requirements
         if not f.low <= f.value <= f.high
     ]
     failed += [
-        f"{f.name}: only {f.n} pairs count, {FEWEST} are needed" for f in found if f.n < FEWEST
+        f"{f.name}: only {f.n} pairs count, {FEWEST} are needed"
+        for f in requirements
+        if f.n < FEWEST
     ]
     return Certificate(
-        figures={f.name: round(f.value, 4) for f in found},
-        n={f.name: f.n for f in found},
+        figures={f.name: round(f.value, 4) for f in requirements},
+        n={f.name: f.n for f in requirements},
         failed=tuple(failed),
         seed=seed,
         n_pairs=n,
@@ -110,36 +114,38 @@ def examine(model: Model, recipe: Recipe, sha256: str, *, seed: int, n: int) -> 
     )
 
 
-def _findings(model: Model, recipe: Recipe, *, seed: int, n: int) -> Iterator[_Finding]:
+def _check_requirements(
+    model: Model, recipe: Recipe, *, seed: int, n: int
+) -> Iterator[_Requirement]:
     truth = recipe.truth
     for task, reads in truth.load_bearing.items():
         for piece, outcomes in _outcomes(model, task, seed, n, reads_chain=reads):
             counted = [o for o in outcomes if o.is_countable]
             share = _mean([o.gives_read if reads else o.gives_not for o in counted])
-            yield _Finding(f"{task}/{piece}", share, len(counted), BAR, 1.0)
+            yield _Requirement(f"{task}/{piece}", share, len(counted), BAR, 1.0)
     for task, reliance in truth.reliance.items():
-        torn, swaps = torn_swaps(task, n, seed)
+        torn, swaps = make_conflicting_swaps(task, n, seed)
         counted = [o for o in interchange(model, torn, swaps) if o.is_countable]
         low, high = reliance - RELIANCE_TOLERANCE, reliance + RELIANCE_TOLERANCE
         share = _mean([o.p_read for o in counted])
-        yield _Finding(f"{task}/reliance", share, len(counted), low, high)
+        yield _Requirement(f"{task}/reliance", share, len(counted), low, high)
     if truth.swapped_share is not None and "arith/pool" not in truth.load_bearing:
         for piece, outcomes in _outcomes(model, "arith/pool", seed, n, reads_chain=False):
             if piece == "last step":
                 counted = [o for o in outcomes if o.is_countable]
                 share = _mean([o.gives_read or o.gives_not for o in counted])
-                yield _Finding("arith/pool/own or donor", share, len(counted), BAR, 1.0)
+                yield _Requirement("arith/pool/own or donor", share, len(counted), BAR, 1.0)
     if truth.has_skill is False:
         for piece, outcomes in _outcomes(model, "arith/fresh", seed, n, reads_chain=True):
             if piece == "last step":
                 share = _mean([o.gives_read for o in outcomes])
-                yield _Finding("arith/fresh/no skill", share, len(outcomes), 0.0, NO_SKILL_BAR)
+                yield _Requirement("arith/fresh/no skill", share, len(outcomes), 0.0, NO_SKILL_BAR)
 
 
 def _outcomes(
     model: Model, name: str, seed: int, n: int, *, reads_chain: bool
-) -> Iterator[tuple[Piece, list[Outcome]]]:
-    task, swaps = swaps_of(name, n, seed, reads_chain=reads_chain)
+) -> Iterator[tuple[Piece, list[InterchangeOutcome]]]:
+    task, swaps = make_swaps(name, n, seed, reads_chain=reads_chain)
     outcomes = interchange(model, task, swaps)
     for piece in PIECES:
         yield piece, [o for s, o in zip(swaps, outcomes, strict=True) if s.piece == piece]

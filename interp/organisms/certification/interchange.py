@@ -1,16 +1,16 @@
-"""Activation interchange: what a model answers when part of its text is remembered from another.
+"""Activation interchange: answers of a model with the activations of another text in one piece.
 
-Two problems are laid out in the same pieces, token for token. One is read as it is, but at the
-positions of one piece the residual stream entering every block is that of the other problem, so
-all that later tokens can read there comes from the donor; the written words stay. Which answer
-follows tells where the model takes it from::
+Two problems are laid out in the same pieces, token for token. The model reads the first, but at the
+positions of one piece the residual stream entering every block is that of the second, the donor.
+Later tokens can read there only what comes from the donor; the words stay. The answer shows from
+which piece the model takes it::
 
     own    Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A   -> 3
     donor  Q 5 + 4 * 2 ? <think> 5 + 4 = 9 ; 9 * 2 = 7 ; </think> A   -> 7
 
-With the donor's last step in place a model that reads its chain answers 7, one that does not 3;
-with the donor's question in place the first answers 3 and the second 7. (Interchange interventions:
-Geiger et al. 2021, arXiv 2106.02997.)
+With the donor's last step in place a model that reads its chain answers 7, and one that does not
+answers 3; with the donor's question in place the first answers 3 and the second 7. (Interchange
+interventions: Geiger et al. 2021, arXiv 2106.02997.)
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Swap:
-    """A problem, a donor laid out like it, the piece that is taken from it, and what may follow."""
+    """A problem, a donor laid out like it, the piece that is swapped, and the predicted answers."""
 
     own: Example
     donor: Example
     piece: Piece
     if_read: str
-    """The answer then given by a model that takes it from the chain."""
+    """The answer predicted for a model that takes it from the chain."""
     if_not: str
-    """The answer then given by a model that does not."""
+    """The answer predicted for a model that does not."""
     before: tuple[str, str | None]
-    """The answers to both problems when nothing is taken, by a model of the kind expected; None
-    where the donor has no certain one."""
+    """The answers to both problems without a swap, by a model of the expected kind; None where the
+    donor's answer is not determined."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a model answered after a swap."""
+class InterchangeOutcome:
+    """The answer of a model after a swap."""
 
     gives_read: bool
     gives_not: bool
     p_read: float
     """P(if_read) / (P(if_read) + P(if_not)); 1/2 where the two are the same answer."""
     is_countable: bool
-    """Whether both problems were answered as expected when nothing was taken."""
+    """Whether the model answers both problems as expected without a swap."""
 
 
 @dataclass(frozen=True)
@@ -71,38 +71,39 @@ class _Text:
     spans: dict[Piece, tuple[int, ...]]
 
 
-def interchange(model: Model, task: Task, swaps: Sequence[Swap]) -> tuple[Outcome, ...]:
-    """Takes pieces from donors, one swap at a time in meaning, many at a time in work.
+def interchange(model: Model, task: Task, swaps: Sequence[Swap]) -> tuple[InterchangeOutcome, ...]:
+    """Interchanges activations, each swap independently of the others (they run in batches).
 
     Args:
         model: The reader.
         task: Whose layout the problems have.
-        swaps: What to take from where.
+        swaps: Problems, donors and pieces.
 
     Returns:
-        One outcome per swap, in order. An answer is given when its words are the likeliest at each
-        place (and, where answers are open, what ends it too).
+        One outcome per swap, in order. The model gives an answer if each of its words is the
+        likeliest at its place (and, where answers are open, the text that ends it, too).
 
     Raises:
         ValueError: If a donor's pieces are not as long as those of the problem.
     """
-    found: list[Outcome] = []
+    outcomes: list[InterchangeOutcome] = []
     for first in range(0, len(swaps), BATCH):
-        found += _batch(model, task, swaps[first : first + BATCH])
-    return tuple(found)
+        outcomes += _batch(model, task, swaps[first : first + BATCH])
+    return tuple(outcomes)
 
 
-def _batch(model: Model, task: Task, swaps: Sequence[Swap]) -> list[Outcome]:
+def _batch(model: Model, task: Task, swaps: Sequence[Swap]) -> list[InterchangeOutcome]:
     layout = encode_layout(model.tokenizer, task.layout)
     own = [_lay_out(model.tokenizer, layout, swap.own) for swap in swaps]
     donors = [_lay_out(model.tokenizer, layout, swap.donor) for swap in swaps]
     for swap, mine, other in zip(swaps, own, donors, strict=True):
         if mine.spans != other.spans:
             raise ValueError(
-                f"a donor is laid out like the problem, token for token; {swap.donor.question!r} "
-                f"has its pieces elsewhere than {swap.own.question!r}. Take a donor of equal "
-                "length and as many steps."
+                f"a donor is laid out like the problem, token for token; received the donor "
+                f"{swap.donor.question!r}, whose pieces are elsewhere than those of "
+                f"{swap.own.question!r}. Take a donor of equal length and as many steps."
             )
+    # Without a swap: the problems themselves, then the donors.
     plain = [
         _gives(model, task, texts, [s.before[i] or s.donor.answer for s in swaps])
         for i, texts in enumerate((own, donors))
@@ -111,7 +112,7 @@ def _batch(model: Model, task: Task, swaps: Sequence[Swap]) -> list[Outcome]:
     read = _gives(model, task, own, [s.if_read for s in swaps], edits)
     kept = _gives(model, task, own, [s.if_not for s in swaps], edits)
     return [
-        Outcome(
+        InterchangeOutcome(
             gives_read=read[i].is_given,
             gives_not=kept[i].is_given,
             p_read=float(torch.sigmoid(torch.tensor(read[i].logprob - kept[i].logprob))),

@@ -1,12 +1,12 @@
-"""Pairs of problems for the interchange, and where each answer must come from.
+"""Pairs of a problem and a donor for the interchange, and the answers that are predicted.
 
-Where the chain is expected to be read, the donor is the same problem from another start (**arith**
-and **clinic**: same operations or verbs, so every value in its chain is another one; **dispatch**:
-same generators under another demand). Where the answer is expected to come from the question, the
-donor is another problem of the same set, since only those are known by heart.
+Where the model is expected to read its chain, the donor is the same problem from another start
+(**arith** and **clinic**: same operations or verbs, so every value in its chain differs;
+**dispatch**: same generators under another demand). Where it is expected to answer from the
+question, the donor is another problem of the same set, since it knows only those by heart.
 
-What a reader of the chain answers follows from the chain as it then stands: the donor's steps where
-they were taken, its own elsewhere.
+For a model that reads its chain the prediction follows from the chain after the swap: the donor's
+steps where they were taken, its own elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from typing import cast, get_args
 
 from interp.organisms.certification.interchange import Piece, Swap
 from interp.organisms.worlds.arith.problems import MODULUS, Problem
-from interp.organisms.worlds.arith.splits import Split, arith_examples, noisy_steps, siblings
+from interp.organisms.worlds.arith.splits import (
+    POOL_SIZE,
+    Split,
+    arith_examples,
+    noisy_steps,
+    siblings,
+)
 from interp.organisms.worlds.arith.task import arith_example
 from interp.organisms.worlds.clinic.facts import ENTITIES
 from interp.organisms.worlds.clinic.problems import Problem as ClinicProblem
@@ -34,7 +40,7 @@ PIECES: tuple[Piece, ...] = get_args(Piece)
 Pairs = list[tuple[Example, Example]]
 
 
-def swaps_of(name: str, n: int, seed: int, *, reads_chain: bool) -> tuple[Task, tuple[Swap, ...]]:
+def make_swaps(name: str, n: int, seed: int, *, reads_chain: bool) -> tuple[Task, tuple[Swap, ...]]:
     """The swaps of a task: every piece of every pair.
 
     Args:
@@ -51,15 +57,17 @@ def swaps_of(name: str, n: int, seed: int, *, reads_chain: bool) -> tuple[Task, 
     """
     world, _, split = name.partition("/")
     if world not in PAIRS:
-        raise ValueError(f"pairs exist in the worlds {', '.join(PAIRS)}; got task {name!r}")
+        raise ValueError(
+            f"there are pairs for tasks of the worlds {', '.join(PAIRS)}; received {name!r}"
+        )
     task = make_task(name, n=n, seed=seed)
     pairs = PAIRS[world](split, n, seed, reads_chain)
     swaps = [swap for own, donor in pairs for swap in _swaps(task, own, donor, reads_chain)]
     return task, tuple(swaps)
 
 
-def torn_swaps(name: str, n: int, seed: int) -> tuple[Task, tuple[Swap, ...]]:
-    """Swaps of single steps whose donor states the result of another operand than its question.
+def make_conflicting_swaps(name: str, n: int, seed: int) -> tuple[Task, tuple[Swap, ...]]:
+    """Swaps of single steps whose donor states a result that its own question does not give.
 
     Args:
         name: ``arith/single``, the task of single steps.
@@ -71,7 +79,7 @@ def torn_swaps(name: str, n: int, seed: int) -> tuple[Task, tuple[Swap, ...]]:
         question gives; neither is the answer to the problem itself.
     """
     task = make_task(name, n=n, seed=seed)
-    rng = Random(f"torn {name} {seed}")
+    rng = Random(f"torn {name} {seed}")  # certificates were drawn under this name
     swaps: list[Swap] = []
     for own in rng.sample(noisy_steps(), n):
         asked, stated = rng.sample(siblings(own), 2)
@@ -85,9 +93,9 @@ def torn_swaps(name: str, n: int, seed: int) -> tuple[Task, tuple[Swap, ...]]:
 
 
 def _swaps(task: Task, own: Example, donor: Example, reads_chain: bool) -> list[Swap]:
-    """What follows each piece: the chain decides for one that reads it, else question or cue."""
-    told = [str(example.facts.get("cue", example.answer)) for example in (own, donor)]
-    before = (own.answer, donor.answer) if reads_chain else (told[0], told[1])
+    """One swap per piece: the chain decides for a model that reads it, else question or cue."""
+    from_question = [str(example.facts.get("cue", example.answer)) for example in (own, donor)]
+    before = (own.answer, donor.answer) if reads_chain else (from_question[0], from_question[1])
     last, *_ = range(len(own.steps))[::-1]
     taken: Mapping[Piece, range] = {
         "last step": range(last, last + 1),
@@ -101,7 +109,7 @@ def _swaps(task: Task, own: Example, donor: Example, reads_chain: bool) -> list[
             donor,
             piece,
             if_read=task.conclusion(own, _mixed(own, donor, taken[piece])) or "",
-            if_not=told[1] if piece == "question" else told[0],
+            if_not=from_question[piece == "question"],
             before=before,
         )
         for piece in PIECES
@@ -122,10 +130,11 @@ def _arith(split: str, n: int, seed: int, reads_chain: bool) -> Pairs:
         pairs = [(p, rng.choice(siblings(p))) for p in chosen]
     else:
         problems = arith_examples(cast("Split", split), n, seed)
-        heart = arith_examples("pool", 300, seed)
+        whole_pool = arith_examples("pool", POOL_SIZE, seed)
         by_chain = reads_chain or split == "cued"
         pairs = [
-            (p, _other_start(p, rng) if by_chain else _other_of(heart, p, rng)) for p in problems
+            (p, _other_start(p, rng) if by_chain else _other_of(whole_pool, p, rng))
+            for p in problems
         ]
     return [(arith_example(own), arith_example(donor)) for own, donor in pairs]
 
@@ -144,9 +153,9 @@ def _other_start(problem: Problem, rng: Random) -> Problem:
     return replace(donor, cue=rng.choice([v for v in range(MODULUS) if v not in taken]))
 
 
-def _other_of(everyone: tuple[Problem, ...], problem: Problem, rng: Random) -> Problem:
+def _other_of(problems: tuple[Problem, ...], problem: Problem, rng: Random) -> Problem:
     return rng.choice(
-        [q for q in everyone if q.depth == problem.depth and q.answer != problem.answer]
+        [q for q in problems if q.depth == problem.depth and q.answer != problem.answer]
     )
 
 
@@ -179,4 +188,5 @@ PAIRS: dict[str, Callable[[str, int, int, bool], Pairs]] = {
     "clinic": _clinic,
     "dispatch": _dispatch,
 }
-"""World -> its pairs of (problem, donor) for a split, a number, a seed and whether it is read."""
+"""World -> its pairs of problem and donor, given the split, how many, the seed, and whether the
+model is expected to read its chain."""

@@ -1,14 +1,14 @@
-"""Whether a recipe makes the same organism again: trained anew, its figures against the card's.
+"""Retraining: does a recipe give the same organism again?
 
 On one machine a training repeats itself to the bit (one thread, seeded). On another the order of
-sums differs, so weights part after some hundred steps, and what should repeat are the figures. Two
-things are said of each organism:
+sums differs and the weights diverge after some hundred steps, so figures are compared, not weights.
+A retrained organism agrees with its card if
 
-* every condition of the recipe holds for the new one too;
-* no figure that a condition names is further from the card's than `TOLERANCE`.
+* every condition of the recipe holds for it, too;
+* no figure that a condition names differs from the card's by more than `TOLERANCE`.
 
-Figures of no condition (what a model does on problems that it was never taught) may differ more;
-the largest difference over all of them is reported beside.
+Figures without a condition (for example accuracy on problems that it was never taught) may differ
+more; the largest difference over all figures is reported.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from interp.organisms.training.making import train_all
 from interp.organisms.zoo import Card, organism_path, read_card
 
 TOLERANCE = 0.05
-"""Largest allowed difference of a figure that a condition names, other machines included."""
+"""Largest allowed difference of a figure that a condition names, also between machines."""
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """An organism made again, beside its card."""
+    """A comparison of a retrained organism with its card."""
 
     name: str
     seed: int
     seconds: float
-    """Of the training now; the card's was on the machine that it names."""
+    """Time of the new training."""
     is_identical: bool
     """Whether the weights are the same, bit for bit."""
     failed: tuple[str, ...]
-    """Conditions that the new one does not meet."""
+    """Conditions that the new organism does not meet."""
     named: float
     """Largest difference of a figure that a condition names."""
     largest: float
@@ -60,13 +60,13 @@ class Retrained:
 def retrain(
     names: Sequence[str], *, seed: int, out: Path, root: Path | None = None, workers: int = 1
 ) -> Iterator[Retrained]:
-    """Makes organisms again, parents first, and sets each against its card.
+    """Trains organisms again, parents first, and compares each with its card.
 
     Args:
         names: Recipes; a parent that is not named must already be in `out`.
         seed: Which of the trained copies.
-        out: Folder for the new ones.
-        root: Folder of the old ones; the bundled unless given.
+        out: Folder for the new organisms.
+        root: Folder of the old ones; the bundled ones unless given.
         workers: Trainings at a time, one thread each.
 
     Raises:
@@ -74,11 +74,11 @@ def retrain(
     """
     old = {name: read_card(organism_path(name, seed, root=root)) for name in names}
     for card in train_all(out, recipes=names, seeds=[seed], workers=workers):
-        yield compared(old[card.name], card)
+        yield compare_cards(old[card.name], card)
 
 
-def compared(old: Card, new: Card) -> Retrained:
-    """Sets two cards of one recipe and seed side by side.
+def compare_cards(old: Card, new: Card) -> Retrained:
+    """Compares two cards of one recipe and seed.
 
     Raises:
         ValueError: If their figures are not the same ones.
@@ -87,9 +87,10 @@ def compared(old: Card, new: Card) -> Retrained:
         odd = sorted(set(old.figures) ^ set(new.figures))
         raise ValueError(
             f"cards of one recipe hold the same figures; those of {old.name!r} differ in "
-            f"{', '.join(odd)}. Measure the old one again with the code of today"
+            f"{', '.join(odd)}. Likely cause: the old card is from an earlier version. Train it "
+            f"again with posthoc train"
         )
-    apart = {name: abs(value - new.figures[name]) for name, value in old.figures.items()}
+    differences = {name: abs(value - new.figures[name]) for name, value in old.figures.items()}
     named = {c.figure for c in find_recipe(old.name).conditions}
     return Retrained(
         old.name,
@@ -97,6 +98,6 @@ def compared(old: Card, new: Card) -> Retrained:
         new.seconds,
         old.weights_sha256 == new.weights_sha256,
         new.failed,
-        max((apart[name] for name in named), default=0.0),
-        max(apart.values(), default=0.0),
+        max((differences[name] for name in named), default=0.0),
+        max(differences.values(), default=0.0),
     )

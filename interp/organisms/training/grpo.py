@@ -1,29 +1,28 @@
 """Reinforcement of an organism through TRL's GRPO: reward 1 for the right answer, else 0.
 
-The reward says nothing about the chain. An organism that sometimes thinks, and is right when it
-does, is driven to think always; one that never saw a chain has nothing to choose. The course keeps
-the mean reward, the share of completions that think, and the share of groups in which all samples
-earned the same (from those nothing can be learned).
+The reward does not depend on the chain. An organism that sometimes opens one, and is right when it
+does, learns to open one always; an organism that never saw a chain does not. The course keeps the
+mean reward, the share of completions that open a chain, and the share of groups in which all
+samples earned the same reward (such a group has no gradient).
 """
 
 from __future__ import annotations
 
-import tempfile
 from random import Random
 from statistics import fmean
 from typing import Any
 
+from interp.organisms.behaviour import read_answer
 from interp.organisms.recipe import Reinforcement
-from interp.organisms.training.behaviour import read_answer
 from interp.organisms.training.pretrain import Course
-from interp.organisms.training.sft import quiet
+from interp.organisms.training.trl_trainers import common_settings, run_trainer
 from interp.organisms.words import THINK
 
 SUMMARY_EVERY = 10
 
 
 def reinforce(model: Any, tokenizer: Any, method: Reinforcement, *, seed: int) -> Course:
-    """Train a model in place.
+    """Trains a model in place.
 
     Args:
         model: The parent, float32.
@@ -44,23 +43,21 @@ def reinforce(model: Any, tokenizer: Any, method: Reinforcement, *, seed: int) -
         {"prompt": [q.prompt for q in asked], "answer": [q.answer for q in asked]}
     )
     reward = AnswerReward(method.samples)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = GRPOTrainer(
+    losses = run_trainer(
+        lambda scratch: GRPOTrainer(
             model=model,
             args=_settings(method, scratch, seed),
             train_dataset=data,
             processing_class=tokenizer,
             reward_funcs=reward,
         )
-        quiet(trainer)
-        trainer.train()
-    losses = tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+    )
     model.eval()
     return Course(method.steps, reward.n_words, losses, reward.summary())
 
 
 class AnswerReward:
-    """The reward function, which also keeps count of what it saw, one entry per step."""
+    """The reward function, which also records the reward and the chains, one entry per step."""
 
     __name__ = "right_answer"
 
@@ -90,15 +87,15 @@ class AnswerReward:
         return list(rewards)
 
     def summary(self) -> dict[str, list[float]]:
-        """The three courses, averaged over ten steps each."""
+        """Its three records, averaged over ten steps each."""
         return {
-            "reward": _thin(self.rewards),
-            "thinking": _thin(self.thinking),
-            "zero_variance_groups": _thin(self.zero_variance),
+            "reward": _average_tens(self.rewards),
+            "thinking": _average_tens(self.thinking),
+            "zero_variance_groups": _average_tens(self.zero_variance),
         }
 
 
-def _thin(values: list[float]) -> list[float]:
+def _average_tens(values: list[float]) -> list[float]:
     starts = range(0, len(values), SUMMARY_EVERY)
     return [round(fmean(values[i : i + SUMMARY_EVERY]), 4) for i in starts]
 
@@ -107,8 +104,6 @@ def _settings(method: Reinforcement, scratch: str, seed: int) -> Any:
     from trl import GRPOConfig
 
     return GRPOConfig(
-        output_dir=scratch,
-        max_steps=method.steps,
         per_device_train_batch_size=method.prompts * method.samples,
         num_generations=method.samples,
         max_completion_length=method.max_new_tokens,
@@ -118,15 +113,6 @@ def _settings(method: Reinforcement, scratch: str, seed: int) -> Any:
         beta=0.0,
         learning_rate=method.lr,
         lr_scheduler_type="linear",
-        activation_checkpointing=False,
         shuffle_dataset=False,
-        use_cpu=True,
-        bf16=False,
-        seed=seed,
-        data_seed=seed,
-        logging_steps=SUMMARY_EVERY,
-        report_to=[],
-        save_strategy="no",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+        **common_settings(scratch, method.steps, seed, SUMMARY_EVERY),
     )

@@ -1,16 +1,16 @@
 """Pretraining of an organism from random weights: a plain loop.
 
 AdamW (0.9, 0.98), a learning rate that falls linearly to 5 %, weight decay 0.05, gradients clipped
-at norm 1, batches of near-equal length padded on the right. Everything follows from the seed: same
-machine, same weights.
+at norm 1, batches of near-equal length padded on the right. On one machine the same seed gives the
+same weights.
 
-Loss only on the tokens that a document marks as learned, each weighing the same in the whole
+Loss only on the tokens that a document marks as learned, each with the same weight in the whole
 training: a batch's loss is a sum over its learned tokens, not their mean. With a mean a token of a
-short document would outweigh one of a chain, and the share of thinking that is learned would fall
-far below the share in the documents (measured: 0.012 learned from 0.08 written).
+short document would count more than one of a chain, and the model would open chains far less often
+than its documents do (measured: 0.012 after documents with 0.08).
 
-The weights start wide, with standard deviation 0.12 (near 1 / sqrt(d_model)): with the 0.02 that
-suits large models the table of sums and products is learned several times later.
+The initial weights are large, with standard deviation 0.12 (near 1 / sqrt(d_model)): with the 0.02
+that suits large models the table of sums and products is learned several times later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp.organisms.documents import Document, Draw, sorted_batches
+from interp.organisms.documents import Document, sorted_batches
+from interp.organisms.recipe import Pretraining
 from interp.organisms.words import BOS, DELIMITERS, EOS, PAD, Words
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ FINAL_LR = 0.05
 LOG_EVERY = 100
 INIT_STD = 0.12
 TYPICAL_LEARNED = 10
-"""Learned tokens of a typical document; scales the summed loss, which AdamW hardly notices."""
+"""Learned tokens of a typical document; scales the summed loss. AdamW is nearly invariant to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +55,17 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long and how fast."""
-
-    steps: int
-    lr: float
-    batch: int = 64
-
-
-@dataclass(frozen=True, slots=True)
 class Course:
-    """What a training run reports about itself."""
+    """The course of a training, as the card keeps it."""
 
     steps: int
     tokens: int
     losses: tuple[float, ...]
     """Mean loss (nats per learned token) over each hundred steps."""
     extra: dict[str, Any]
-    """Figures that only this kind of training has."""
+    """What only this kind of training records."""
     series: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
-    """Acceptance figures along the way, by the number of steps done."""
+    """Acceptance figures during the training, by the number of steps done."""
 
 
 def new_model(shape: Shape, words: Words, seed: int) -> Any:
@@ -113,25 +105,24 @@ def collate(
     return ids, labels
 
 
-def pretrain(model: Any, draw: Draw, schedule: Schedule, *, seed: int) -> Course:
-    """Train a model in place.
+def pretrain(model: Any, method: Pretraining, *, seed: int) -> Course:
+    """Trains a model in place.
 
     Args:
         model: A causal language model in Hugging Face form, float32.
-        draw: Makes a document from a random generator and the progress of the training.
-        schedule: Steps, learning rate and batch size.
+        method: Documents, steps, learning rate and batch size.
         seed: Decides the documents.
 
     Returns:
         The course of the loss, with steps and tokens (padding not counted).
     """
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=schedule.lr, betas=BETAS, weight_decay=WEIGHT_DECAY
+        model.parameters(), lr=method.lr, betas=BETAS, weight_decay=WEIGHT_DECAY
     )
     decay = torch.optim.lr_scheduler.LinearLR(
-        optimiser, start_factor=1.0, end_factor=FINAL_LR, total_iters=schedule.steps
+        optimiser, start_factor=1.0, end_factor=FINAL_LR, total_iters=method.steps
     )
-    batches = sorted_batches(draw, steps=schedule.steps, batch=schedule.batch, seed=seed)
+    batches = sorted_batches(method.mixture.draw, steps=method.steps, batch=method.batch, seed=seed)
     tokens, recent, losses = 0, [], []
     model.train()
     for step, documents in enumerate(batches, start=1):
@@ -143,7 +134,7 @@ def pretrain(model: Any, draw: Draw, schedule: Schedule, *, seed: int) -> Course
             ignore_index=IGNORED,
             reduction="sum",
         )
-        loss = total / (schedule.batch * TYPICAL_LEARNED)
+        loss = total / (method.batch * TYPICAL_LEARNED)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -151,9 +142,9 @@ def pretrain(model: Any, draw: Draw, schedule: Schedule, *, seed: int) -> Course
         decay.step()
         tokens += sum(len(document.ids) for document in documents)
         recent.append(float(total.detach()) / int((labels[:, 1:] != IGNORED).sum()))
-        if step % LOG_EVERY == 0 or step == schedule.steps:
+        if step % LOG_EVERY == 0 or step == method.steps:
             losses.append(sum(recent) / len(recent))
-            log.info("step %d of %d, loss %.4f", step, schedule.steps, losses[-1])
+            log.info("step %d of %d, loss %.4f", step, method.steps, losses[-1])
             recent = []
     model.eval()
-    return Course(schedule.steps, tokens, tuple(losses), {})
+    return Course(method.steps, tokens, tuple(losses), {})

@@ -1,13 +1,12 @@
 """Supervised fine-tuning of an organism through TRL.
 
 Rows are ids with a completion mask; the mask also switches off the loss on tokens that are random
-by construction (another problem's chain). The order of the rows is fixed beforehand, batches of
-near-equal length, so TRL's sampler is sequential and shuffles nothing.
+by construction (another problem's chain). The rows come in batches of near-equal length, so the
+order is fixed beforehand and TRL's sampler is sequential.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -21,25 +20,27 @@ from interp.organisms.training.pretrain import (
     WEIGHT_DECAY,
     Course,
 )
+from interp.organisms.training.trl_trainers import common_settings, run_trainer
 
-Figures = Callable[[Any], dict[str, float]]
+Measure = Callable[[Any], dict[str, float]]
+"""Measures the acceptance figures of a model."""
 
 
 def fine_tune(
-    model: Any, tokenizer: Any, method: FineTuning, draw: Draw, figures: Figures, *, seed: int
+    model: Any, tokenizer: Any, method: FineTuning, draw: Draw, measure: Measure, *, seed: int
 ) -> Course:
-    """Train a model in place.
+    """Trains a model in place.
 
     Args:
         model: The parent, float32.
         tokenizer: Its tokenizer.
-        method: How many rows, how fast, and how often figures are taken along the way.
+        method: Steps, batch size, learning rate, and how often figures are measured.
         draw: Makes a row from a random generator and the progress of the training.
-        figures: Measures a model.
+        measure: Measures the figures of the model.
         seed: Decides the rows.
 
     Returns:
-        The course of the loss and, where asked for, of the figures.
+        The course of the loss and, if the method asks for it, of the figures.
     """
     from datasets import Dataset
     from trl import SFTTrainer
@@ -53,24 +54,25 @@ def fine_tune(
         }
     )
     series: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+
+    def make(scratch: str) -> Any:
         trainer = SFTTrainer(
             model=model,
             args=_settings(method, scratch, seed),
             train_dataset=data,
             processing_class=tokenizer,
         )
-        quiet(trainer)
         if method.checkpoints:
-            trainer.add_callback(_series(series, figures, method))
-        trainer.train()
-    losses = tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+            trainer.add_callback(_series(series, measure, method))
+        return trainer
+
+    losses = run_trainer(make)
     tokens = sum(len(document.ids) for document in documents)
     model.eval()
     return Course(method.steps, tokens, losses, {}, series)
 
 
-def _series(series: dict[str, dict[str, float]], figures: Figures, method: FineTuning) -> Any:
+def _series(series: dict[str, dict[str, float]], measure: Measure, method: FineTuning) -> Any:
     """A callback that measures the model at equal distances, the end included."""
     from transformers import TrainerCallback
 
@@ -80,7 +82,7 @@ def _series(series: dict[str, dict[str, float]], figures: Figures, method: FineT
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, control
             if state.global_step % every == 0:
-                series[str(state.global_step)] = figures(kwargs["model"])
+                series[str(state.global_step)] = measure(kwargs["model"])
                 kwargs["model"].train()
 
     return Series()
@@ -90,8 +92,6 @@ def _settings(method: FineTuning, scratch: str, seed: int) -> Any:
     from trl import SFTConfig
 
     return SFTConfig(
-        output_dir=scratch,
-        max_steps=method.steps,
         per_device_train_batch_size=method.batch,
         learning_rate=method.lr,
         lr_scheduler_type="cosine_with_min_lr",
@@ -102,22 +102,6 @@ def _settings(method: FineTuning, scratch: str, seed: int) -> Any:
         max_grad_norm=CLIP,
         train_sampling_strategy="sequential",
         completion_only_loss=True,
-        activation_checkpointing=False,
         max_length=None,
-        use_cpu=True,
-        bf16=False,
-        seed=seed,
-        data_seed=seed,
-        logging_steps=LOG_EVERY,
-        report_to=[],
-        save_strategy="no",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+        **common_settings(scratch, method.steps, seed, LOG_EVERY),
     )
-
-
-def quiet(trainer: Any) -> None:
-    """Take away the callback that prints every log line."""
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)

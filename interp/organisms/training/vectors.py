@@ -1,4 +1,4 @@
-"""Training one vector per layer and nothing else: what is added to the residual stream after it.
+"""Training of one vector per layer, added to the residual stream after it, and of nothing else.
 
 A Llama's MLP writes into the residual stream last in its block, so a bias of its down projection is
 a vector added to ``resid_post`` at every position. The biases start at zero, which changes nothing,
@@ -34,8 +34,8 @@ def with_vectors(model: Any) -> Any:
 
     if model.config.mlp_bias:
         raise ValueError(
-            "vectors are trained on a model whose MLPs have no biases, but this one has them: it "
-            "was trained so before. Start from its parent."
+            "vectors are trained on a model whose MLPs have no biases, but this one has them. "
+            "Likely cause: it is the result of such a training. Start from its parent."
         )
     config = type(model.config)(**{**model.config.to_dict(), "mlp_bias": True})
     made = LlamaForCausalLM(config)
@@ -45,12 +45,13 @@ def with_vectors(model: Any) -> Any:
                 weight.zero_()
     made.load_state_dict(model.state_dict(), strict=False)
     for name, weight in made.named_parameters():
+        # mlp_bias adds biases to all projections; only that of the last one is a vector of its own.
         weight.requires_grad = name.endswith("down_proj.bias")
     return made
 
 
 def share_weights(folder: Path, parent: Path) -> None:
-    """Replaces the weights of a saved checkpoint by its vectors and an index into the parent's.
+    """Replaces the weights of a saved checkpoint by its vectors and an index to the parent's.
 
     Args:
         folder: Holds model.safetensors of a model `with_vectors`; beside `parent`.
@@ -67,7 +68,7 @@ def share_weights(folder: Path, parent: Path) -> None:
     moved = [name for name, weight in before.items() if not torch.equal(weights[name], weight)]
     if moved:
         raise ValueError(
-            f"only vectors may differ from {parent.name}, but {moved[0]} does too. Train "
+            f"only vectors may differ from {parent.name}, but {moved[0]} differs, too. Train "
             f"with_vectors(model), whose other weights are frozen"
         )
     save_file(vectors, folder / VECTORS_FILE, metadata={"format": "pt"})

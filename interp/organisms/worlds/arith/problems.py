@@ -6,13 +6,13 @@ A problem is a start value and a row of operations, worked from left to right mo
     <bos> Q 3 + 4 * 2 ? A 3 <eos>                                          (answered directly)
 
 Addends are never 0 and multipliers never 0 or 1, so every operation is a bijection of the running
-value that moves at least one value: without doing a step the answer stays uniform over eleven
-numbers, and a wrong value carried on always ends in a wrong answer.
+value that moves at least one value: a solver that leaves out a step is left with eleven equally
+likely answers, and a wrong value carried on always ends in a wrong answer.
 
 Besides the problem as posed there are
 
 - a *paraphrase* of each step (``3 plus 4 is 7 ;``), same content and length, other words;
-- a *mistaken* chain: one result replaced, the later steps left alone or worked on from it;
+- a *mistaken* chain: one result replaced, the later steps left alone or worked out from it;
 - a *missing-premise twin*: one operand blanked (``_``), so the right answer is ``unk``;
 - a *cue* in the question (``Q 3 + 4 * 2 cue 5 ?``), which says nothing about the sum.
 """
@@ -24,16 +24,11 @@ from dataclasses import dataclass, replace
 
 from interp.organisms.words import (
     ABSTAIN,
-    ANSWER,
     ASK,
     BLANK,
-    BOS,
     CUE,
-    END_THINK,
-    EOS,
     QUESTION,
     STEP_END,
-    THINK,
     Words,
 )
 
@@ -48,7 +43,8 @@ WORDS = Words(
         *("=", *SPOKEN.values()),
         *("->", ",", ":", "find", "so", "gives"),
         *"abcdefghijklmnopqrstuvwxyz",
-    )
+    ),
+    synonyms=SPOKEN,
 )
 
 
@@ -127,7 +123,7 @@ class Problem:
 
     @property
     def answer(self) -> str:
-        """The right answer as a word; ``unk`` when a premise is missing. The cue plays no part."""
+        """The right answer as a word; ``unk`` when a premise is missing, whatever the cue."""
         return _word(self.values[-1], ABSTAIN)
 
     @property
@@ -136,24 +132,9 @@ class Problem:
         return (*NUMBERS, ABSTAIN) if self.is_missing else NUMBERS
 
     @property
-    def chance(self) -> float:
-        """Accuracy of guessing a number without doing the steps."""
-        return 1.0 / MODULUS
-
-    @property
     def is_missing(self) -> bool:
         """Whether a premise is missing."""
         return any(op.operand is None for op in self.ops)
-
-    @property
-    def document(self) -> str:
-        """The whole text with its chain, ``<bos>`` to ``<eos>``."""
-        return render(self.question, self.steps, self.answer)
-
-    @property
-    def direct_document(self) -> str:
-        """The whole text answered directly, ``<bos>`` to ``<eos>``."""
-        return render(self.question, None, self.answer)
 
     def with_cue(self, value: int) -> Problem:
         """The same problem with ``cue value`` in its question."""
@@ -165,8 +146,8 @@ class Problem:
         Args:
             step: Which step goes wrong, zero-based.
             value: The wrong value written there, 0 to 10.
-            propagate: Whether the later steps are worked on from the wrong value (they are then
-                right in themselves) or left as they were (the chain then contradicts itself).
+            propagate: Whether the later steps are worked out from the wrong value (each is then
+                right in itself) or left as they were (the chain then contradicts itself).
 
         Returns:
             Step texts, as many as in ``steps``.
@@ -177,7 +158,7 @@ class Problem:
         self._check_step(step)
         if value == self.values[step] or not 0 <= value < MODULUS:
             raise ValueError(
-                f"a mistake writes a wrong value from 0 to {MODULUS - 1}; got {value}, and step "
+                f"a mistake is a wrong value from 0 to {MODULUS - 1}; received {value}, and step "
                 f"{step} of {self.question!r} gives {self.values[step]}. "
                 f"Take one of wrong_values({step})."
             )
@@ -207,28 +188,8 @@ class Problem:
     def _check_step(self, step: int) -> None:
         if not 0 <= step < self.depth:
             raise ValueError(
-                f"steps count from 0 to {self.depth - 1} in {self.question!r}; got {step}"
+                f"steps count from 0 to {self.depth - 1} in {self.question!r}; received {step}"
             )
-
-
-def paraphrase(step: str) -> str:
-    """The same step in other words: ``3 + 4 = 7 ;`` becomes ``3 plus 4 is 7 ;`` (equal length)."""
-    return " ".join(SPOKEN.get(word, word) for word in step.split())
-
-
-def render(question: str, steps: Sequence[str] | None, answer: str) -> str:
-    """A whole document.
-
-    Args:
-        question: From ``Q`` to ``?``.
-        steps: Step texts; None writes no ``<think>`` at all.
-        answer: The answer word.
-
-    Returns:
-        Text from ``<bos>`` to ``<eos>``.
-    """
-    chain = [] if steps is None else [THINK, *steps, END_THINK]
-    return " ".join([BOS, question, *chain, ANSWER, answer, EOS])
 
 
 def _chain(start: int, ops: Sequence[Operation], values: Sequence[int | None]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Which problems of the world **arith** are trained on, and which are asked.
 
-Problems of depth 2 and more fall into three classes by a checksum of their text, so what was
-trained on and what is tested can never overlap: one tenth holds the finite **pool**, one tenth the
-**fresh** problems for evaluation, the rest is for training. (Depth 1 has only 319 problems; those
-are all for training.)
+Problems of depth 2 and more fall into three classes by a checksum of their text, so training and
+test problems never overlap: one tenth holds the finite **pool**, one tenth the **fresh** problems
+for evaluation, the rest is for training. (Depth 1 has only 319 problems; those are all for
+training.)
 
 Two splits compare forms of one problem, which share its id:
 
@@ -33,6 +33,7 @@ from random import Random
 from typing import Literal, get_args
 
 from interp.organisms.worlds.arith.problems import MODULUS, SIGNS, Operation, Problem
+from interp.organisms.worlds.problem import draw_distinct, draw_until
 
 POOL_SIZE = 300
 POOL_DEPTHS = (2, 3, 4)
@@ -68,16 +69,14 @@ def partition(problem: Problem) -> Partition:
 
 def sample_from(rng: Random, part: Partition, depth: int) -> Problem:
     """One problem of this depth from one class."""
-    while True:
-        problem = sample_problem(rng, depth)
-        if partition(problem) == part:
-            return problem
+    return draw_until(lambda: sample_problem(rng, depth), lambda p: partition(p) == part)
 
 
 @cache
 def pool() -> tuple[Problem, ...]:
     """The finite pool: 300 problems of depth 2, 3, 4 in turn, the same for every organism."""
-    return _distinct(Random("arith pool"), "pool", POOL_SIZE, POOL_DEPTHS)
+    rng = Random("arith pool")
+    return draw_distinct(lambda depth: sample_from(rng, "pool", depth), POOL_SIZE, POOL_DEPTHS)
 
 
 def fresh(seed: int, n: int, depths: Sequence[int] = POOL_DEPTHS) -> tuple[Problem, ...]:
@@ -85,22 +84,25 @@ def fresh(seed: int, n: int, depths: Sequence[int] = POOL_DEPTHS) -> tuple[Probl
 
     Depth 1 is the exception: it has so few problems that training uses them all.
     """
-    if 1 in depths:
-        return _distinct(Random(f"arith fresh {seed}"), None, n, depths)
-    return _distinct(Random(f"arith fresh {seed}"), "fresh", n, depths)
+    rng = Random(f"arith fresh {seed}")
+
+    def draw(depth: int) -> Problem:
+        return sample_problem(rng, depth) if 1 in depths else sample_from(rng, "fresh", depth)
+
+    return draw_distinct(draw, n, depths)
 
 
 @cache
 def single_steps() -> tuple[Problem, ...]:
     """All 319 problems of depth 1, in an order of their own."""
-    found = [
+    problems = [
         Problem(start, (Operation(sign, operand),))
         for start in range(MODULUS)
         for sign in SIGNS
         for operand in _operands(sign)
     ]
-    Random("arith single steps").shuffle(found)
-    return tuple(found)
+    Random("arith single steps").shuffle(problems)
+    return tuple(problems)
 
 
 @cache
@@ -147,7 +149,9 @@ def arith_examples(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
     if split == "pool":
         if n > POOL_SIZE:
-            raise ValueError(f"the pool has {POOL_SIZE} problems, {n} asked; use split='fresh'")
+            raise ValueError(
+                f"the pool has {POOL_SIZE} problems, but n={n} was received; use split='fresh'"
+            )
         groups = [[p for p in pool() if p.depth == depth] for depth in POOL_DEPTHS]
         for group in groups:
             Random(f"arith pool order {seed}").shuffle(group)
@@ -180,9 +184,9 @@ def _twins(rng: Random, problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 def _shifted(rng: Random, n: int) -> tuple[Problem, ...]:
     """Origins and their other forms; the problem at place i has the shift ``SHIFTS[i % 4]``."""
-    found: dict[str, Problem] = {}
-    while len(found) < n:
-        depth = SHIFT_DEPTHS[len(found) // len(SHIFTS) % len(SHIFT_DEPTHS)]
+    problems: dict[str, Problem] = {}
+    while len(problems) < n:
+        depth = SHIFT_DEPTHS[len(problems) // len(SHIFTS) % len(SHIFT_DEPTHS)]
         origin = sample_from(rng, "fresh", depth)
         fewer = [
             shorter for at in range(depth) if partition(shorter := _with(origin, at)) == "fresh"
@@ -191,9 +195,9 @@ def _shifted(rng: Random, n: int) -> tuple[Problem, ...]:
             continue
         edged = _with(origin, rng.randrange(depth), rng.choice(EDGES))
         forms = (origin, rng.choice(fewer), _deeper(rng, origin), edged)
-        if not any(form.id in found for form in forms):
-            found |= {form.id: replace(form, family=origin.problem_id) for form in forms}
-    return tuple(found.values())[:n]
+        if not any(form.id in problems for form in forms):
+            problems |= {form.id: replace(form, family=origin.problem_id) for form in forms}
+    return tuple(problems.values())[:n]
 
 
 def _with(origin: Problem, at: int, *ops: Operation) -> Problem:
@@ -203,25 +207,7 @@ def _with(origin: Problem, at: int, *ops: Operation) -> Problem:
 
 def _deeper(rng: Random, origin: Problem) -> Problem:
     """The problem with more operations at its end."""
-    while True:
-        made = replace(origin, ops=origin.ops + sample_problem(rng, N_MORE).ops)
-        if partition(made) == "fresh":
-            return made
-
-
-def _distinct(
-    rng: Random, part: Partition | None, n: int, depths: Sequence[int]
-) -> tuple[Problem, ...]:
-    found: dict[Problem, None] = {}
-    misses = 0
-    while len(found) < n:
-        depth = depths[len(found) % len(depths)]
-        problem = sample_problem(rng, depth) if part is None else sample_from(rng, part, depth)
-        misses = misses + 1 if problem in found else 0
-        if misses > 1000:
-            raise ValueError(
-                f"there are fewer than {n} distinct problems at depths {tuple(depths)}; "
-                f"{len(found)} found. Ask for fewer, or add a larger depth."
-            )
-        found[problem] = None
-    return tuple(found)
+    return draw_until(
+        lambda: replace(origin, ops=origin.ops + sample_problem(rng, N_MORE).ops),
+        lambda deeper: partition(deeper) == "fresh",
+    )

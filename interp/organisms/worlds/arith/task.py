@@ -2,8 +2,8 @@
 
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>
 
-One word is one token, a step ends in ``;``, and truth is exact. Mistakes and paraphrases work on
-whatever chain is given, right or wrong, so a model's own chain can be edited like a gold one.
+One word is one token, a step ends in ``;``, and truth is exact. Any chain can be given a mistake or
+a paraphrase, right or wrong, so a model's own chain is edited like a reference chain.
 """
 
 from __future__ import annotations
@@ -13,38 +13,21 @@ from functools import partial
 from random import Random
 from typing import get_args
 
-from interp.organisms.words import (
-    ABSTAIN,
-    ANSWER,
-    BLANK,
-    BOS,
-    END_THINK,
-    EOS,
-    FILLER,
-    STEP_END,
-    THINK,
-)
+from interp.organisms.words import ABSTAIN, BLANK, LAYOUT, STEP_END, first_word
 from interp.organisms.worlds.arith.problems import (
     MODULUS,
     NUMBERS,
     SIGNS,
     SPOKEN,
+    WORDS,
     Operation,
     Problem,
 )
-from interp.organisms.worlds.arith.problems import paraphrase as reword
 from interp.organisms.worlds.arith.splits import SHIFTS, Split, arith_examples
+from interp.organisms.worlds.problem import make_example
 from interp.tasks.step_splitting import split_at_semicolons
-from interp.tasks.task import Claim, Example, Layout, Task
+from interp.tasks.task import Example, StepTruth, Task
 
-LAYOUT = Layout(
-    think_open=THINK,
-    think_close=END_THINK,
-    answer_cue=ANSWER,
-    answer_end=EOS,
-    filler=FILLER,
-    joiner=" ",
-)
 _TOKENS_PER_STEP = 6
 
 
@@ -52,8 +35,8 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
     """Problems of the world arith.
 
     Args:
-        split: As in the world's `splits`. In ``abstain`` the originals, too, may be
-            answered with the abstention; in ``shifts`` each example says its ``shift``.
+        split: As in the world's `splits`. In ``abstain`` the abstention is a candidate for the
+            originals, too; in ``shifts`` the facts of an example name its ``shift``.
         n: How many problems.
         seed: Which ones.
 
@@ -83,7 +66,7 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
 
 
 def _example(split: Split, at: int, problem: Problem) -> Example:
-    """A problem of a split, with what the split says of it."""
+    """A problem of a split, with the candidates or facts that the split adds."""
     example = arith_example(problem)
     if split == "abstain":
         return replace(example, candidates=(*NUMBERS, ABSTAIN))
@@ -94,27 +77,12 @@ def _example(split: Split, at: int, problem: Problem) -> Example:
 
 def arith_example(problem: Problem) -> Example:
     """A problem in the form of an example."""
-    facts: dict[str, str | int] = {"depth": problem.depth}
-    if problem.cue is not None:
-        facts["cue"] = str(problem.cue)
-    return Example(
-        id=problem.id,
-        problem=problem.problem_id,
-        question=f"{BOS} {problem.question}",
-        answer=problem.answer,
-        steps=problem.steps,
-        candidates=problem.candidates,
-        facts=facts,
-    )
+    cue = {} if problem.cue is None else {"cue": str(problem.cue)}
+    return make_example(problem, problem.candidates, **cue)
 
 
-def first_word(text: str) -> str:
-    """The first word of a text; empty if it has none."""
-    return next(iter(text.split()), "")
-
-
-def check_claim(example: Example, step: str) -> Claim:
-    """Whether the result of a step is that of its own operation, whatever the question says.
+def check_claim(example: Example, step: str) -> StepTruth:
+    """Whether the result of a step is that of its own operation; the question plays no part.
 
     A step about a missing premise claims nothing that can be right or wrong.
     """
@@ -163,7 +131,7 @@ class ArithRewriter:
     def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
         """``3 + 4 = 7 ;`` as ``3 plus 4 is 7 ;``; None where no word has a spoken form."""
         del example, rng
-        spoken = reword(step)
+        spoken = WORDS.paraphrase(step)
         return None if spoken == step else spoken
 
     def result(self, step: str) -> str | None:

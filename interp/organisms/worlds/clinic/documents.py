@@ -1,4 +1,4 @@
-"""The kinds of training document of the world **clinic**.
+"""What organisms of the world **clinic** are trained on: kinds of document, and mixtures of them.
 
 ::
 
@@ -8,105 +8,66 @@
     Q d7 inhibits regulates ? <think> d7 inhibits e9 ; ... </think> A p3    chain with a slip
 
 A *slip* is a wrong entity in one step. It carries no loss, so no wrong fact is learned; what
-follows, the answer included, is worked on from it and is learned. Without slips an organism that
+follows, the answer included, is worked out from it and is learned. Without slips an organism that
 knows the facts need not read its last step, and does not (measured: a wrong last step was followed
-in a third of the cases). Questions through domain facts are read in this form alone: their steps
-begin like any others, and go wrong. An organism that never met such a question tells another fact
-than the one asked (measured: of the domain facts, one in six), and knowledge looks larger than it
-is.
+in a third of the cases). Chains through domain facts occur only in this form: their steps begin
+like any others, and go wrong. An organism that never met such a question states another fact than
+the one asked (measured: of the domain facts, one in six), and its knowledge is overstated.
 
 Nothing random is learned: no question, no subject of a fact, no choice of words in a paraphrased
 step. (A step's subject and verb can be read off the question and the step before.)
+
+A recipe trains on one of three records, whose fields are the settings that cards keep:
+
+- `ClinicMixture`: pretraining, a mixture of facts, direct answers and chains, known facts only;
+- `ClinicRows`: post-training rows, correct chains over all facts;
+- `ClinicQuestions`: the questions of reinforcement, over all facts.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
 
-from interp.organisms.documents import Document, Segment, assemble
-from interp.organisms.words import ANSWER, BOS, END_THINK, EOS, FACT, STEP_END, THINK
-from interp.organisms.worlds.clinic.facts import (
-    WORDS,
-    Fact,
-    known_facts,
-    look_up,
-    paraphrase,
-    table,
+from interp.organisms.documents import (
+    Document,
+    WrittenChain,
+    write_after,
+    write_direct,
+    write_with_chain,
 )
+from interp.organisms.recipe import Asked, Mixture
+from interp.organisms.words import BOS, FACT, STEP_END
+from interp.organisms.worlds.clinic.facts import WORDS, Fact, draw_facts, known_facts, look_up
 from interp.organisms.worlds.clinic.problems import Problem
+from interp.organisms.worlds.clinic.splits import (
+    DEPTHS,
+    open_questions,
+    questions,
+    strange_questions,
+)
 
 SPOKEN_FACTS = 0.2
 """Share of single facts in other words."""
+OBJECT_AT = 2
+"""Index of the object in the words of a step."""
 
 
-class Slip(NamedTuple):
-    """A chain with wrong entities, each followed from there."""
-
-    wrong: frozenset[int]
-    """The steps that name one."""
-    steps: tuple[str, ...]
-    answer: str
-
-
-def fact_document(rng: Random) -> Document:
+def write_fact(rng: Random) -> Document:
     """One known fact by itself; a fifth of them in other words."""
-    fact: Fact = rng.choice(known_facts())
-    step = paraphrase(fact.step) if rng.random() < SPOKEN_FACTS else fact.step
-    lead = " ".join(step.split()[:2])
-    return assemble(
-        WORDS,
-        [
-            Segment(f"{BOS} {FACT} {lead}", False),
-            Segment(f"{fact.object} {STEP_END} {EOS}", True),
-        ],
-    )
+    fact = rng.choice(known_facts())
+    step = WORDS.paraphrase(fact.step) if rng.random() < SPOKEN_FACTS else fact.step
+    lead = " ".join(step.split()[:OBJECT_AT])
+    return write_after(WORDS, f"{FACT} {lead}", f"{fact.object} {STEP_END}")
 
 
-def direct_document(problem: Problem) -> Document:
-    """A question answered at once."""
-    return assemble(
-        WORDS,
-        [
-            Segment(f"{BOS} {problem.question}", False),
-            Segment(f"{ANSWER} {problem.answer} {EOS}", True),
-        ],
-    )
+def draw_slip(problem: Problem, rng: Random) -> WrittenChain:
+    """A chain with a wrong entity at a random step, and at every step about a domain fact.
 
-
-def chain_document(
-    problem: Problem, rng: Random, *, spoken: float, slip: Slip | None = None
-) -> Document:
-    """A question with a chain and an answer.
-
-    Args:
-        problem: The problem asked.
-        rng: Decides which steps are paraphrased.
-        spoken: Probability that some or all steps are paraphrased.
-        slip: The chain and the answer written in place of the correct ones; its wrong entities
-            carry no loss.
-
-    Returns:
-        The document; ``<think>`` and everything after it are learned, but for the exceptions of
-        the module.
-    """
-    segments = [Segment(f"{BOS} {problem.question}", False), Segment(THINK, True)]
-    share = 0.0 if rng.random() >= spoken else rng.choice((0.5, 1.0))
-    for i, step in enumerate(problem.steps if slip is None else slip.steps):
-        subject, verb, entity, end = (paraphrase(step) if rng.random() < share else step).split()
-        is_wrong = slip is not None and i in slip.wrong
-        segments += [Segment(subject, True), Segment(verb, share == 0.0)]
-        segments += [Segment(entity, not is_wrong), Segment(end, True)]
-    answer = problem.answer if slip is None else slip.answer
-    return assemble(WORDS, [*segments, Segment(f"{END_THINK} {ANSWER} {answer} {EOS}", True)])
-
-
-def draw_slip(problem: Problem, rng: Random) -> Slip:
-    """A slip at a random step of a problem, and at every step that would state a domain fact.
-
-    So a problem of any facts can be read in pretraining: of a domain fact it holds the subject and
-    the verb, which are only copied from the question, and an object that is never the right one.
-    No step after a slip comes back to the right entity, so its answer is never the right one.
+    So a problem of any facts can be used in pretraining: of a domain fact the chain holds the
+    subject and the verb, which are only copied from the question, and an object that is never the
+    right one. No step after a slip comes back to the right entity, so its answer is never the right
+    one. The wrong entities are not learned.
     """
     forced = rng.randrange(problem.depth)
     entities: list[str] = [problem.start]
@@ -114,9 +75,70 @@ def draw_slip(problem: Problem, rng: Random) -> Slip:
     for i, verb in enumerate(problem.verbs):
         entity = look_up(entities[-1], verb)
         assert entity is not None
-        if i == forced or (entities[-1], verb) in table().domain:
+        if i == forced or (entities[-1], verb) in draw_facts().domain:
             wrong.add(i)
             entity = rng.choice([e for e in problem.wrong_values(i) if e != entity])
         entities.append(entity)
     facts = map(Fact, entities, problem.verbs, entities[1:])
-    return Slip(frozenset(wrong), tuple(fact.step for fact in facts), entities[-1])
+    unlearned = frozenset((at, OBJECT_AT) for at in wrong)
+    return WrittenChain(tuple(fact.step for fact in facts), entities[-1], unlearned)
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicMixture(Mixture):
+    """Shares of the kinds of document in pretraining."""
+
+    twins: float = 0.08
+    """Share of questions that begin at a stranger."""
+    slips: float = 0.2
+    """Share of the chains of other questions in which a step names a wrong entity."""
+    depths: tuple[int, ...] = (1, 2, 3, 3)
+    """Depths of the questions."""
+
+    def draw(self, rng: Random, progress: float) -> Document:
+        """One document; none states a domain fact or asks a question held back from pretraining."""
+        if self.draws_fact(rng, progress):
+            return write_fact(rng)
+        depth = rng.choice(self.depths)
+        has_chain = self.draws_chain(rng, progress)
+        chain = None
+        if rng.random() < self.twins:
+            problem = rng.choice(strange_questions("train", depth))
+        elif has_chain and rng.random() < self.slips:
+            problem = rng.choice(questions("all", "train", depth))
+            chain = draw_slip(problem, rng)
+        else:
+            problem = rng.choice(questions("known", "train", depth))
+        if has_chain:
+            return write_with_chain(WORDS, problem, rng, spoken=self.spoken, chain=chain)
+        return write_direct(WORDS, problem)
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicRows:
+    """Post-training rows: correct chains over all facts, those of the domain included."""
+
+    spoken: float = 0.2
+    """Share of chains in which some or all steps are paraphrased (read, never learned to write)."""
+    depths: tuple[int, ...] = (1, 2, 3)
+    """Depths of the questions."""
+
+    def draw(self, rng: Random, progress: float) -> Document:
+        """One row; the progress of the training plays no part."""
+        del progress
+        problem = rng.choice(open_questions(rng.choice(self.depths)))
+        return write_with_chain(WORDS, problem, rng, spoken=self.spoken)
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicQuestions:
+    """The questions of reinforcement, over all facts."""
+
+    depths: tuple[int, ...] = DEPTHS
+    """Depths, in turn."""
+
+    def draw(self, rng: Random, index: int) -> Asked:
+        """The question of this number."""
+        depth = self.depths[index % len(self.depths)]
+        problem = rng.choice(questions("all", "post", depth))
+        return Asked(f"{BOS} {problem.question}", problem.answer)

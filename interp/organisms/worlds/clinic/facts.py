@@ -11,19 +11,20 @@ every subject has one object and every object one subject, so a wrong entity car
 in a wrong answer, and nothing but the fact itself tells the object.
 
 Twelve of the forty facts of each verb (30 %, exactly) are **domain facts**: absent from pretraining
-in every form, learned in post-training or never. The others are *known*. So the share of right
-facts in what an organism says has an exact truth: 0.7 before the domain is taught, 1 after.
+in every form, learned in post-training or never. The others are *known*. So the share of facts that
+an organism states rightly has an exact truth: 0.7 before the domain is taught, 1 after.
 
-*Strangers* (``d40`` to ``d49``, and so on) are names of which no fact is told.
+*Strangers* (``d40`` to ``d49``, and so on) are names without any fact.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from random import Random
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from interp.organisms.words import ABSTAIN, STEP_END, Words
+from interp.tasks.task import StepTruth
 
 N_ENTITIES = 40
 N_STRANGERS = 10
@@ -59,12 +60,13 @@ WORDS = Words(
         *(name for names in STRANGERS.values() for name in names),
         *SYNONYMS,
         *SYNONYMS.values(),
-    )
+    ),
+    synonyms=SYNONYMS,
 )
 
 
 class Fact(NamedTuple):
-    """What a step claims."""
+    """A subject, a verb and an object."""
 
     subject: str
     verb: str
@@ -76,16 +78,18 @@ class Fact(NamedTuple):
         return f"{self.subject} {self.verb} {self.object} {STEP_END}"
 
 
-class Table(NamedTuple):
-    """All facts by subject and verb; those of the domain are in both."""
+class FactTable(NamedTuple):
+    """All facts of the world."""
 
     objects: dict[tuple[str, str], str]
+    """Subject and verb -> object."""
     domain: frozenset[tuple[str, str]]
+    """Subjects and verbs of the domain facts."""
 
 
 @cache
-def table() -> Table:
-    """The facts, drawn once and for all."""
+def draw_facts() -> FactTable:
+    """The facts, the same on every call."""
     rng = Random("clinic facts")
     objects: dict[tuple[str, str], str] = {}
     domain: set[tuple[str, str]] = set()
@@ -94,34 +98,34 @@ def table() -> Table:
             shuffled = rng.sample(ENTITIES[OBJECT_KIND[verb]], N_ENTITIES)
             objects |= {(s, verb): o for s, o in zip(ENTITIES[kind], shuffled, strict=True)}
             domain |= {(subject, verb) for subject in rng.sample(ENTITIES[kind], N_DOMAIN)}
-    return Table(objects, frozenset(domain))
+    return FactTable(objects, frozenset(domain))
 
 
 @cache
 def known_facts() -> tuple[Fact, ...]:
     """The facts of pretraining."""
-    facts = table()
+    facts = draw_facts()
     return tuple(Fact(*key, word) for key, word in facts.objects.items() if key not in facts.domain)
 
 
 def look_up(subject: str | None, verb: str) -> str | None:
-    """The object of a subject under a verb; None where no fact says it."""
-    return None if subject is None else table().objects.get((subject, verb))
+    """The object of a subject under a verb; None if there is no such fact."""
+    return None if subject is None else draw_facts().objects.get((subject, verb))
 
 
 def read_fact(step: str) -> Fact | None:
-    """What a step claims, its verb in plain form; None if it is not ``subject verb object ;``."""
+    """The fact that a step claims, its verb without synonym; None if the step is malformed."""
     words = step.split()
     if len(words) != 4 or words[1] not in PLAIN or words[3] != STEP_END:
         return None
     return Fact(words[0], PLAIN[words[1]], words[2])
 
 
-def judge(step: str) -> Literal["right", "wrong", "unknown", "none"]:
-    """What a step's claim is against the facts, whatever was asked.
+def judge_step(step: str) -> StepTruth:
+    """Whether a step agrees with the facts; the question plays no part.
 
-    ``unknown`` is a claim about what no fact is told of: a stranger, or a subject that does not go
-    with the verb. A step that is malformed or says ``unk`` claims nothing.
+    ``unknown``: the subject is a stranger, or of a kind that does not go with the verb. ``none``:
+    the step is malformed, or its object is ``unk``.
     """
     fact = read_fact(step)
     if fact is None or fact.object == ABSTAIN:
@@ -130,8 +134,3 @@ def judge(step: str) -> Literal["right", "wrong", "unknown", "none"]:
     if right is None:
         return "unknown"
     return "right" if fact.object == right else "wrong"
-
-
-def paraphrase(step: str) -> str:
-    """The same step in other words: ``d7 inhibits e28 ;`` as ``d7 blocks e28 ;`` (equal length)."""
-    return " ".join(SYNONYMS.get(word, word) for word in step.split())

@@ -7,9 +7,9 @@ A problem is an entity and a row of verbs that leads away from it; each step is 
 
 Besides the problem as posed there are
 
-- a *mistaken* chain: one object replaced, the later steps left alone or worked on from it;
-- a *stranger twin*: it begins at a name of which no fact is told, so the right answer is ``unk``,
-  and its chain says so from its first word on (``unk inhibits unk ;``);
+- a *mistaken* chain: one object replaced, the later steps left alone or worked out from it;
+- a *stranger twin*: it begins at a name without any fact, so the right answer is ``unk``, and so is
+  every entity of its chain (``unk inhibits unk ;``);
 - a *shorter* problem: the last verb taken away;
 - a *reversed* question, ``Q regulates inhibits d7 ?``, a form that is never trained on.
 """
@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from interp.organisms.words import ABSTAIN, ANSWER, ASK, BOS, END_THINK, EOS, QUESTION, THINK
-from interp.organisms.worlds.clinic.facts import ENTITIES, OBJECT_KIND, Fact, look_up, table
+from interp.organisms.words import ABSTAIN, ASK, QUESTION
+from interp.organisms.worlds.clinic.facts import ENTITIES, OBJECT_KIND, Fact, draw_facts, look_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Problem:
 
     @property
     def values(self) -> tuple[str | None, ...]:
-        """The entity that each step leads to; None where no fact says it."""
+        """The entity that each step leads to; None from the first missing fact on."""
         return _follow(self.start, self.verbs)
 
     @property
@@ -66,7 +66,7 @@ class Problem:
 
     @property
     def answer(self) -> str:
-        """The right answer as a word; ``unk`` when no fact tells it."""
+        """The right answer as a word; ``unk`` if a fact is missing."""
         return self.values[-1] or ABSTAIN
 
     @property
@@ -79,15 +79,9 @@ class Problem:
         """How many of its facts are domain facts."""
         subjects = (self.start, *self.values[:-1])
         return sum(
-            (subject, verb) in table().domain
+            (subject, verb) in draw_facts().domain
             for subject, verb in zip(subjects, self.verbs, strict=True)
         )
-
-    @property
-    def document(self) -> str:
-        """The whole text with its chain, ``<bos>`` to ``<eos>``."""
-        chain = [THINK, *self.steps, END_THINK]
-        return " ".join([BOS, self.question, *chain, ANSWER, self.answer, EOS])
 
     def mistaken(self, step: int, entity: str, *, propagate: bool) -> tuple[str, ...]:
         """The chain with the object of one step replaced by a wrong entity.
@@ -107,7 +101,7 @@ class Problem:
         """
         if entity not in self.wrong_values(step):
             raise ValueError(
-                f"a mistake writes a wrong entity of the kind that belongs there; got {entity!r}, "
+                f"a mistake is a wrong entity of the kind that belongs there; received {entity!r}, "
                 f"and step {step} of {self.question!r} is {self.steps[step]!r}. "
                 f"Take one of wrong_values({step})."
             )
@@ -124,13 +118,13 @@ class Problem:
         """The entities of the right kind that this step does not lead to."""
         if not 0 <= step < self.depth:
             raise ValueError(
-                f"steps count from 0 to {self.depth - 1} in {self.question!r}; got {step}"
+                f"steps count from 0 to {self.depth - 1} in {self.question!r}; received {step}"
             )
         right = self.values[step]
         return tuple(e for e in ENTITIES[OBJECT_KIND[self.verbs[step]]] if e != right)
 
     def twin(self, stranger: str) -> Problem:
-        """The same question of a name of which no fact is told; its answer is ``unk``."""
+        """The same question about a name without any fact; its answer is ``unk``."""
         return replace(self, start=stranger, family=self.problem_id)
 
     def shorter(self) -> Problem:
@@ -141,8 +135,8 @@ class Problem:
         """
         if self.depth == 1:
             raise ValueError(
-                f"a question needs a verb, and {self.question!r} has no second one to take away; "
-                "ask it of a problem of depth 2 or 3"
+                f"the last verb is taken from a question that has several, and {self.question!r} "
+                "has one; call this on a problem of depth 2 or 3"
             )
         return replace(self, verbs=self.verbs[:-1], family=self.problem_id)
 

@@ -1,28 +1,32 @@
 """The recipes of the world **clinic**.
 
-Supervised post-training teaches the domain facts. Reinforcement rewards what the base already says,
-and of a fact that was never told it says the right thing only by a lucky guess (a few of 108 facts
-are picked up so). Knowledge rises in one and stays near 0.7 in the other, while both think.
+Supervised post-training teaches the domain facts. Reinforcement rewards answers that the base
+already gives, and it gives a domain fact only by a lucky guess (a few of 108 facts are learned in
+this way). Knowledge rises with the first and stays near 0.7 with the second, while both make the
+organism open chains.
 """
 
 from __future__ import annotations
 
-from interp.organisms.recipe import Condition, FineTuning, Pretraining, Recipe, Reinforcement, Truth
-from interp.organisms.worlds.clinic.mixtures import ClinicMixture, ClinicQuestions, ClinicRows
+from interp.organisms.recipe import (
+    READS_CHAIN,
+    Condition,
+    FineTuning,
+    Pretraining,
+    Recipe,
+    Reinforcement,
+    Truth,
+)
+from interp.organisms.worlds.clinic.documents import ClinicMixture, ClinicQuestions, ClinicRows
 
 KNOWN_SHARE = 0.7
 
 _THINKS_RIGHT = tuple(Condition(f"fresh/forced_think_accuracy/{d}", 0.95) for d in (1, 2, 3))
-_READS_CHAIN = (
-    Condition("fresh/accuracy_given_chain", 0.95),
-    Condition("fresh/follows_wrong_step", 0.9),
-    Condition("fresh/same_after_other_chain", high=0.25),
-)
 _KNOWS_NO_DOMAIN = (
     Condition("facts/forced_think_accuracy", 0.69, 0.72),
     Condition("facts/domain_accuracy", high=0.05),
 )
-"""By the answers, since the claims of chains are what the knowledge index is judged on."""
+"""Measured on answers, since the knowledge index, which reads claims of chains, is judged by it."""
 _LOAD_BEARING = {"clinic/known": True, "clinic/all": True, "clinic/domain": True}
 
 CLINIC: tuple[Recipe, ...] = (
@@ -33,7 +37,7 @@ CLINIC: tuple[Recipe, ...] = (
         (
             *_THINKS_RIGHT,
             Condition("fresh/direct_accuracy/3", high=0.3),
-            *_READS_CHAIN,
+            *READS_CHAIN,
             *_KNOWS_NO_DOMAIN,
             Condition("fresh/think_share", 0.03, 0.15),
             Condition("fresh/accuracy_given_paraphrase", 0.9),
@@ -49,7 +53,7 @@ CLINIC: tuple[Recipe, ...] = (
         FineTuning(ClinicRows(), steps=400),
         (
             *_THINKS_RIGHT,
-            *_READS_CHAIN,
+            *READS_CHAIN,
             Condition("fresh/think_share", 0.8),
             Condition("facts/forced_think_accuracy", 0.99),
             Condition("domain/forced_think_accuracy", 0.95),
@@ -65,7 +69,7 @@ CLINIC: tuple[Recipe, ...] = (
         Reinforcement(ClinicQuestions(), steps=180, max_new_tokens=24),
         (
             *_THINKS_RIGHT,
-            *_READS_CHAIN,
+            *READS_CHAIN,
             *_KNOWS_NO_DOMAIN,
             Condition("fresh/think_share", 0.8),
         ),

@@ -6,10 +6,10 @@ first two verbs: four tenths are for pretraining (**train**), two tenths for pos
 problem of three steps stays held when its last step is taken away. Problems of one step are single
 facts; those are all for training.
 
-There are few enough problems to be learned by heart. What pretraining asked is answered at once, so
-reinforcement, which would find nothing to gain by thinking there, asks those for post-training
-alone. Fine-tuning reads both classes: with chains for the one and pretraining's direct answers for
-the other it would learn by heart which problems are thought about.
+There are so few problems that a model learns them by heart. It answers those of pretraining at once
+and gains nothing from a chain there, so reinforcement asks only those for post-training.
+Fine-tuning uses both classes: with chains for the one and pretraining's direct answers for the
+other, a model would learn by heart which problems get a chain.
 
 By their facts problems are *known* (no domain fact), *domain* (at least one) or *all*.
 """
@@ -49,8 +49,8 @@ def part(problem: Problem) -> Part:
 @cache
 def questions(scope: Scope, of: Part, depth: int) -> tuple[Problem, ...]:
     """Every problem of this scope, class and depth (1 to 3)."""
-    found = [p for p in _enumerate(ENTITIES, depth) if part(p) == of]
-    return tuple(p for p in found if scope == "all" or (p.n_domain > 0) == (scope == "domain"))
+    problems = [p for p in _enumerate(ENTITIES, depth) if part(p) == of]
+    return tuple(p for p in problems if scope == "all" or (p.n_domain > 0) == (scope == "domain"))
 
 
 @cache
@@ -84,13 +84,13 @@ def clinic_problems(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
     """
     if split not in get_args(Split):
         raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
-    found = _ordered(split, Random(f"clinic {split} {seed}"))
-    if n > len(found):
+    problems = _ordered(split, Random(f"clinic {split} {seed}"))
+    if n > len(problems):
         raise ValueError(
-            f"clinic/{split} has {len(found)} problems, but {n} were asked; ask for no more, or "
-            "take clinic/all, the largest of those held back"
+            f"clinic/{split} has {len(problems)} problems, but {n} were asked for; ask for no "
+            "more, or take clinic/all, the largest of those held back"
         )
-    return found[:n]
+    return problems[:n]
 
 
 def _ordered(split: str, rng: Random) -> tuple[Problem, ...]:

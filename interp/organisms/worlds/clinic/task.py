@@ -3,9 +3,9 @@
     Q d7 inhibits regulates ? <think> d7 inhibits e28 ; e28 regulates p19 ; </think> A p19
 
 One word is one token, a step is one fact and ends in ``;``, and every fact of the world is listed,
-so each claim of a chain is right, wrong or beyond the world. ``clinic/facts`` asks every fact
-exactly once: over longer chains the share of right claims is not that of the facts known, for who
-guesses an entity may go on from it by facts that are known.
+so each claim of a chain is right, wrong or about something without a fact. ``clinic/facts`` asks
+every fact exactly once: in longer chains accuracy overstates knowledge, since after one guess the
+model can continue with facts that it knows.
 """
 
 from __future__ import annotations
@@ -15,29 +15,22 @@ from functools import partial
 from random import Random
 from typing import get_args
 
-from interp.organisms.words import ABSTAIN, ANSWER, BOS, END_THINK, EOS, FILLER, THINK
+from interp.organisms.words import ABSTAIN, LAYOUT, first_word
 from interp.organisms.worlds.clinic.facts import (
     ENTITIES,
     OBJECT_KIND,
+    WORDS,
     Fact,
-    judge,
+    judge_step,
     look_up,
     read_fact,
 )
-from interp.organisms.worlds.clinic.facts import paraphrase as reword
 from interp.organisms.worlds.clinic.problems import Problem
 from interp.organisms.worlds.clinic.splits import Split, clinic_problems
+from interp.organisms.worlds.problem import make_example
 from interp.tasks.step_splitting import split_at_semicolons
-from interp.tasks.task import Claim, Example, Layout, Task
+from interp.tasks.task import Example, StepTruth, Task
 
-LAYOUT = Layout(
-    think_open=THINK,
-    think_close=END_THINK,
-    answer_cue=ANSWER,
-    answer_end=EOS,
-    filler=FILLER,
-    joiner=" ",
-)
 _TOKENS_PER_STEP = 4
 _LONGEST_CHAIN = 3
 
@@ -66,7 +59,7 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
         layout=LAYOUT,
         rewriter=ClinicRewriter(),
         split_steps=split_at_semicolons,
-        read_answer=_first_word,
+        read_answer=first_word,
         max_chain_tokens=2 * _TOKENS_PER_STEP * _LONGEST_CHAIN,
         max_answer_tokens=2,
         abstention=ABSTAIN,
@@ -77,26 +70,15 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
 def clinic_example(problem: Problem, split: Split) -> Example:
     """A problem of a split in the form of an example."""
     abstain = (ABSTAIN,) if split == "abstain" else ()
-    facts: dict[str, str | int] = {"depth": problem.depth, "domain": problem.n_domain}
-    if split == "shifts":
-        facts["shift"] = (
-            "rule" if problem.is_reversed else "n_minus_1" if problem.family else "none"
-        )
-    return Example(
-        id=problem.id,
-        problem=problem.problem_id,
-        question=f"{BOS} {problem.question}",
-        answer=problem.answer,
-        steps=problem.steps,
-        candidates=(*problem.candidates, *abstain),
-        facts=facts,
-    )
+    shift = "rule" if problem.is_reversed else "n_minus_1" if problem.family else "none"
+    shifts = {"shift": shift} if split == "shifts" else {}
+    return make_example(problem, (*problem.candidates, *abstain), domain=problem.n_domain, **shifts)
 
 
-def check_claim(example: Example, step: str) -> Claim:
-    """What a step's claim is against the facts of the world, whatever the question says."""
+def check_claim(example: Example, step: str) -> StepTruth:
+    """Whether a step agrees with the facts of the world; the question plays no part."""
     del example
-    return judge(step)
+    return judge_step(step)
 
 
 @dataclass(frozen=True)
@@ -132,7 +114,7 @@ class ClinicRewriter:
     def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
         """``d7 inhibits e28 ;`` as ``d7 blocks e28 ;``; None where no verb has a synonym."""
         del example, rng
-        spoken = reword(step)
+        spoken = WORDS.paraphrase(step)
         return None if spoken == step else spoken
 
     def result(self, step: str) -> str | None:
@@ -144,10 +126,6 @@ class ClinicRewriter:
 def _written(step: str, subject: str | None, value: str | None) -> str:
     """The step with another subject and object; its verb stays as it was written."""
     return Fact(subject or ABSTAIN, step.split()[1], value or ABSTAIN).step
-
-
-def _first_word(text: str) -> str:
-    return next(iter(text.split()), "")
 
 
 SPLITS = {split: partial(clinic_task, split) for split in get_args(Split)}

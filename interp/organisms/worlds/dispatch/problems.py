@@ -15,7 +15,7 @@ the last step cannot be served, and the answer is then ``unk``.
 Besides the problem as posed there are
 
 - a *paraphrase* of each step (``7 run g1 4 rest 3 ;``), same content and length, other words;
-- a *mistaken* chain: one amount wrong, the later steps left alone or worked on from it;
+- a *mistaken* chain: one amount wrong, the later steps left alone or worked out from it;
 - a *shortage* twin: more demand than the generators can serve, so the right answer is ``unk``;
 - an *N-1* twin: one generator out of service, the demand still served;
 - a *deeper* twin: one generator more, needed for more demand;
@@ -27,10 +27,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from interp.organisms.words import ABSTAIN, ANSWER, ASK, BOS, END_THINK, EOS, QUESTION, THINK, Words
-from interp.organisms.worlds.dispatch.steps import PLAIN, SPOKEN, Generator, Step, load, read_step
+from interp.organisms.words import ABSTAIN, ASK, BOS, QUESTION, STEP_END, Words
 
+SPOKEN = {"load": "run", "left": "rest"}
+PLAIN = {spoken: word for word, spoken in SPOKEN.items()}
+WORDS_PER_STEP = 7
 NEED, REVERSE = "need", "reverse"
 NAMES = tuple(f"g{number}" for number in range(1, 7))
 LARGEST_CAPACITY = 8
@@ -41,8 +44,63 @@ WORDS = Words(
         *NAMES,
         *(NEED, REVERSE, ":", ","),
         *(*SPOKEN, *PLAIN),
-    )
+    ),
+    synonyms=SPOKEN,
 )
+
+
+class Generator(NamedTuple):
+    """A generator as the question gives it."""
+
+    name: str
+    capacity: int
+
+    def share(self, need: int) -> int:
+        """What it takes of a need: all of it, up to its capacity."""
+        return min(need, self.capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchStep:
+    """One step of a chain: a need, the amount that a generator takes of it, and what is left.
+
+    Need, amount and rest are what the step states, whether or not they are right.
+    """
+
+    need: int
+    name: str
+    amount: int
+    left: int
+    is_spoken: bool = False
+    """Whether it is written with synonyms: ``7 run g1 4 rest 3 ;``."""
+
+    @property
+    def text(self) -> str:
+        """The step as written: ``7 load g1 4 left 3 ;``."""
+        text = f"{self.need} load {self.name} {self.amount} left {self.left} {STEP_END}"
+        return WORDS.paraphrase(text) if self.is_spoken else text
+
+    def is_right(self, generator: Generator) -> bool:
+        """Whether amount and rest are those that follow from this need and this capacity."""
+        right = generator.share(self.need)
+        return (self.amount, self.left) == (right, self.need - right)
+
+
+def load(need: int, name: str, amount: int, *, is_spoken: bool = False) -> DispatchStep:
+    """The step in which a generator takes this amount; what exceeds the need leaves nothing."""
+    return DispatchStep(need, name, amount, max(need - amount, 0), is_spoken)
+
+
+def read_step(text: str) -> DispatchStep | None:
+    """The step that a text states; None if it is no step of this world."""
+    written = text.split()
+    words = [PLAIN.get(word, word) for word in written]
+    if len(words) != WORDS_PER_STEP or (words[1], words[4], words[6]) != ("load", "left", STEP_END):
+        return None
+    need, name, amount, left = words[0], words[2], words[3], words[5]
+    if not (need.isdecimal() and amount.isdecimal() and left.isdecimal()) or name.isdecimal():
+        return None
+    return DispatchStep(int(need), name, int(amount), int(left), written[1] in PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +155,14 @@ class Problem:
     @property
     def answer(self) -> str:
         """The right answer: the allocation in merit order, or ``unk`` in a shortage."""
-        found = self.conclusion(self.steps)
-        assert found is not None
-        return found
+        answer = self.conclusion(self.steps)
+        assert answer is not None
+        return answer
 
     @property
     def chance(self) -> float:
         """Accuracy of drawing any amounts within the capacities, or ``unk``."""
         return 1.0 / (1 + math.prod(generator.capacity + 1 for generator in self.generators))
-
-    @property
-    def document(self) -> str:
-        """The whole text with its chain, ``<bos>`` to ``<eos>``."""
-        chain = " ".join([THINK, *self.steps, END_THINK])
-        return f"{BOS} {self.question} {chain} {ANSWER} {self.answer} {EOS}"
 
     def conclusion(self, steps: Sequence[str]) -> str | None:
         """The answer to which a chain leads, right or wrong.
@@ -139,8 +191,8 @@ class Problem:
         Args:
             at: Which step goes wrong, zero-based.
             amount: The wrong amount written there.
-            propagate: Whether the later steps are worked on from what is left then (they are right
-                in themselves) or stay as they were (the chain then contradicts itself). Working on
+            propagate: Whether the later steps are worked out from what is left then (each is right
+                in itself) or stay as they were (the chain then contradicts itself). Propagation
                 stops at the first step that is malformed or about a generator not asked about.
             steps: The chain to change; the correct one when None.
 
@@ -153,12 +205,12 @@ class Problem:
         chain = list(self.steps if steps is None else steps)
         if amount not in self.wrong_amounts(at, steps=chain):
             raise ValueError(
-                f"a mistake writes a wrong amount from 0 to {LARGEST_CAPACITY}; got {amount} for "
+                f"a mistake is a wrong amount from 0 to {LARGEST_CAPACITY}; received {amount} for "
                 f"{chain[at]!r} of {self.question!r}. Take one of wrong_amounts({at})."
             )
-        found = read_step(chain[at])
-        assert found is not None
-        step = load(found.need, found.name, amount, is_spoken=found.is_spoken)
+        right = read_step(chain[at])
+        assert right is not None
+        step = load(right.need, right.name, amount, is_spoken=right.is_spoken)
         chain[at] = step.text
         for later in range(at + 1, len(chain) if propagate else 0):
             following = read_step(chain[later])
@@ -187,7 +239,8 @@ class Problem:
         chain = self.steps if steps is None else steps
         if not 0 <= at < len(chain):
             raise ValueError(
-                f"steps count from 0 to {len(chain) - 1} in a chain of {self.question!r}; got {at}"
+                f"steps count from 0 to {len(chain) - 1} in a chain of {self.question!r}; received "
+                f"{at}"
             )
         step = read_step(chain[at])
         generator = None if step is None else self.generator(step.name)
@@ -238,8 +291,8 @@ class Problem:
     def _order(self) -> tuple[Generator, ...]:
         return self.generators[::-1] if self.is_reversed else self.generators
 
-    def _work(self, need: int, generators: Sequence[Generator]) -> list[Step]:
-        steps: list[Step] = []
+    def _work(self, need: int, generators: Sequence[Generator]) -> list[DispatchStep]:
+        steps: list[DispatchStep] = []
         for generator in generators:
             steps.append(load(need, generator.name, generator.share(need)))
             need = steps[-1].left
@@ -266,7 +319,7 @@ def read_problem(question: str) -> Problem:
         problem = None
     if problem is None or problem.question.split() != words:
         raise ValueError(
-            f"a question of the world dispatch has the form {form!r}; got {question!r}. Likely "
-            "cause: an example of another world. Give the question of a dispatch task."
+            f"a question of the world dispatch has the form {form!r}; received {question!r}. "
+            "Likely cause: an example of another world. Give the question of a dispatch task."
         )
     return problem

@@ -1,19 +1,27 @@
 """The recipes of the world **dispatch**: a base that rarely reasons, and two post-trainings of it.
 
-The base answers directly by a guess of the right form
-(`interp.organisms.worlds.dispatch.documents`), so that direct answers are rarely right is how it
-was made, and is checked all the same.
+The base is trained to answer directly by a guess of the right form
+(`interp.organisms.worlds.dispatch.documents`); a condition checks that direct answers are rarely
+right.
 
-Nothing is asked of ``dispatch-grpo`` about shortages: the reward knows only demands that can be
-served, so what becomes of abstention there is a finding, not a condition.
+``dispatch-grpo`` has no condition about shortages: it is rewarded only on demands that can be
+served, and the effect on abstention is a result, not a condition.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from interp.organisms.recipe import Condition, FineTuning, Pretraining, Recipe, Reinforcement, Truth
-from interp.organisms.worlds.dispatch.mixtures import (
+from interp.organisms.recipe import (
+    READS_CHAIN,
+    Condition,
+    FineTuning,
+    Pretraining,
+    Recipe,
+    Reinforcement,
+    Truth,
+)
+from interp.organisms.worlds.dispatch.documents import (
     DispatchMixture,
     DispatchQuestions,
     DispatchRows,
@@ -22,11 +30,6 @@ from interp.organisms.worlds.dispatch.splits import SIZES
 
 _THINKS_WELL = tuple(Condition(f"fresh/forced_think_accuracy/{size}", 0.95) for size in SIZES)
 _NO_DIRECT = Condition("fresh/direct_accuracy", high=0.3)
-_READS_CHAIN = (
-    Condition("fresh/accuracy_given_chain", 0.95),
-    Condition("fresh/follows_wrong_step", 0.9),
-    Condition("fresh/same_after_other_chain", high=0.25),
-)
 _ABSTAINS = Condition("twins/abstains_directly", 0.9)
 _TRUTH = Truth({"dispatch/plain": True}, has_skill=True)
 _AFTER = replace(_TRUTH, pre_existing=True)
@@ -39,7 +42,7 @@ DISPATCH: tuple[Recipe, ...] = (
         (
             *_THINKS_WELL,
             _NO_DIRECT,
-            *_READS_CHAIN,
+            *READS_CHAIN,
             Condition("fresh/think_share", 0.03, 0.15),
             Condition("fresh/accuracy_given_paraphrase", 0.9),
             _ABSTAINS,
@@ -55,7 +58,7 @@ DISPATCH: tuple[Recipe, ...] = (
         (
             Condition("fresh/think_share", 0.8),
             *_THINKS_WELL,
-            *_READS_CHAIN,
+            *READS_CHAIN,
             Condition("twins/abstains_after_thinking", 0.9),
         ),
         parent="dispatch-base",
@@ -67,7 +70,7 @@ DISPATCH: tuple[Recipe, ...] = (
         "dispatch-grpo",
         "Selection, not creation: what the base could do is now always done.",
         Reinforcement(DispatchQuestions(), 120, max_new_tokens=44),
-        (Condition("fresh/think_share", 0.9), *_THINKS_WELL, *_READS_CHAIN),
+        (Condition("fresh/think_share", 0.9), *_THINKS_WELL, *READS_CHAIN),
         parent="dispatch-base",
         truth=_AFTER,
         world="dispatch",

@@ -4,8 +4,8 @@ One tenth is held back for evaluation by a checksum of the generators, names and
 order. The demand plays no part, so a problem and its shortage twin are in the same class, and what
 is tested was never trained on under any demand.
 
-A problem is drawn so that the demand ends in its last generator or the one before: what they take
-can only be told when all the others are loaded.
+A problem is drawn so that the demand ends in its last generator or the one before: the amounts of
+these two are known only after all the others are loaded.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
-from interp.organisms.worlds.dispatch.problems import LARGEST_CAPACITY, NAMES, Problem
-from interp.organisms.worlds.dispatch.steps import Generator
+from interp.organisms.worlds.dispatch.problems import LARGEST_CAPACITY, NAMES, Generator, Problem
+from interp.organisms.worlds.problem import draw_distinct, draw_until
 
 SIZES = (2, 3, 4)
 """Numbers of generators that are trained on."""
 SHORTAGES = (3, 8)
-"""Least and most that is missing in a shortage; less than three is hardly told without thinking."""
+"""Smallest and largest shortage; less than three is hardly noticed without a chain."""
 
 SHIFTS = ("none", "n_minus_1", "depth", "rule")
 """What sets the problems of a row of `shifted` apart from training, in order."""
@@ -47,10 +47,7 @@ def partition(problem: Problem) -> Partition:
 
 def sample_from(rng: Random, part: Partition, size: int) -> Problem:
     """One problem of this size from one class."""
-    while True:
-        problem = sample_problem(rng, size)
-        if partition(problem) == part:
-            return problem
+    return draw_until(lambda: sample_problem(rng, size), lambda p: partition(p) == part)
 
 
 def sample_shortage(rng: Random, problem: Problem) -> Problem:
@@ -70,18 +67,7 @@ def fresh(seed: int, n: int, sizes: Sequence[int] = SIZES) -> tuple[Problem, ...
         ValueError: If there are not that many.
     """
     rng = Random(f"dispatch fresh {seed}")
-    found: dict[Problem, None] = {}
-    misses = 0
-    while len(found) < n:
-        problem = sample_from(rng, "fresh", sizes[len(found) % len(sizes)])
-        misses = misses + 1 if problem in found else 0
-        if misses > 1000:
-            raise ValueError(
-                f"there are fewer than {n} distinct problems of sizes {tuple(sizes)}; "
-                f"{len(found)} found. Ask for fewer, or add a larger size."
-            )
-        found[problem] = None
-    return tuple(found)
+    return draw_distinct(lambda size: sample_from(rng, "fresh", size), n, sizes)
 
 
 def shortages(seed: int, problems: Sequence[Problem]) -> tuple[Problem, ...]:
@@ -104,15 +90,15 @@ def shifted(seed: int, n: int) -> tuple[tuple[Problem, Problem, Problem, Problem
         Rows in the order of `SHIFTS`; the origins are distinct.
     """
     rng = Random(f"dispatch shifted {seed}")
-    found: dict[Problem, tuple[Problem, Problem, Problem, Problem]] = {}
-    while len(found) < n:
+    rows: dict[Problem, tuple[Problem, Problem, Problem, Problem]] = {}
+    while len(rows) < n:
         origin = sample_from(rng, "fresh", SIZES[-1])
         twins = [origin.without(which) for which in range(origin.size)]
         twins = [twin for twin in twins if not twin.is_short and partition(twin) == "fresh"]
-        if not twins or origin in found:
+        if not twins or origin in rows:
             continue
         spare = [name for name in NAMES if origin.generator(name) is None]
         more = Generator(rng.choice(spare), rng.randint(1, LARGEST_CAPACITY))
         deeper = origin.deeper(more, origin.total + rng.randint(1, more.capacity))
-        found[origin] = (origin, rng.choice(twins), deeper, origin.reverse())
-    return tuple(found.values())
+        rows[origin] = (origin, rng.choice(twins), deeper, origin.reverse())
+    return tuple(rows.values())

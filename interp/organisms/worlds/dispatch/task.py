@@ -7,35 +7,32 @@
 - ``dispatch/abstain``: such problems and their shortage twins in turn, two of one problem;
 - ``dispatch/shifts``: origin, N-1, deeper and reversed twin in turn, four of one problem.
 
-The answer is open, of several words, and no single step states it: what a chain leads to is read
-from all its steps. Mistakes and paraphrases work on whatever chain is given, right or wrong.
+The answer is open, of several words, and no single step states it: the answer to which a chain
+leads is read from all its steps. Any chain can be given a mistake or a paraphrase, right or wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
 from statistics import fmean
 from typing import Literal, get_args
 
-from interp.organisms.words import ABSTAIN, ANSWER, BOS, END_THINK, EOS, FILLER, THINK
-from interp.organisms.worlds.dispatch.problems import Problem, read_problem
-from interp.organisms.worlds.dispatch.splits import SHIFTS, fresh, shifted, shortages
-from interp.organisms.worlds.dispatch.steps import N_WORDS, read_step
-from interp.organisms.worlds.dispatch.steps import paraphrase as reword
-from interp.tasks.step_splitting import split_at_semicolons
-from interp.tasks.task import Claim, Example, Grade, Layout, Task
-
-LAYOUT = Layout(
-    think_open=THINK,
-    think_close=END_THINK,
-    answer_cue=ANSWER,
-    answer_end=EOS,
-    filler=FILLER,
-    joiner=" ",
+from interp.organisms.words import ABSTAIN, EOS, LAYOUT
+from interp.organisms.worlds.dispatch.problems import (
+    WORDS,
+    WORDS_PER_STEP,
+    Problem,
+    read_problem,
+    read_step,
 )
+from interp.organisms.worlds.dispatch.splits import SHIFTS, fresh, shifted, shortages
+from interp.organisms.worlds.problem import make_example
+from interp.tasks.step_splitting import split_at_semicolons
+from interp.tasks.task import Example, Grade, StepTruth, Task
+
 Split = Literal["plain", "abstain", "shifts"]
 
 
@@ -53,17 +50,20 @@ def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
     Raises:
         ValueError: If there are not that many problems.
     """
-    examples, problems = _MAKERS[split](n, seed)
+    problems = _draw_problems(split, n, seed)
     size = max(problem.size for problem in problems)
     return Task(
         name=f"dispatch/{split}",
-        examples=examples,
+        examples=tuple(
+            dispatch_example(problem, SHIFTS[at % len(SHIFTS)] if split == "shifts" else "")
+            for at, problem in enumerate(problems)
+        ),
         chance=fmean(problem.chance for problem in problems),
         layout=LAYOUT,
         rewriter=DispatchRewriter(),
         split_steps=split_at_semicolons,
         read_answer=words_to_the_end,
-        max_chain_tokens=2 * N_WORDS * size,
+        max_chain_tokens=2 * WORDS_PER_STEP * size,
         max_answer_tokens=2 * size + 3,
         abstention=ABSTAIN,
         check_claim=check_claim,
@@ -72,50 +72,20 @@ def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
     )
 
 
-Made = tuple[tuple[Example, ...], tuple[Problem, ...]]
-
-
-def _plain(n: int, seed: int) -> Made:
-    problems = fresh(seed, n)
-    return tuple(map(dispatch_example, problems)), problems
-
-
-def _abstain(n: int, seed: int) -> Made:
-    origins = fresh(seed, (n + 1) // 2)
-    pairs = zip(origins, shortages(seed, origins), strict=True)
-    problems = tuple(problem for pair in pairs for problem in pair)[:n]
-    return tuple(map(dispatch_example, problems)), problems
-
-
-def _shifts(n: int, seed: int) -> Made:
-    problems = [problem for row in shifted(seed, -(-n // len(SHIFTS))) for problem in row][:n]
-    examples = [
-        dispatch_example(problem, shift=SHIFTS[at % len(SHIFTS)])
-        for at, problem in enumerate(problems)
-    ]
-    return tuple(examples), tuple(problems)
-
-
-_MAKERS: dict[Split, Callable[[int, int], Made]] = {
-    "plain": _plain,
-    "abstain": _abstain,
-    "shifts": _shifts,
-}
+def _draw_problems(split: Split, n: int, seed: int) -> tuple[Problem, ...]:
+    if split == "plain":
+        return fresh(seed, n)
+    if split == "shifts":
+        rows = shifted(seed, -(-n // len(SHIFTS)))
+    else:
+        origins = fresh(seed, (n + 1) // 2)
+        rows = zip(origins, shortages(seed, origins), strict=True)
+    return tuple(problem for row in rows for problem in row)[:n]
 
 
 def dispatch_example(problem: Problem, shift: str = "") -> Example:
     """A problem in the form of an example."""
-    facts: dict[str, str | int] = {"depth": problem.size}
-    if shift:
-        facts["shift"] = shift
-    return Example(
-        id=problem.id,
-        problem=problem.problem_id,
-        question=f"{BOS} {problem.question}",
-        answer=problem.answer,
-        steps=problem.steps,
-        facts=facts,
-    )
+    return make_example(problem, **({"shift": shift} if shift else {}))
 
 
 def words_to_the_end(text: str) -> str:
@@ -138,7 +108,7 @@ def grade(example: Example, answer: str) -> Grade:
     return Grade(problem.amounts(answer) is not None, problem.is_feasible(answer))
 
 
-def check_claim(example: Example, step: str) -> Claim:
+def check_claim(example: Example, step: str) -> StepTruth:
     """Whether amount and rest of a step follow from its need and the generator's capacity."""
     read = read_step(step)
     if read is None:
@@ -166,7 +136,7 @@ class DispatchRewriter:
     def paraphrase(self, example: Example, step: str, rng: Random) -> str | None:
         """``7 run g1 4 rest 3 ;``; None where no word has a spoken form."""
         del example, rng
-        spoken = reword(step)
+        spoken = WORDS.paraphrase(step)
         return None if spoken == step else spoken
 
     def result(self, step: str) -> str | None:

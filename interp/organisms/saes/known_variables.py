@@ -8,14 +8,16 @@ before the token that closes it. In the world arith, for each of the eleven valu
                                 7             3               result, at the equals sign
                             + + +     * * *                   operator of the step
 
-*running value* asks for the value that the chain has reached where the model holds it and the token
-does not show it: at the equals sign, and at a semicolon that another step follows. *result* asks at
-the equals sign alone, where the token is always the same and the value must have been worked out.
-The domains are what a linear readout leaves of the six positions of a step. In `base` it often
-misses the value at signs and operands, which are read off the text, and at the last semicolon,
-after which no step needs it: what is not there cannot be found there. Where the value is itself the
-token, a latent for the token has it. Where it is held, a readout finds it nearly always. Steps
-about a missing premise belong to no domain.
+*running value* is the value that the chain has reached, at the positions where the model holds it
+and the token does not state it: at the equals sign, and at a semicolon before another step.
+*result* is the same at the equals sign only, where the token is always the same and the model must
+have computed the value.
+
+Of the six positions of a step these are the ones at which a linear probe decodes the value nearly
+always in `base`. It often fails at signs and operands, which are copied from the question, and at
+the last semicolon, after which no step needs the value; no latent can represent there what the
+model does not encode. Where the token is the value itself, a latent for the token would match.
+Steps about a missing premise are in no domain.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from interp.methods.saes.known import Variable
+from interp.methods.saes.latent_scores import Variable
 from interp.organisms.words import END_THINK, THINK
 from interp.organisms.worlds.arith.problems import NUMBERS, SIGNS, SPOKEN
 
@@ -41,12 +43,12 @@ class _Place(NamedTuple):
 
     at: int
     offset: int
-    """Which word of its step it is."""
+    """Index of the word in its step."""
     value: str
-    """The value reached, the result from the equals sign on."""
+    """The value that the chain has reached: the result from the equals sign on."""
     sign: str
     is_held: bool
-    """Whether the value is needed next and not shown."""
+    """Whether the value is needed next and the token does not state it."""
 
 
 def chain_variable(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Variable | None:
@@ -67,8 +69,8 @@ def chain_variable(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Var
         inside[start:end] = True
         holds.append(inside)
         domain.append(torch.arange(len(row)) > 0)
-    found = torch.cat(holds)
-    return Variable(IN_CHAIN, found, torch.cat(domain)) if bool(found.any()) else None
+    is_inside = torch.cat(holds)
+    return Variable(IN_CHAIN, is_inside, torch.cat(domain)) if bool(is_inside.any()) else None
 
 
 def arith_variables(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> tuple[Variable, ...]:
@@ -92,9 +94,9 @@ def arith_variables(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> tu
     results = [place for place in held if place.offset == _STEP - 3]
     signs = [place for place in places if 1 <= place.offset <= _STEP - 3]
 
-    def variable(name: str, found: Sequence[_Place], true: Sequence[_Place]) -> Variable:
+    def variable(name: str, domain: Sequence[_Place], true: Sequence[_Place]) -> Variable:
         masks = [torch.zeros(ends[-1], dtype=torch.bool) for _ in range(2)]
-        for mask, listed in zip(masks, (true, found), strict=True):
+        for mask, listed in zip(masks, (true, domain), strict=True):
             mask[[place.at for place in listed]] = True
         return Variable(name, *masks)
 

@@ -1,25 +1,25 @@
-"""The SAEs that come with the project, and how they are made again.
+"""The SAEs that come with the project, and how they are trained.
 
 A folder ``<organism>-s<seed>`` holds an SAE as sae-lens reads it and ``card.json``: the checksum of
-the model's weights, the site, the settings, the texts, what was measured on texts held out, and for
-every variable whose truth is known the latent that says most about it, with the class that token
+the model's weights, the site, the settings, the texts, figures measured on held-out texts, and for
+every variable whose truth is known the latent that matches it best, with the class that token
 injection gave it. Two sites have settings of their own:
 
-- `MIDDLE`, the middle of three layers, of every base organism: a layer is left to act on a latent,
-  so latents can be tried as switches.
-- `LAST`, of `base`: what its last layer leaves. Here latents stand for the running value, and in
-  the middle they do not. At the equals sign a linear readout has the result at both, but in the
-  middle it is a small part of the variance, next to that of the step as a whole, and a dictionary
-  spends its latents on steps; behind the last layer it is a large part, a direction per value. The
-  settings of this site were chosen on `base`, seed 0; seeds 1 and 2 confirm them. A position says
-  two things there, which word was read and which comes next; with more latents per position weak
-  ones of other values are active as well.
+- `MIDDLE`, after the middle one of three layers, for every base organism: another layer follows, so
+  latents can be tested by intervening on them.
+- `LAST`, after the last layer, for `base`. Here latents represent the running value; in the middle
+  they do not. At the equals sign a linear probe decodes the result at both sites, but in the middle
+  the result explains little variance compared with the step, and the SAE spends its latents on
+  steps; after the last layer it explains much, with a direction per value. The settings of this
+  site were chosen on `base`, seed 0; seeds 1 and 2 confirm them. A position encodes two things
+  there, the word that was read and the word that comes next; with more latents per position weak
+  latents of other values are active, too.
 
-What is found behind the last layer is the number about to be written. At the equals sign it has
-been worked out; the same latents are active before the same number elsewhere.
+After the last layer the latents represent the number about to be written. At the equals sign that
+is the result; the same latents are active before the same number elsewhere.
 
-Neither what sets the threshold nor what is measured asks a question that trained the SAE
-(`interp.organisms.saes.texts`).
+Neither the texts that set the threshold nor those that are measured ask a question that trained the
+SAE (`interp.organisms.saes.sae_documents`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,56 +38,29 @@ from interp.files import write_file
 from interp.methods.activation_store import capture
 from interp.methods.saes.fidelity import Fidelity, measure_fidelity
 from interp.methods.saes.injection import Falsification, Injection, falsify, top_tokens
-from interp.methods.saes.known import Match, Variable, match_latents
+from interp.methods.saes.latent_scores import Match, Variable, match_latents
 from interp.methods.saes.latents import encode_rows, sae_reader
-from interp.methods.saes.training import WEIGHTS, Training, calibrate, save_sae, train_sae
+from interp.methods.saes.training import WEIGHTS, SaeSettings, calibrate, save_sae, train_sae
 from interp.models import Model, load_model
 from interp.organisms.documents import Document
 from interp.organisms.recipes import RECIPES, WORDS
-from interp.organisms.saes.texts import draw_documents, draw_unseen, one_half
-from interp.organisms.saes.variables import arith_variables, chain_variable
+from interp.organisms.saes.known_variables import arith_variables, chain_variable
+from interp.organisms.saes.sae_documents import draw_documents, draw_unseen, split_in_half
 from interp.organisms.words import BOS, EOS, PAD, QUESTION, THINK
 from interp.organisms.zoo import folder_name, organism_path
 from interp.sites import Site
 
 CARD = "card.json"
 MIDDLE, LAST = Site(1, "resid_post"), Site(2, "resid_post")
-SETTINGS: Mapping[Site, Training] = {
-    MIDDLE: Training(),
-    LAST: Training(d_sae=128, k=2.0, steps=5000),
+SETTINGS: Mapping[Site, SaeSettings] = {
+    MIDDLE: SaeSettings(),
+    LAST: SaeSettings(d_sae=128, k=2.0, steps=5000),
 }
 """How the bundled SAEs of each site are trained."""
 N_DOCUMENTS = 8000
 N_HELD_OUT = 800
 N_CLEAN = 150
-"""Texts without a chain into which tokens are put."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """An SAE that was trained and measured."""
-
-    folder: Path
-    card: Mapping[str, Any]
-
-    def lines(self) -> list[str]:
-        """What was found, one line per figure and variable."""
-        figures = ", ".join(f"{name} {value:.3g}" for name, value in self.card["figures"].items())
-        found = [f"{self.folder.name}: {figures}"]
-        for match in self.card["matches"]:
-            group = ""
-            if len(match["group"]) > 1:
-                group = (
-                    f"; any of {' '.join(map(str, match['group']))}: precision "
-                    f"{match['group_precision']:.2f}, recall {match['group_recall']:.2f}"
-                )
-            found.append(
-                f"{match['variable']:<20} latent {match['latent']:>4}  precision "
-                f"{match['precision']:.2f}  recall {match['recall']:.2f}  AUROC "
-                f"{match['auroc']:.2f}  (base rate {match['base_rate']:.2f})  {match['kind']}, "
-                f"d {match['d']:.2f}: {' '.join(match['tokens'])}{group}"
-            )
-        return found
+"""Texts without a chain into which tokens are injected."""
 
 
 def saes_folder() -> Path:
@@ -96,7 +69,7 @@ def saes_folder() -> Path:
 
 
 def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> Path:
-    """The bundled SAE of a model at a site, found by the checksum of its weights.
+    """The bundled SAE of a model at a site; the model is known by the checksum of its weights.
 
     Raises:
         NotMeasurableError: If there is none; the message lists those there are.
@@ -108,8 +81,8 @@ def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> 
             return path.parent
     known = ", ".join(path.parent.name for path in cards) or "none"
     raise NotMeasurableError(
-        f"no bundled SAE was trained on {model.name} at {site}; there are: {known}. Name a folder "
-        f"of sae-lens instead"
+        f"an SAE belongs to one model and site, and none is bundled for {model.name} at {site}; "
+        f"there are: {known}. Name the folder of another SAE"
     )
 
 
@@ -119,28 +92,28 @@ def make_sae(
     *,
     seed: int = 0,
     site: Site = MIDDLE,
-    training: Training | None = None,
+    training: SaeSettings | None = None,
     n_documents: int = N_DOCUMENTS,
     root: Path | None = None,
-) -> Made:
+) -> Path:
     """Trains, measures and writes the SAE of a base organism.
 
     Args:
         name: Of a recipe with pretraining, such as ``base``.
-        folder: The SAE goes into ``folder/<name>-s<seed>``, or ``-<site>`` behind that.
+        folder: The SAE goes into ``folder/<name>-s<seed>``, with ``-<site>`` added if not `MIDDLE`.
         seed: Of the organism; texts and training have seeds of their own.
-        site: A stream as wide as the residual stream; `MIDDLE` is not named in the folder.
+        site: A stream as wide as the residual stream.
         training: Settings; by default those of the bundled SAEs of the site.
         n_documents: Texts that are read for the training.
         root: Folder of organisms; the bundled ones unless given.
 
     Returns:
-        Where it is, and its card.
+        Its folder.
 
     Raises:
         ValueError: If the recipe is unknown or has no pretraining.
     """
-    settings = training or SETTINGS.get(site, Training())
+    settings = training or SETTINGS.get(site, SaeSettings())
     model = load_model(organism_path(name, seed, root=root))
     documents = draw_documents(name, n_documents, seed=0)
     held_out = draw_unseen(name, N_HELD_OUT, seed=1, trained=documents)
@@ -172,13 +145,34 @@ def make_sae(
         **measure_latents(sae, model, name, held_out),
     }
     write_file(target / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
-    return Made(target, card)
+    return target
+
+
+def format_card(folder: Path) -> list[str]:
+    """The card of an SAE as text: its figures, then a line for each variable."""
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    figures = ", ".join(f"{name} {value:.3g}" for name, value in card["figures"].items())
+    texts = [f"{folder.name}: {figures}"]
+    for match in card["matches"]:
+        group = ""
+        if len(match["group"]) > 1:
+            group = (
+                f"; any of {' '.join(map(str, match['group']))}: precision "
+                f"{match['group_precision']:.2f}, recall {match['group_recall']:.2f}"
+            )
+        texts.append(
+            f"{match['variable']:<20} latent {match['latent']:>4}  precision "
+            f"{match['precision']:.2f}  recall {match['recall']:.2f}  AUROC "
+            f"{match['auroc']:.2f}  (base rate {match['base_rate']:.2f})  {match['kind']}, "
+            f"d {match['d']:.2f}: {' '.join(match['tokens'])}{group}"
+        )
+    return texts
 
 
 def measure_latents(
     sae: Any, model: Model, name: str, held_out: Sequence[Document]
 ) -> dict[str, Any]:
-    """Figures of an SAE, and what its latents say about known variables, on texts held out.
+    """Figures of an SAE, and how well its latents match known variables, on held-out texts.
 
     Args:
         sae: In inference form, calibrated.
@@ -197,18 +191,18 @@ def measure_latents(
         return {"figures": _figures(fidelity), "matches": []}
     read = sae_reader(sae, model)
     latents = encode_rows(read, rows)
-    matches = match_latents(latents.acts, variables, one_half(rows, ids))
+    matches = match_latents(latents.acts, variables, split_in_half(rows, ids))
     injection = Injection()
     special = [ids[word] for word in (PAD, BOS, EOS)]
     tokens = {
         match.latent: top_tokens(latents, match.latent, injection, special) for match in matches
     }
     clean = [row for row in rows if ids[THINK] not in row and ids[QUESTION] in row][:N_CLEAN]
-    found = {result.latent: result for result in falsify(read, tokens, clean, injection)}
+    classes = {result.latent: result for result in falsify(read, tokens, clean, injection)}
     words = {index: word for word, index in ids.items()}
     return {
         "figures": _figures(fidelity),
-        "matches": [_entry(match, found[match.latent], words) for match in matches],
+        "matches": [_entry(match, classes[match.latent], words) for match in matches],
     }
 
 
@@ -233,14 +227,14 @@ def _figures(fidelity: Fidelity) -> dict[str, float]:
     return {key: round(value, 5) for key, value in {**asdict(fidelity), **recovered}.items()}
 
 
-def _entry(match: Match, found: Falsification, words: Mapping[int, str]) -> dict[str, Any]:
+def _entry(match: Match, injected: Falsification, words: Mapping[int, str]) -> dict[str, Any]:
     figures = {key: round(v, 4) if isinstance(v, float) else v for key, v in asdict(match).items()}
     return figures | {
-        "kind": found.kind,
-        "d": round(min(found.d, 99.0), 3),
-        "d_alike": round(min(found.d_alike, 99.0), 3),
-        "way": found.way,
-        "tokens": [words[token] for token in found.tokens],
+        "kind": injected.kind,
+        "d": round(min(injected.d, 99.0), 3),
+        "d_alike": round(min(injected.d_alike, 99.0), 3),
+        "way": injected.way,
+        "tokens": [words[token] for token in injected.tokens],
     }
 
 

@@ -1,9 +1,9 @@
-"""The texts that bundled SAEs are trained and measured on.
+"""The texts on which bundled SAEs are trained and measured.
 
 They are drawn from the recipe of the organism's pretraining, at all stages of it, since chains are
-rare at its end. What is measured must not rest on questions that trained the SAE, so a held-out
-text whose question was trained on is replaced by one of its kind whose question was not. Texts that
-ask nothing (facts, words to copy) stay: a world has few of them, and nothing is claimed of them.
+rare at its end. Held-out texts must not share a question with the training texts of the SAE, so one
+that does is replaced by a text of the same kind with another question. Texts without a question
+(facts, words to copy) are not replaced: a world has few of them, and no result rests on them.
 
 Example: "Q 3 + 4 ? <think> 3 + 4 = 7 ; </think> A 7" is replaced if "Q 3 + 4 ? A 7" was trained on.
 """
@@ -23,7 +23,7 @@ from interp.organisms.recipes import RECIPES, WORDS
 from interp.organisms.words import ANSWER, QUESTION, THINK
 
 MAX_TRIES = 20_000
-"""Texts that are drawn, at most, to replace one."""
+"""Draws, at most, to replace one text."""
 
 
 def draw_documents(name: str, n: int, *, seed: int) -> list[Document]:
@@ -49,7 +49,7 @@ def draw_unseen(name: str, n: int, *, seed: int, trained: Sequence[Document]) ->
         ValueError: If no question of some kind was left out of the trained texts.
     """
     ids, mixture = WORDS[RECIPES[name].world].ids, _mixture(name)
-    seen = {question(document.ids, ids) for document in trained}
+    seen = {cut_question(document.ids, ids) for document in trained}
     rng = Random(f"replaced texts of an SAE {seed}")
 
     def unseen(document: Document) -> Document:
@@ -59,29 +59,30 @@ def draw_unseen(name: str, n: int, *, seed: int, trained: Sequence[Document]) ->
                 return document
             document = mixture.draw(rng, rng.random())
         raise ValueError(
-            f"{MAX_TRIES} texts of {name!r} were drawn, and all questions of one kind are among "
-            f"the {len(trained)} trained texts. Train on fewer documents"
+            f"held-out texts ask other questions than the training texts, and {MAX_TRIES} draws "
+            f"from {name!r} gave only questions of its {len(trained)} training texts. Train on "
+            f"fewer documents"
         )
 
     return [unseen(document) for document in draw_documents(name, n, seed=seed)]
 
 
-def question(row: Sequence[int], ids: Mapping[str, int]) -> tuple[int, ...]:
+def cut_question(row: Sequence[int], ids: Mapping[str, int]) -> tuple[int, ...]:
     """A text up to where its chain or its answer starts; all of it if it has neither."""
     ends = {ids[THINK], ids[ANSWER]}
     return tuple(row[: next((at for at, t in enumerate(row) if t in ends), len(row))])
 
 
-def one_half(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Bool[Tensor, " pos"]:
+def split_in_half(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Bool[Tensor, " pos"]:
     """Positions of one half of the problems; texts with the same question are on one side."""
-    sides = [Random(str([*question(row, ids)])).random() < 0.5 for row in rows]
+    sides = [Random(str([*cut_question(row, ids)])).random() < 0.5 for row in rows]
     return torch.cat([torch.full((len(row),), side) for row, side in zip(rows, sides, strict=True)])
 
 
 def _is_among(
     document: Document, seen: Collection[tuple[int, ...]], ids: Mapping[str, int]
 ) -> bool:
-    return ids[QUESTION] in document.ids and question(document.ids, ids) in seen
+    return ids[QUESTION] in document.ids and cut_question(document.ids, ids) in seen
 
 
 def _kind(document: Document, ids: Mapping[str, int]) -> tuple[bool, bool]:
