@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import CHANCE, NASTY, make_chains, make_items
 
 from interp.results.plots import curve, dots, headline, save, step_bars
-from interp.results.plots.canvas import drawable, shortened
+from interp.results.plots.canvas import replace_missing_glyphs, shorten
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.summaries import summarise
 
@@ -130,7 +130,7 @@ def test_bars_are_the_gains(figures) -> None:
     (ax,) = figures["bars"].axes
     widths = sorted(bar.get_width() for bar in ax.patches)
     labels = [text.get_text() for text in ax.get_yticklabels()]
-    assert labels[0] == shortened(NASTY) and "$" not in labels[0]
+    assert labels[0] == shorten(NASTY) and "$" not in labels[0]
     assert len(widths) == 2 * len(labels) and widths[0] < 0 < widths[-1]
 
 
@@ -207,4 +207,4 @@ def test_bars_show_one_example(items) -> None:
 
 
 def test_characters_without_a_glyph_become_boxes() -> None:
-    assert drawable("a\u4e2d\U0001f9eab") == "a\u25a1\u25a1b"
+    assert replace_missing_glyphs("a\u4e2d\U0001f9eab") == "a\u25a1\u25a1b"

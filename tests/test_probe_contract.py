@@ -176,7 +176,7 @@ def test_traces_without_a_chain_are_counted_not_scored(name, setting):
 @pytest.mark.parametrize("name", [*TASKS, "knowledge_index"])
 def test_a_task_that_a_probe_cannot_be_asked_of_is_one_line_with_its_reason(name, setting):
     """Sums have neither facts, nor questions without an answer, nor shifts."""
-    from interp.results.report.tables import summary
+    from interp.results.report.tables import make_summary
     from interp.results.summaries import summarise
     from interp.tasks import make_task
     from probes import find_probe
@@ -185,7 +185,7 @@ def test_a_task_that_a_probe_cannot_be_asked_of_is_one_line_with_its_reason(name
     task = make_task("sums", n=5, seed=0)
     items = find_probe(name)().run(readers, task, {}, seed=SEED)
     rows = summarise(items, pair="a -> b", chance={"sums": 0.1}, seed=0)
-    (table,) = summary(rows)
+    (table,) = make_summary(rows)
     (line,) = table.lines
     assert all(cell.is_missing for cell in line.cells) and len(line.cells) == 3
     assert line.notes == (f"base, post, post \u2212 base: not measurable: {items[0].note} (5)",)

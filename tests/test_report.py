@@ -19,7 +19,14 @@ from interp.files import write_file
 from interp.results.plots import curve, headline
 from interp.results.report import Section, Verdict, write_report
 from interp.results.report.svg import inline_svg
-from interp.results.report.tables import OWN, cell_text, listing, matrix, number, summary
+from interp.results.report.tables import (
+    OWN,
+    format_cell,
+    format_number,
+    make_listing,
+    make_matrix,
+    make_summary,
+)
 from interp.results.report.viewer import MAX_EXAMPLES, embed_json, viewer_data
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.run_folder import Run, RunData, load_run, write_rows
@@ -149,7 +156,7 @@ def test_sections_figures_and_words(outline: Outline, text: str) -> None:
 
 def test_every_row_is_in_the_page(outline: Outline, rows) -> None:
     for row in rows:
-        assert cell_text(row).value in outline.words
+        assert format_cell(row).value in outline.words
     counts = [w for w in outline.words if re.fullmatch(r"All \d+ rows", w)]
     assert sum(int(w.split()[1]) for w in counts) == len(rows)
 
@@ -161,7 +168,7 @@ def test_not_measurable_says_why(outline: Outline) -> None:
 
 def test_summary_holds_both_readers_on_the_same_chains(rows) -> None:
     own = [row for row in rows if row.probe == "corruption"]
-    tables = summary(own)
+    tables = make_summary(own)
     assert [table.task for table in tables] == ["arith/fresh", "arith/pool"]
     for table in tables:
         assert table.readers == ("base", "post", CONTRAST)
@@ -174,19 +181,19 @@ def test_summary_holds_both_readers_on_the_same_chains(rows) -> None:
                     if (r.task, r.condition, r.metric) == (table.task, line.condition, line.metric)
                     and (r.writer, r.reader, r.step) == ("gold", reader, None)
                 ]
-                assert cell == cell_text(row)
+                assert cell == format_cell(row)
 
 
 def test_matrix_holds_every_whole_chain_row_once(rows) -> None:
     own = [row for row in rows if row.probe == "path_masks"]
-    cells = [c for t in matrix(own) for line in t.lines for c in line.cells]
+    cells = [c for t in make_matrix(own) for line in t.lines for c in line.cells]
     assert len(cells) == len(own)
-    assert len(listing(own).lines) == len(own)
+    assert len(make_listing(own).lines) == len(own)
 
 
 def test_own_chains_are_one_line(rows) -> None:
     own = [row for row in rows if row.probe == "accuracy"]
-    for table in matrix(own):
+    for table in make_matrix(own):
         assert {line.names for line in table.lines} == {(OWN,)}
         assert all(len(line.cells) == 3 and line.cells[2].q for line in table.lines)
 
@@ -210,7 +217,7 @@ def with_coordinates() -> list[Measurement]:
 
 def test_a_line_is_about_the_names_that_occur() -> None:
     rows = with_coordinates()
-    (table,) = matrix(rows)
+    (table,) = make_matrix(rows)
     assert table.names == ("source", "variant", "writer")
     assert table.readers == ("base", "post", CONTRAST)
     own = {line.names: line.cells for line in table.lines if line.names[2] == OWN}
@@ -223,21 +230,21 @@ def test_a_line_is_about_the_names_that_occur() -> None:
                 row for row in rows
                 if row.is_whole and all(getattr(row, name) == v for name, v in where.items())
             ]  # fmt: skip
-            assert cell == cell_text(row)
+            assert cell == format_cell(row)
     cells = [cell for line in table.lines for cell in line.cells if cell.value]
     assert len(cells) == sum(row.is_whole for row in rows)
 
 
 def test_a_listing_has_a_column_for_each_coordinate_that_occurs(rows) -> None:
-    table = listing(with_coordinates())
+    table = make_listing(with_coordinates())
     names = ("writer", "reader", "source", "variant", "dose")
     assert table.head[3:8] == names and table.head[8] == "value"
     assert {line[7] for line in table.lines} == {"", "\u22120.5", "2"}
     assert {line[5] for line in table.lines} == {"base", "post", CONTRAST}
-    early = listing([row for row in rows if row.probe == "early_answering"])
+    early = make_listing([row for row in rows if row.probe == "early_answering"])
     assert early.head[3:7] == ("writer", "reader", "step", "value")
     assert {line[5] for line in early.lines} >= {"", "0", "4"}
-    assert listing([row for row in rows if row.probe == "accuracy"]).head[3:6] == (
+    assert make_listing([row for row in rows if row.probe == "accuracy"]).head[3:6] == (
         "writer", "reader", "value",
     )  # fmt: skip
 
@@ -253,10 +260,10 @@ def test_names_of_every_kind_reach_the_page_as_text(folder: Path, tmp_path: Path
 
 def test_numbers_without_a_reader_have_a_column(rows) -> None:
     row = replace(rows[0], reader="", writer="", step=None, note="few")
-    (table,) = matrix([row])
+    (table,) = make_matrix([row])
     assert table.names == () and table.readers == ("",)
     assert table.lines[0].notes == ("few",)
-    assert listing([row]).head[3] == "value"
+    assert make_listing([row]).head[3] == "value"
 
 
 @pytest.mark.parametrize(
@@ -271,12 +278,12 @@ def test_numbers_without_a_reader_have_a_column(rows) -> None:
 )
 def test_numbers_are_written_for_people(rows, value, low, high, value_text, interval) -> None:
     mean = next(row for row in rows if CONTRAST not in (row.reader, row.writer))
-    cell = cell_text(replace(mean, value=value, low=low, high=high))
+    cell = format_cell(replace(mean, value=value, low=low, high=high))
     assert (cell.value, cell.interval) == (value_text, interval)
 
 
 def test_number_has_no_minus_zero() -> None:
-    assert number(-0.001, 2) == "0.00" and number(0.2, 2, signed=True) == "+0.20"
+    assert format_number(-0.001, 2) == "0.00" and format_number(0.2, 2, signed=True) == "+0.20"
 
 
 def test_viewer_data_are_the_items(folder: Path) -> None:

@@ -11,7 +11,7 @@ from interp.results.plots.canvas import (
     GRID,
     WIDTH,
     Figure,
-    chance_line,
+    draw_chance,
     styled,
     write_not_measurable,
 )
@@ -64,8 +64,8 @@ def calibration(judged: Sequence[Judged]) -> Figure:
         ax.set_xticks([low, high], [f"{low:g}", f"{high:g}"])
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-    chance_line(axes[0], BAR, is_horizontal=False)
-    chance_line(axes[1], NULL_BAR, is_horizontal=False)
+    draw_chance(axes[0], BAR, is_horizontal=False)
+    draw_chance(axes[1], NULL_BAR, is_horizontal=False)
     axes[2].axvspan(*COVERED, color=GRID, linewidth=0, zorder=0)
     for level, one in enumerate(judged):
         low, high = (one.agreement if isnan(v) else v for v in (one.low, one.high))

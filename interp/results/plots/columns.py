@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from textwrap import fill
 
-from interp.results.plots.canvas import WIDTH, Figure, chance_line, dot, look, share_range, styled
+from interp.results.plots.canvas import (
+    WIDTH,
+    Figure,
+    draw_chance,
+    draw_dot,
+    find_style,
+    set_share_range,
+    styled,
+)
 from interp.results.rows import Measurement
 
 TITLE = 36
@@ -48,11 +56,16 @@ def columns(
         ax.grid(axis="x")
         for level, name in enumerate(order):
             if name in table:
-                dot(ax, table[name], float(level), look("base" if name == "base" else "post", 0))
+                draw_dot(
+                    ax,
+                    table[name],
+                    float(level),
+                    find_style("base" if name == "base" else "post", 0),
+                )
         rows = [*table.values()]
-        share_range([ax], rows, "x")
+        set_share_range([ax], rows, "x")
         if not isnan(rows[0].chance) and rows[0].metric == "accuracy":
-            chance_line(ax, rows[0].chance, is_horizontal=False)
+            draw_chance(ax, rows[0].chance, is_horizontal=False)
         ax.set_yticks(range(len(order)), [(names or {}).get(name, name) for name in order])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(order) - 0.45, -0.55)

@@ -7,20 +7,20 @@ from math import isnan
 
 from interp.results.plots.canvas import (
     Figure,
-    chance_line,
-    distinct,
+    draw_chance,
+    draw_legend,
+    find_name,
+    find_point,
+    find_style,
+    group_rows,
     label_axes,
-    legend,
-    look,
-    name_of,
-    panels_for,
-    point_of,
-    point_ticks,
-    say_if_empty,
-    series_of,
-    share_range,
+    list_series,
+    list_values,
+    make_panels,
+    set_point_ticks,
+    set_share_range,
     styled,
-    table_of,
+    write_if_empty,
 )
 from interp.results.rows import Measurement
 
@@ -53,29 +53,29 @@ def curve(
         ValueError: No rows, a row without the coordinate, or two rows for one point (the message
             says how they differ).
     """
-    table = table_of(rows, (panel, by), x)
-    series = series_of(rows, by, names)
-    panels = distinct(rows, panel, names)
-    figure, axes = panels_for([name_of(p, names) for p in panels], height=1.35)
+    table = group_rows(rows, (panel, by), x)
+    series = list_series(rows, by, names)
+    panels = list_values(rows, panel, names)
+    figure, axes = make_panels([find_name(p, names) for p in panels], height=1.35)
     for value, ax in zip(panels, axes, strict=True):
         ax.grid(axis="y")
         for nr, name in enumerate(series):
             known = [row for row in table.get((value, name), ()) if not isnan(row.value)]
-            colour, line, marker = look(name, nr)
-            xs, ys = [point_of(row, x) for row in known], [row.value for row in known]
+            colour, line, marker = find_style(name, nr)
+            xs, ys = [find_point(row, x) for row in known], [row.value for row in known]
             lows = [row.value if isnan(row.low) else row.low for row in known]
             highs = [row.value if isnan(row.high) else row.high for row in known]
             ax.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0)
             ax.plot(
                 xs, ys, color=colour, linestyle=line, marker=marker,
-                markersize=2.6, linewidth=1.2, label=name_of(name, names),
+                markersize=2.6, linewidth=1.2, label=find_name(name, names),
             )  # fmt: skip
         drawn = [row for name in series for row in table.get((value, name), ())]
         if chance and drawn and not isnan(drawn[0].chance):
-            chance_line(ax, drawn[0].chance, is_horizontal=True)
-        say_if_empty(ax, drawn)
-        point_ticks(ax, [point_of(row, x) for row in drawn])
-    share_range(axes, rows, "y")
+            draw_chance(ax, drawn[0].chance, is_horizontal=True)
+        write_if_empty(ax, drawn)
+        set_point_ticks(ax, [find_point(row, x) for row in drawn])
+    set_share_range(axes, rows, "y")
     label_axes(figure, axes, x=xlabel, y=ylabel)
-    legend(figure, axes[0])
+    draw_legend(figure, axes[0])
     return figure

@@ -7,7 +7,15 @@ from math import isnan
 from typing import Any
 
 from interp.methods.steering import DoseRow, random_band
-from interp.results.plots.canvas import MUTED, WIDTH, Figure, legend, look, name_of, styled
+from interp.results.plots.canvas import (
+    MUTED,
+    WIDTH,
+    Figure,
+    draw_legend,
+    find_name,
+    find_style,
+    styled,
+)
 
 NAMES = {
     "p_think": "P(think)",
@@ -49,7 +57,7 @@ def dose_response(
     for metric, ax in zip(metrics, axes, strict=True):
         _panel(ax, [row for row in rows if row.metric == metric], metric, names)
     axes[-1].set_xlabel("dose (mean residual norms)")
-    legend(figure, axes[0])
+    draw_legend(figure, axes[0])
     return figure
 
 
@@ -71,14 +79,14 @@ def _panel(ax: Any, rows: Sequence[DoseRow], metric: str, names: Mapping[str, st
                 f"at one dose. Keep the rows of one sweep"
             )
         known = [row for row in points if not isnan(row.value)]
-        colour, line, marker = look(direction, at + 4)
+        colour, line, marker = find_style(direction, at + 4)
         xs, ys = [row.dose for row in known], [row.value for row in known]
         below = [max(0.0, row.value - row.low) for row in known]
         above = [max(0.0, row.high - row.value) for row in known]
         ax.errorbar(
             xs, ys, (below, above), color=colour, linestyle=line, marker=marker, markersize=2.6,
-            linewidth=1.2, elinewidth=0.7, label=name_of(direction, names),
+            linewidth=1.2, elinewidth=0.7, label=find_name(direction, names),
         )  # fmt: skip
     ax.axvline(0, color=MUTED, linewidth=0.6, linestyle=(0, (2, 2)), zorder=1)
     ax.grid(axis="y")
-    ax.set_ylabel(name_of(metric, names))
+    ax.set_ylabel(find_name(metric, names))

@@ -8,18 +8,18 @@ from math import isnan
 from interp.results.plots.canvas import (
     MUTED,
     Figure,
-    chance_line,
-    distinct,
-    dot,
+    draw_chance,
+    draw_dot,
+    draw_legend,
+    find_name,
+    find_style,
+    group_rows,
     label_axes,
-    legend,
-    look,
-    name_of,
-    panels_for,
-    series_of,
-    share_range,
+    list_series,
+    list_values,
+    make_panels,
+    set_share_range,
     styled,
-    table_of,
     write_not_measurable,
 )
 from interp.results.rows import Measurement
@@ -50,13 +50,13 @@ def dots(
     Raises:
         ValueError: No rows, or two rows for one point (the message says how they differ).
     """
-    table = table_of(rows, (panel, y, by), None)
-    series = series_of(rows, by, names)
-    panels = distinct(rows, panel, names)
-    lines = distinct(rows, y, names)
+    table = group_rows(rows, (panel, y, by), None)
+    series = list_series(rows, by, names)
+    panels = list_values(rows, panel, names)
+    lines = list_values(rows, y, names)
     slot = 0.62 / max(1, len(series))
     height = max(0.9, len(lines) * max(0.2, 0.105 * len(series) + 0.06) + 0.3)
-    figure, axes = panels_for([name_of(p, names) for p in panels], height=height)
+    figure, axes = make_panels([find_name(p, names) for p in panels], height=height)
     for value, ax in zip(panels, axes, strict=True):
         ax.grid(axis="x")
         for place, line in enumerate(lines):
@@ -67,21 +67,21 @@ def dots(
             for at, name in enumerate(series):
                 level = place + (at - (len(series) - 1) / 2) * slot
                 for row in table.get((value, line, name), ()):
-                    dot(ax, row, level, look(name, at))
+                    draw_dot(ax, row, level, find_style(name, at))
         for at, name in enumerate(series):
-            colour, _, marker = look(name, at)
+            colour, _, marker = find_style(name, at)
             ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=3.4,
-                    label=name_of(name, names))  # fmt: skip
+                    label=find_name(name, names))  # fmt: skip
         drawn = [row for row in rows if getattr(row, panel) == value]
         if chance and not isnan(drawn[0].chance):
-            chance_line(ax, drawn[0].chance, is_horizontal=False)
-        ax.set_yticks(range(len(lines)), [name_of(line, names) for line in lines])
+            draw_chance(ax, drawn[0].chance, is_horizontal=False)
+        ax.set_yticks(range(len(lines)), [find_name(line, names) for line in lines])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(lines) - 0.45, -0.55)
         ax.spines["left"].set_visible(False)
-    share_range(axes, rows, "x")
+    set_share_range(axes, rows, "x")
     label_axes(figure, axes, x=xlabel)
-    legend(figure, axes[0])
+    draw_legend(figure, axes[0])
     return figure
 
 
@@ -104,24 +104,26 @@ def headline(
     Raises:
         ValueError: No rows, or two rows for one task and reader.
     """
-    tables = [table_of(rows, ("task", "reader"), None) for rows in (accuracy, reliance)]
-    tasks = distinct(accuracy, "task", names)
-    readers = series_of([*accuracy, *reliance], "reader", names)
+    tables = [group_rows(rows, ("task", "reader"), None) for rows in (accuracy, reliance)]
+    tasks = list_values(accuracy, "task", names)
+    readers = list_series([*accuracy, *reliance], "reader", names)
     group = len(readers) + 1.35
     levels = {
         (task, reader): i * group + 1.0 + j
         for i, task in enumerate(tasks)
         for j, reader in enumerate(readers)
     }
-    figure, axes = panels_for(list(labels), height=0.2 + 0.17 * group * len(tasks))
+    figure, axes = make_panels(list(labels), height=0.2 + 0.17 * group * len(tasks))
     for ax, table in zip(axes, tables, strict=True):
         ax.grid(axis="x")
         for at, reader in enumerate(readers):
             for task in tasks:
                 for row in table.get((task, reader), ()):
                     level = levels[task, reader]
-                    dot(ax, row, level, look(reader, at), size=4.6, width=1.5, written=True)
-        ax.set_yticks(list(levels.values()), [name_of(reader, names) for _, reader in levels])
+                    draw_dot(
+                        ax, row, level, find_style(reader, at), size=4.6, width=1.5, written=True
+                    )
+        ax.set_yticks(list(levels.values()), [find_name(reader, names) for _, reader in levels])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(tasks) * group - 0.5, -0.6)
         ax.set_xlim(-0.04, 1.04)
@@ -129,7 +131,7 @@ def headline(
         ax.spines["left"].set_visible(False)
     for i, task in enumerate(tasks):
         axes[0].annotate(
-            name_of(task, names), (0, i * group), xycoords=("axes fraction", "data"),
+            find_name(task, names), (0, i * group), xycoords=("axes fraction", "data"),
             xytext=(-24, 0), textcoords="offset points", va="center", fontweight="bold",
         )  # fmt: skip
         chance = next((row.chance for row in accuracy if row.task == task), float("nan"))

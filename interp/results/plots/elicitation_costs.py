@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
-from interp.results.plots.canvas import COLOURS, MUTED, WIDTH, Figure, look, styled
+from interp.results.plots.canvas import COLOURS, MUTED, WIDTH, Figure, find_style, styled
 
 TICKS = {0: "0", 1: "1", 10: "10", 100: "100", 10_000: "10k", 1_000_000: "1M", 1e9: "1G"}
 
@@ -70,7 +70,7 @@ def _panel(ax: Any, rows: Sequence[MethodCost], xs: Sequence[float], baseline: s
     ax.minorticks_off()
     ax.grid(axis="y")
     for at, (row, x) in enumerate(zip(rows, xs, strict=True)):
-        colour, _, marker = look(row.name, at)
+        colour, _, marker = find_style(row.name, at)
         colour = COLOURS["post"] if row.is_post else colour
         if isnan(row.accuracy):
             continue

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from interp.results.plots.canvas import (
     MUTED,
     Figure,
-    drawable,
+    draw_legend,
+    find_point,
+    find_style,
     label_axes,
-    legend,
-    look,
-    panels_for,
-    point_of,
-    shortened,
+    make_panels,
+    replace_missing_glyphs,
+    shorten,
     styled,
 )
 from interp.results.rows import Item, rank
@@ -38,7 +38,7 @@ def step_bars(
     """
     table: dict[tuple[int, str], float] = {}
     for item in items:
-        step = int(point_of(item, "step"))
+        step = int(find_point(item, "step"))
         if (step, item.reader) in table or item.example != items[0].example:
             raise ValueError(
                 "step_bars draws one example, with one item for each step and reader; received "
@@ -49,17 +49,17 @@ def step_bars(
         raise ValueError("step_bars needs at least one item; received none")
     readers = sorted({reader for _, reader in table}, key=rank)
     slot = 0.7 / len(readers)
-    figure, (ax,) = panels_for([""], height=0.25 + len(texts) * max(0.2, 0.13 * len(readers)))
+    figure, (ax,) = make_panels([""], height=0.25 + len(texts) * max(0.2, 0.13 * len(readers)))
     for at, reader in enumerate(readers):
         level = [i + (at - (len(readers) - 1) / 2) * slot for i in range(len(texts))]
         values = [table.get((i, reader), float("nan")) for i in range(len(texts))]
-        ax.barh(level, values, height=slot * 0.9, color=look(reader, at)[0], label=reader)
+        ax.barh(level, values, height=slot * 0.9, color=find_style(reader, at)[0], label=reader)
     ax.axvline(0, color=MUTED, linewidth=0.6)
     ax.grid(axis="x")
-    ax.set_yticks(range(len(texts)), [drawable(shortened(text)) for text in texts])
+    ax.set_yticks(range(len(texts)), [replace_missing_glyphs(shorten(text)) for text in texts])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(texts) - 0.45, -0.55)
     ax.spines["left"].set_visible(False)
     label_axes(figure, [ax], x=xlabel)
-    legend(figure, ax)
+    draw_legend(figure, ax)
     return figure

@@ -13,7 +13,13 @@ from typing import Any
 from interp.files import write_file
 from interp.results.plots import Figure, save
 from interp.results.report.svg import inline_svg
-from interp.results.report.tables import label, listing, matrix, summary, typeset
+from interp.results.report.tables import (
+    format_name,
+    make_listing,
+    make_matrix,
+    make_summary,
+    typeset,
+)
 from interp.results.report.viewer import embed_json, viewer_data
 from interp.results.rows import Measurement
 from interp.results.run_folder import RunData, load_run
@@ -119,9 +125,9 @@ def _part(section: Section, rows: Sequence[Measurement]) -> Mapping[str, Any]:
     own = [row for row in rows if row.probe == section.probe]
     return {
         "section": section,
-        "summary": summary(own),
-        "matrix": matrix(own),
-        "listing": listing(own),
+        "summary": make_summary(own),
+        "matrix": make_matrix(own),
+        "listing": make_listing(own),
     }
 
 
@@ -147,6 +153,6 @@ def _template() -> Any:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["label"] = label
+    environment.filters["label"] = format_name
     environment.filters["typeset"] = typeset
     return environment.from_string(_asset("page.html"))

@@ -2,9 +2,9 @@
 
 The three layouts of one probe, from short to long:
 
-- `summary`: one line for each condition and metric, both readers on the same chains;
-- `matrix`: every writer and reader, with the contrasts in the margins;
-- `listing`: every row as it is saved, points of curves included.
+- `make_summary`: one line for each condition and metric, both readers on the same chains;
+- `make_matrix`: every writer and reader, with the contrasts in the margins;
+- `make_listing`: every row as it is saved, points of curves included.
 
 A line is about a task, condition and metric, and about the names (`NAMES`) that the probe uses;
 readers stand beside each other. Coordinates that no row of the probe has get no column.
@@ -71,7 +71,7 @@ class Listing:
     lines: tuple[tuple[str, ...], ...]
 
 
-def summary(rows: Sequence[Measurement]) -> tuple[Table, ...]:
+def make_summary(rows: Sequence[Measurement]) -> tuple[Table, ...]:
     """Both readers on one writer's chains: the first of gold, base, post that the rows have."""
     chosen: list[Measurement] = []
     for members in _by_line(row for row in rows if row.is_whole):
@@ -80,10 +80,10 @@ def summary(rows: Sequence[Measurement]) -> tuple[Table, ...]:
         else:
             first = min((row.writer for row in members), key=rank)
             chosen += [row for row in members if row.writer == first]
-    return matrix(chosen)
+    return make_matrix(chosen)
 
 
-def matrix(rows: Sequence[Measurement]) -> tuple[Table, ...]:
+def make_matrix(rows: Sequence[Measurement]) -> tuple[Table, ...]:
     """Writers below each other, readers beside each other, for rows about whole chains."""
     whole = [row for row in rows if row.is_whole]
     readers = tuple(sorted({row.reader for row in whole}, key=rank))
@@ -99,7 +99,7 @@ def matrix(rows: Sequence[Measurement]) -> tuple[Table, ...]:
                     one.condition,
                     one.metric,
                     tuple(own_names),
-                    tuple(cell_text(by_reader.get(reader)) for reader in readers),
+                    tuple(format_cell(by_reader.get(reader)) for reader in readers),
                     _span([row.n for row in known]),
                     _span([row.n_missing for row in by_reader.values()]),
                     _notes(by_reader),
@@ -108,7 +108,7 @@ def matrix(rows: Sequence[Measurement]) -> tuple[Table, ...]:
     return tuple(Table(task, names, readers, tuple(lines)) for task, lines in tables.items())
 
 
-def listing(rows: Sequence[Measurement]) -> Listing:
+def make_listing(rows: Sequence[Measurement]) -> Listing:
     """Every row as text, with a column for each coordinate that occurs."""
     used = [
         name for name in COORDINATES if any(getattr(row, name) not in ("", None) for row in rows)
@@ -122,8 +122,8 @@ def listing(rows: Sequence[Measurement]) -> Listing:
                 row.condition,
                 row.metric,
                 *(_coordinate(getattr(row, name)) for name in used),
-                cell_text(row).value,
-                cell_text(row).interval,
+                format_cell(row).value,
+                format_cell(row).interval,
                 _probability(row.q),
                 str(row.n),
                 str(row.n_missing),
@@ -134,7 +134,7 @@ def listing(rows: Sequence[Measurement]) -> Listing:
     )
 
 
-def cell_text(row: Measurement | None) -> CellText:
+def format_cell(row: Measurement | None) -> CellText:
     """A row as a cell; None is an empty cell."""
     if row is None:
         return CellText("")
@@ -142,15 +142,15 @@ def cell_text(row: Measurement | None) -> CellText:
         return CellText("not measurable", is_missing=True)
     decimals = _decimals([row.value, row.low, row.high])
     is_contrast = bool(row.contrast)
-    value = number(row.value, decimals, signed=is_contrast)
+    value = format_number(row.value, decimals, signed=is_contrast)
     interval = ""
     if not isnan(row.low):
-        interval = f"[{number(row.low, decimals)}, {number(row.high, decimals)}]"
+        interval = f"[{format_number(row.low, decimals)}, {format_number(row.high, decimals)}]"
     q = _probability(row.q)
     return CellText(value, interval, q, is_contrast and row.q < ALPHA)
 
 
-def number(value: float, decimals: int, *, signed: bool = False) -> str:
+def format_number(value: float, decimals: int, *, signed: bool = False) -> str:
     """A number with a true minus sign, never minus zero."""
     rounded = round(value, decimals) + 0.0
     text = f"{rounded:+.{decimals}f}" if signed and rounded else f"{rounded:.{decimals}f}"
@@ -214,7 +214,7 @@ def _notes(by_reader: Mapping[str, Measurement]) -> tuple[str, ...]:
         if row.note:
             readers.setdefault(row.note, []).append(reader)
     return tuple(
-        f"{', '.join(map(label, names))}: {note}" if any(names) else note
+        f"{', '.join(map(format_name, names))}: {note}" if any(names) else note
         for note, names in readers.items()
     )
 
@@ -224,6 +224,6 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text.replace("->", "\u2192"))
 
 
-def label(name: str) -> str:
+def format_name(name: str) -> str:
     """How a table names a writer, reader or source."""
     return "post \u2212 base" if name == CONTRAST else name
