@@ -236,7 +236,8 @@ def random_traces(words: Any, task: Task) -> list[Trace]:
         status = "valid" if steps else rng.choice(["empty", "missing"])
         made.append(replace(trace, steps=steps, logprobs=logprobs, status=status, mode="free"))
     last = replace(made[-1], status="truncated", answer="", answer_ids=(), correct=False, seed=3)
-    return [*made[:-1], last]
+    cut_off = replace(made[-2], status="truncated", correct=False)  # right, but nothing ended it
+    return [*made[:-2], cut_off, last]
 
 
 def test_what_is_exported_comes_back_the_same(words: Any, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Answers: what a reader answers after each of many edited chains.
+"""Scores of answers: what a reader answers after each of many edited chains.
 
 Every forward-only test of a chain asks one thing: show the reader the question and an edited
 chain, and read its answer. `read_answers` asks it for all edits of all items at once. The texts
@@ -52,7 +52,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """What the reader answers after one edited chain."""
+    """How a reader scores the answers after one edited chain."""
 
     logprob: float
     """Sum of log p over the target's tokens, nats."""
@@ -118,7 +118,7 @@ def read_answers(
         branches.append([b for q in ask.queries for b in _branches(prefix, ask, q, layout)])
     scores = score_branches(model, prefixes, branches, progress=progress)
     n_end = len(layout.answer_end[:1])
-    return [_readings(ask, found, n_end) for ask, found in zip(asks, scores, strict=True)]
+    return [_answer_scores(ask, of_ask, n_end) for ask, of_ask in zip(asks, scores, strict=True)]
 
 
 def _branches(prefix: Ids, ask: Ask, query: Query, layout: LayoutIds) -> list[Branch]:
@@ -134,10 +134,10 @@ def _branches(prefix: Ids, ask: Ask, query: Query, layout: LayoutIds) -> list[Br
     single = all(len(ids) == 1 for ids in ask.candidates)
     end = layout.answer_end[:1]
     row_at = len(text) - cut if ask.candidates and single else None
-    found = [Branch(cut, text[cut:] + query.target + end, row_at)]
+    branches = [Branch(cut, text[cut:] + query.target + end, row_at)]
     if not single:
-        found += [Branch(cut, text[cut:] + ids + end) for ids in ask.candidates]
-    return found
+        branches += [Branch(cut, text[cut:] + ids + end) for ids in ask.candidates]
+    return branches
 
 
 def _shared(prefix: Ids, text: Ids) -> int:
@@ -147,10 +147,10 @@ def _shared(prefix: Ids, text: Ids) -> int:
     return next(differ, min(len(prefix), len(text)))
 
 
-def _readings(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[AnswerScore]:
+def _answer_scores(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[AnswerScore]:
     single = all(len(ids) == 1 for ids in ask.candidates)
     per_query = 1 if single else 1 + len(ask.candidates)
-    readings = []
+    answers = []
     for number, query in enumerate(ask.queries):
         target, *others = scores[number * per_query : (number + 1) * per_query]
         start = len(target.logprobs) - len(query.target) - n_end
@@ -161,7 +161,7 @@ def _readings(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[Answe
                 float(other.logprobs[-len(ids) - n_end :].sum())
                 for other, ids in zip(others, ask.candidates, strict=True)
             )
-        readings.append(
+        answers.append(
             AnswerScore(
                 logprob=float(target.logprobs[start : start + len(query.target)].sum()),
                 n_tokens=len(query.target),
@@ -169,4 +169,4 @@ def _readings(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[Answe
                 candidates=candidates,
             )
         )
-    return readings
+    return answers

@@ -149,10 +149,10 @@ def _as_steps(tokenizer: Any, groups: Sequence[tuple[int, ...]], joiner: str) ->
     """Steps with these ids; each text is what its tokens add to the text before them."""
     steps: list[Step] = []
     done: tuple[int, ...] = ()
-    shown = 0
+    n_done = 0
     for group in groups:
         done += group
         text = decode(tokenizer, done)
-        steps.append(Step(text[shown:].removeprefix(joiner if steps else ""), group))
-        shown = len(text)
+        steps.append(Step(text[n_done:].removeprefix(joiner if steps else ""), group))
+        n_done = len(text)
     return tuple(steps)

@@ -112,7 +112,7 @@ def fill(chain: Chain, filler: Sequence[int], *, last: int | None = None) -> Cha
     n_filled = len(chain) if last is None else last
     if not 1 <= n_filled <= len(chain) or not filler:
         raise ValueError(
-            f"filling replaces 1 to {len(chain)} steps of this chain by filler tokens; got "
+            f"filling replaces 1 to {len(chain)} steps of this chain by filler tokens; received "
             f"last={last} and {len(filler)} filler tokens. Leave last out to fill the whole chain."
         )
     kept = len(chain) - n_filled
@@ -216,7 +216,7 @@ def _stands_in(text: str, word: re.Pattern[str]) -> bool:
     plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     stated = _EQUALS.split(plain, maxsplit=1)[-1]
     return any(
-        not _OPERATOR_BEFORE.search(stated[: found.start()])
-        and not _OPERATOR_AFTER.match(stated[found.end() :])
-        for found in word.finditer(stated)
+        not _OPERATOR_BEFORE.search(stated[: match.start()])
+        and not _OPERATOR_AFTER.match(stated[match.end() :])
+        for match in word.finditer(stated)
     )

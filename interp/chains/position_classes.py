@@ -3,16 +3,16 @@
     <bos> Q 3 + 4 * 2 ? <think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A
     |---- question ---| think   |operands| = result ...   |- answer cue -|
 
-Two models of a pair that read one text can be compared class by class. At three kinds
-of places a prediction says something about reasoning, each as log-odds in nats:
+Two models of a pair that read one text can be compared class by class. At three kinds of places a
+prediction bears on reasoning, each as log-odds in nats:
 
 * **mode**, after the last question token: opening a chain against giving the answer cue;
 * **step**, before the result of a step: its result against all other candidates;
 * **answer**, after the answer cue: the answer against all other candidates.
 
-The result of a step is what its rewriter says, at the last token of the step with that id. The
+The result of a step is read by its rewriter, at the last token of the step with that id. The
 token before it, which predicts it, is a class of its own (`step_equals`): patched there in the last
-layer, any donor hands over its prediction, and that says nothing of the operands.
+layer, any donor hands over its prediction, which is no evidence about the operands.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def find_position_classes(
         reads[MODE] = [Readout(n_question - 1, layout.think_open[0], layout.answer_cue[:1])]
     return PositionClasses(
         ids,
-        {name: tuple(found) for name, found in places.items() if found},
-        {name: tuple(found) for name, found in reads.items() if found},
+        {name: tuple(at) for name, at in places.items() if at},
+        {name: tuple(of_kind) for name, of_kind in reads.items() if of_kind},
     )
 
 

@@ -8,13 +8,13 @@ A line needs no more than the example, the chain and the answer::
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from interp.chains.chain import Chain, Step, decode, encode, encode_answer, encode_steps, step_texts
 from interp.chains.trace import Trace, TraceMode, TraceStatus
+from interp.files import write_file
 from interp.tasks import Example, Task
 
 Ids = tuple[int, ...]
@@ -28,9 +28,7 @@ def export_traces(path: Path, traces: Sequence[Trace]) -> None:
         traces: In the order in which they shall stand.
     """
     lines = [json.dumps(_record(trace), ensure_ascii=False) + "\n" for trace in traces]
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text("".join(lines), encoding="utf-8")
-    draft.replace(path)
+    write_file(path, "".join(lines).encode())
 
 
 def import_traces(path: Path, tokenizer: Any, task: Task) -> tuple[Trace, ...]:
@@ -47,7 +45,7 @@ def import_traces(path: Path, tokenizer: Any, task: Task) -> tuple[Trace, ...]:
         task: The task that the traces answer.
 
     Returns:
-        The traces, in the order of the file, graded anew.
+        The traces, in the order of the file, graded again; a truncated one is not correct.
 
     Raises:
         ValueError: If a line is malformed, its example is unknown, its chain is empty or no answer
@@ -127,7 +125,7 @@ def _imported(record: Any, tokenizer: Any, task: Task, examples: Mapping[str, Ex
         steps=steps,
         answer=answer,
         answer_ids=answer_ids,
-        correct=answer == example.answer,
+        correct=status != "truncated" and answer == example.answer,
         logprobs=tuple(record.get("logprobs", ())),
         seed=int(record.get("seed", 0)),
     )
@@ -175,7 +173,7 @@ def _ids_of(
         raise ValueError(
             "the token ids do not spell the question and the steps with this tokenizer. Likely "
             "cause: the traces were written with another one. Remove 'ids' from the file to have "
-            "the text encoded anew."
+            "the text encoded again."
         )
     steps = tuple(Step(text, group) for text, group in zip(texts, groups, strict=True))
     return steps, tuple(map(int, ids["answer"]))

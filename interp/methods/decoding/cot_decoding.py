@@ -8,7 +8,7 @@ margin over the whole text; that is another quantity, since most tokens of a tex
 answer.
 
 The claim is that Delta is larger after a chain. So Delta is judged by its AUROC for "the answer is
-right" and for "the path contains a chain", and beside the method stand baselines of equal cost: the
+right" and for "the path contains a chain", and compared with baselines of equal cost: the
 path with the largest mean log-probability, and as many samples with a majority vote.
 """
 

@@ -10,7 +10,7 @@ each it measures the behaviours that are asked for and what is left of coherence
 Every arm is treated alike: the same questions, the same doses in the same unit, the same metrics.
 Dose 0 is always among them and is measured once; it is the unsteered model. KL is measured on the
 unsteered model's own texts, so all arms are compared on one text. Edits are counted per row: the
-engine raises where one is missing, and `n_edits` says how many there were.
+engine raises where one is missing, and `n_edits` counts them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from interp.tasks import Task
 
 STEERED, RANDOM, OTHER = "steered", "random", "other"
 COHERENCE = ("kl", "kl_rest", "perplexity", "distinct_2", "compression", "valid")
-"""Metrics that every sweep measures beside those of the task."""
+"""Metrics that every sweep measures in addition to those of the task."""
 SHARES = ("accuracy", "valid")
 """Of the metrics that sweeps measure, those that are 0 or 1; a KL of 0 everywhere is no share."""
 
@@ -96,7 +96,7 @@ class DoseRow:
     high: float
     """95 % interval, problems resampled."""
     n: int
-    """Problems behind the value."""
+    """Problems that the value is a mean over."""
     n_missing: int
     """Examples that could not be measured."""
     edit_norm: float
@@ -226,7 +226,7 @@ def sweep(
         task: The questions.
         direction: What is added; its reference norm is the unit of every arm's doses.
         settings: Doses, positions and controls.
-        metrics: Behaviours to measure, beside those of `task_metrics`.
+        metrics: Behaviours to measure, in addition to those of `task_metrics`.
         others: Directions to compare with, by name, at the same site.
 
     Returns:

@@ -9,7 +9,7 @@ lifts every arm, and only what it lifts more than them is an effect of the direc
 Which KL: `kl` over all new tokens, or, where the behaviour is the choice of the first of them,
 `kl_rest`, since a budget that counts the wanted change as damage forbids it. An edit of the last
 prompt position at the last layer cannot reach the rest at all, whose KL is then 0 by construction:
-there the rate of valid texts says what a dose breaks.
+there the rate of valid texts shows what a dose breaks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DoseChoice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A direction beside its controls, each at the dose that it chose."""
+    """A direction and its controls, each at the dose chosen for it."""
 
     metric: str
     want: Want

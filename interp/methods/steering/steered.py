@@ -4,10 +4,10 @@
 the site, one constant length for all positions, so that a sweep over doses is a straight line in
 the stream. (The engine's unit 'norms' would scale each position by its own norm instead.)
 `write_steered` generates under it. Every text comes with its receipts: which positions were edited,
-by how much, and how large that was beside the stream at these very positions.
+by how much, and how large that was relative to the stream at these positions.
 
 `forced_steering` gives the same edits for a text that is *read* instead of written: positions that
-are named from the end of the prompt, or as 'prompt' and 'generated', are worked out anew for each
+are named from the end of the prompt, or as 'prompt' and 'generated', are worked out again for each
 row, since to a model that reads the whole text there is no prompt.
 """
 
