@@ -141,9 +141,9 @@ def parse_site(text: str) -> Site:
         ValueError: If no site has this name; the message lists the known streams.
     """
     for pattern, stream in _SPELLINGS:
-        found = pattern.fullmatch(text)
-        if found is not None:
-            layer = found.groupdict().get("layer")
+        match = pattern.fullmatch(text)
+        if match is not None:
+            layer = match.groupdict().get("layer")
             return Site(None if layer is None else int(layer), stream)
     raise ValueError(
         f"no site is called {text!r}. A site is written like 'blocks.3.hook_resid_post' or "

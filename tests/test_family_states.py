@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, WINDOW, make_family, make_hf
-from test_family_passes import ROWS, masked, plain
-from test_kv import other_ids, slow_reading
-from test_kv import some_text as asked_text
+from test_cached_states import other_ids, slow_reading
+from test_cached_states import some_text as asked_text
 from test_edit_sweep import as_rows, random_edit
+from test_family_passes import ROWS, masked, plain
 from test_suppression import some_text
 
-import interp.methods.attention.heads as heads_module
+import interp.methods.attention.receiver_heads as heads_module
 from interp.engine import sweep
 from interp.methods.attention import StateEdit, edit_states, step_attention, suppress_steps
 from interp.models.model import Model

@@ -354,9 +354,9 @@ def test_bad_input_is_refused_before_any_pass(
         ("base", 1, 2), ("nobody", 1), 3, None,
     ],
 )  # fmt: skip
-def test_a_choice_that_was_not_asked_lists_the_sources(pair: Any, choice: Any):
+def test_a_choice_that_was_not_read_lists_the_sources(pair: Any, choice: Any):
     """A candidate cannot be chosen where it was not offered."""
-    with pytest.raises(ValueError, match=r"asked \(base, post\).*row 0 it returned .* 0 new"):
+    with pytest.raises(ValueError, match=r"read \(base, post\).*row 0 it returned .* 0 new"):
         route(
             pair, [[1, 6, 17]], choose=lambda _: choice, offer=lambda _: False, max_new_tokens=2,
             candidates=candidates(),

@@ -138,7 +138,7 @@ def test_logits_are_formed_a_block_at_a_time(tiny: Any, monkeypatch: pytest.Monk
 
 def test_input_that_does_not_fit(tiny: Any):
     text = some_text(tiny)
-    with pytest.raises(ValueError, match="at least two; received one. The answer can be given"):
+    with pytest.raises(ValueError, match="at least two; received one. Give the answer as"):
         suppress_steps(tiny, SteppedText(text.ids, text.steps[:1]))
     with pytest.raises(ValueError, match="the text has no steps"):
         suppress_steps(tiny, SteppedText(text.ids, ()))

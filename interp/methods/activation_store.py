@@ -2,7 +2,7 @@
 
 Dictionaries are trained on far more activations than fit into memory, and a pair can be compared
 latent by latent only if both models read the same tokens. `capture` lets each model read all rows
-and writes what it finds, shard by shard::
+and writes their activations, shard by shard::
 
     store = capture({"base": base, "post": post}, rows, [Site(3, "resid_post")], folder)
     next(store.batches("base", Site(3, "resid_post"), 1024, seed=0))     # [1024, d_in]
@@ -11,9 +11,9 @@ and writes what it finds, shard by shard::
 A folder holds ``manifest.json`` (models with the hashes of their weights, sites, widths, number
 format, hashes of tokenizer and rows), ``tokens.safetensors`` (ids of all positions, and where each
 row begins) and ``shard-N.safetensors`` (one tensor per model and site). A shard holds whole rows
-and is either complete or not there, and how rows are read together is a matter of the shard alone.
-So a capture that was stopped goes on with the first row that is missing and ends with the same
-bytes. The room that it takes is known, and asked for, before any model reads a token.
+and is either complete or absent, and batches never cross a shard. So a capture that was stopped
+continues with the first missing row and ends with the same bytes. `capture` checks that the disk
+has enough room before any model reads a token.
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ class Store:
         from safetensors import safe_open
 
         with safe_open(str(_shard(self.folder, number)), framework="pt") as file:
-            found = [file.get_tensor(_key(model, site)).float() for model in models]
-        return torch.stack(found, dim=1)
+            values = [file.get_tensor(_key(model, site)).float() for model in models]
+        return torch.stack(values, dim=1)
 
     def _table(self, name: str) -> Tensor:
         from safetensors import safe_open
@@ -362,8 +362,8 @@ def _write_shard(
         for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
             read = run(model, [rows[n] for n in batch], capture=sites, logits_at="last")
             for site in sites:
-                for n, found in zip(batch, read.captures[site], strict=True):
-                    tensors[_key(name, site)][ends[n] : ends[n + 1]] = found.flatten(1).to(dtype)
+                for n, values in zip(batch, read.captures[site], strict=True):
+                    tensors[_key(name, site)][ends[n] : ends[n + 1]] = values.flatten(1).to(dtype)
     for key, values in tensors.items():
         if not bool(torch.isfinite(values).all()):
             raise ValueError(

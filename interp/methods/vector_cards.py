@@ -1,9 +1,9 @@
-"""Vector cards: one direction in one file, and the files of other tools.
+"""Vector cards: one direction in one file, and the vector files of other tools.
 
-Each library keeps its vectors in a form of its own, and most forget the half that decides whether a
-number can be compared: at which site, in which unit of dose, from which model. A **card** is one
-safetensors file with the unit vector (tensor ``vector``) and all of that as text beside it. It is
-written bit for bit; numbers are written so that reading them gives the same number.
+Each library keeps its vectors in a form of its own, and most leave out what makes numbers
+comparable: the site, the unit of dose and the model. A **card** is one safetensors file with the
+unit vector (tensor ``vector``) and all of that as metadata. It is written bit for bit; numbers are
+written so that reading them gives the same number.
 
 What else can be read:
 
@@ -121,7 +121,7 @@ def load_latent(folder: Path, latent: int) -> Direction:
     hook = about.get("hook_name")
     if not hook:
         raise ValueError(
-            f"{folder / 'cfg.json'} names no hook, so nobody knows where this SAE belongs. Add "
+            f"{folder / 'cfg.json'} names no hook, so the site of this SAE is unknown. Add "
             f'"metadata": {{"hook_name": "blocks.5.hook_resid_post"}} with the right layer'
         )
     site = _site(folder, str(hook))
@@ -185,7 +185,7 @@ def load_gguf(path: Path) -> dict[int, Direction]:
         ModuleNotFoundError: If the package gguf is missing.
     """
     gguf = _gguf()
-    found: dict[int, Direction] = {}
+    by_layer: dict[int, Direction] = {}
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     for tensor in gguf.GGUFReader(path).tensors:
@@ -199,10 +199,13 @@ def load_gguf(path: Path) -> dict[int, Direction]:
             raise ValueError(f"{tensor.name} in {path} is not one row of float32 numbers")
         site = Site(int(layer), "resid_post")
         vector = torch.tensor(tensor.data.copy())
-        found[int(layer)] = make_direction(vector, site, Source("gguf file", note=path.name))
-    if not found:
-        raise ValueError(f"{path} holds no tensor direction.N")
-    return found
+        by_layer[int(layer)] = make_direction(vector, site, Source("gguf file", note=path.name))
+    if not by_layer:
+        raise ValueError(
+            f"{path} is no control vector: it holds no tensor called direction.N. Write one by "
+            f"save_gguf, or by repeng"
+        )
+    return by_layer
 
 
 def _in_order(data: bytes) -> bytes:
@@ -225,15 +228,15 @@ def _gguf() -> Any:
     return gguf
 
 
-def _chosen(path: Path, found: dict[int, Direction], layer: int | None) -> Direction:
-    if layer is None and len(found) == 1:
-        return next(iter(found.values()))
-    if layer not in found:
+def _chosen(path: Path, by_layer: dict[int, Direction], layer: int | None) -> Direction:
+    if layer is None and len(by_layer) == 1:
+        return next(iter(by_layer.values()))
+    if layer not in by_layer:
         raise ValueError(
-            f"{path} has directions for the layers {sorted(found)}, received layer={layer}. Name "
-            f"one of them"
+            f"{path} has directions for the layers {sorted(by_layer)}, received layer={layer}. "
+            f"Name one of them"
         )
-    return found[layer]
+    return by_layer[layer]
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

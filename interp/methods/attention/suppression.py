@@ -1,22 +1,23 @@
-"""Attention suppression: what changes at every later step when one step can no longer be looked at.
+"""Attention suppression: how far every later step changes when one step is hidden from it.
 
 For each source step the pre-softmax scores of all later queries on its keys are masked, in every
 layer and head, so that their attention goes elsewhere. At each later token the distribution of the
-next token is compared with the unmasked one, KL(base || suppressed) over the whole vocabulary, at
-the sampling temperature; the mean over the tokens of a later step is one entry [target, source] of
-a lower-triangular matrix (after Thought Anchors, Bogdan et al., arXiv 2506.19143).
+next token is compared with the unmasked one, KL(unmasked || suppressed) over the whole vocabulary,
+at the sampling temperature; the mean over the tokens of a later step is one entry [target, source]
+of a lower-triangular matrix (after Thought Anchors, Bogdan et al., arXiv 2506.19143).
 
 What an entry means: how much the target draws on the keys and values of the source, directly or
-through the states of tokens in between. These are read under the mask too, so they pass on only
-what their own words say: the text stays as it was written, and a result that a later step writes
-down again is not hidden. The divergence at a token is that of what is predicted *after* it; so the
-first word of a step belongs to the end of the step before, which still sees itself. A chain whose
-steps begin by copying the last result may hang together with small entries next to the diagonal.
+through the states of tokens in between. These tokens are read under the mask too, so they pass on
+only their own words: the text stays as it was written, and a result that a later step repeats is
+not hidden. The divergence at a token is that of the prediction *after* it; so the first word of a
+step is predicted by the end of the step before, which still sees itself. Where steps begin by
+copying the last result, entries next to the diagonal may be small although the steps depend on each
+other.
 
-Where this departs from the released code, on purpose: there a masked step is hidden from itself
-too; here its own tokens see each other, so that what enters later steps is what the step was, and
-only looking back at it is taken away. There the KL runs over the union of the likeliest tokens
-(top-p 0.9999); here over all tokens, exactly.
+Two differences from the released code, both on purpose. There a masked step is hidden from itself
+too; here its own tokens see each other, so that the step is computed as before and only attention
+to it is removed. There the KL runs over the union of the most likely tokens (top-p 0.9999); here
+over all tokens.
 
 Tokens up to the end of a source step are untouched by its suppression, so they are read once for
 all sources and taken from the cache. The rest is read for many sources at a time, one per row of
@@ -36,11 +37,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.engine.batches import in_halves, token_batches
-from interp.methods.attention.caches import causal, read_text, repeat
-from interp.methods.attention.spans import SteppedText, check_text
+from interp.methods.attention.stepped_text import SteppedText, check_text
+from interp.methods.attention.text_caches import causal, read_text, repeat
 from interp.models.forward import nan_error, read_on, unembed
 from interp.models.model import Model
 from interp.progress import track
+from interp.stats.divergences import kullback_leibler
 
 LOGIT_BLOCK = 1 << 23
 """Logits formed at a time (64 MB in double precision)."""
@@ -87,15 +89,15 @@ def _divergence(
     temperature: float,
 ) -> Float[Tensor, " pos"]:
     """KL(base || suppressed) of the next token at each position, nats, in double precision."""
-    found: list[Tensor] = []
+    divergences: list[Tensor] = []
     for states in zip(
         base.split(max(1, LOGIT_BLOCK // model.d_vocab)),
         suppressed.split(max(1, LOGIT_BLOCK // model.d_vocab)),
         strict=True,
     ):
         p, q = ((unembed(model, each) / temperature).double().log_softmax(-1) for each in states)
-        found.append((p.exp() * (p - q)).sum(-1).clamp_min(0.0).cpu())
-    divergence = torch.cat(found)
+        divergences.append(kullback_leibler(p, q).clamp_min(0.0).cpu())  # rounding may give -1e-17
+    divergence = torch.cat(divergences)
     if not bool(torch.isfinite(divergence).all()):
         raise nan_error(model, "a text with one step hidden")
     return divergence
@@ -160,7 +162,7 @@ def suppress_steps(
     if n_steps < 2:
         raise ValueError(
             "hiding a step is measured at later steps, so a text needs at least two; received one. "
-            "The answer can be given as the last step"
+            "Give the answer as the last step"
         )
     if not 0 < temperature < float("inf"):
         raise ValueError(

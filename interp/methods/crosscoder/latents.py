@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -104,8 +105,8 @@ class LatentReport:
     @property
     def exclusive_rate(self) -> float:
         """Share of the judged latents that only one model has; NaN without any."""
-        found = self.count(BASE_ONLY) + self.count(POST_ONLY)
-        return found / self.n_judged if self.n_judged else float("nan")
+        n_exclusive = self.count(BASE_ONLY) + self.count(POST_ONLY)
+        return n_exclusive / self.n_judged if self.n_judged else float("nan")
 
 
 def relative_norm(crosscoder: Crosscoder) -> Float[Tensor, " d_sae"]:
@@ -120,7 +121,7 @@ def inspect_latents(
     batches: Iterable[Tensor],
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
 ) -> LatentReport:
-    """Reads held-out activations and says whose each latent is.
+    """Reads held-out activations and classifies each latent: of base, of post, or shared.
 
     Args:
         crosscoder: The dictionary.
@@ -142,9 +143,10 @@ def inspect_latents(
             "latents are judged on activations, and no batch came. Likely an iterator that was "
             "read before; give a list, or split: values.split(4096)"
         )
-    found = (relative_norm(crosscoder), *sums.ratios(), sums.n_active)
-    delta, nu_eps, nu_r, n_active = (column.cpu() for column in found)
-    columns = (delta, nu_eps, nu_r, n_active)
+    columns = [
+        column.cpu() for column in (relative_norm(crosscoder), *sums.ratios(), sums.n_active)
+    ]
+    delta, nu_eps, nu_r, n_active = columns
     each = zip(*(column.tolist() for column in columns), strict=True)
     kinds = tuple(_kind(*numbers, at=thresholds) for numbers in each)
     alive = n_active > 0
@@ -232,6 +234,6 @@ def _kind(delta: float, nu_eps: float, nu_r: float, n_active: int, *, at: Thresh
 
 
 def _count_duplicates(crosscoder: Crosscoder, alive: Tensor, cosine: float) -> int:
-    rows = crosscoder.W_dec.transpose(0, 1).flatten(1)[alive]
+    rows = rearrange(crosscoder.W_dec, "model d_sae d_in -> d_sae (model d_in)")[alive]
     unit = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     return int((torch.tril(unit @ unit.T, -1) >= cosine).any(1).sum())

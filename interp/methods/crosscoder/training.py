@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.errors import NotMeasurableError
 from interp.methods.crosscoder.dictionary import Crosscoder
 from interp.progress import track
 
@@ -81,10 +82,10 @@ def shuffled(
     """Batches of paired activations without end, in a new order each time round.
 
     Raises:
-        ValueError: If there are fewer pairs than a batch holds.
+        NotMeasurableError: If there are fewer pairs than a batch holds.
     """
     if len(pairs) < batch_size:
-        raise ValueError(
+        raise NotMeasurableError(
             f"a batch of {batch_size} needs as many positions, received {len(pairs)}. Read more "
             f"texts, or set a smaller batch_size"
         )
@@ -110,7 +111,8 @@ def train_crosscoder(
         The crosscoder, with the threshold at which it reads single positions.
 
     Raises:
-        ValueError: If a batch is not of this shape, or the activations of a model do not vary.
+        NotMeasurableError: If the activations of a model do not vary.
+        ValueError: If a batch is not of this shape.
     """
     first = torch.cat([next(batches).float() for _ in range(FIRST_BATCHES)])
     if first.ndim != 3 or first.shape[1] != 2:
@@ -153,7 +155,7 @@ def _start(
     d_in = first.shape[-1]
     spread = first.sub(first.mean(0)).pow(2).sum(-1).mean(0)
     if not bool((spread > 0).all()):
-        raise ValueError(
+        raise NotMeasurableError(
             "the activations of a model are the same at every position, so there is nothing to "
             "explain. Likely one position was read over and over, such as the first token"
         )

@@ -23,8 +23,14 @@ from interp.methods.directions.direction import (
 )
 from interp.methods.directions.fits import first_component, mean_difference
 from interp.methods.directions.gradient import opening_gradient
-from interp.methods.directions.lens import Alignment, Lens, TokenScore, logit_lens, token_alignment
 from interp.methods.directions.linear_probe import LinearProbe, fit_linear_probe
+from interp.methods.directions.token_readings import (
+    Alignment,
+    Lens,
+    TokenScore,
+    logit_lens,
+    token_alignment,
+)
 
 __all__ = [
     "Activations",

@@ -1,9 +1,8 @@
 """Activations: what a model computed at one site, at positions that the caller chose.
 
-Every fit of a direction begins with the same question: *which positions of which texts?* The answer
-is given here and nowhere else, and it travels with the numbers: `Activations` keeps the token that
-was read at each position, the problem that it belongs to (the unit that a hold-out must not cut),
-and checksums of weights and texts::
+Every fit of a direction depends on a choice of positions and texts. `Activations` keeps it with the
+numbers: the token that was read at each position, the problem that it belongs to (the unit that a
+hold-out must not cut), and checksums of weights and texts::
 
     site = Site(5, "resid_post")
     before = [window_before(starts) for starts in labelled]      # five tokens, twelve before
@@ -11,9 +10,9 @@ and checksums of weights and texts::
     negative = collect(model, rows, elsewhere, site)
 
 `window_before` is the choice of Ward et al. (arXiv 2507.12638): a window of 5 tokens that starts 12
-tokens before a labelled behaviour, so that a direction says what *leads to* the behaviour instead
-of which words it is written with. `span_and_before` is that of Venhoff et al. (arXiv 2506.18167):
-the span and the token before it.
+tokens before a labelled behaviour, so that a direction represents what *leads to* the behaviour and
+not the words in which it is written. `span_and_before` is that of Venhoff et al. (arXiv
+2506.18167): the span and the token before it.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from torch import Tensor
 
 from interp.engine import run
 from interp.engine.batches import token_batches
+from interp.errors import NotMeasurableError
 from interp.models import Model
 from interp.models.model import check_site
 from interp.sites import Site
@@ -81,14 +81,15 @@ def collect(
         The activations, text after text.
 
     Raises:
-        ValueError: If the lists differ in length, a position is not in its text or named twice, no
-            position is left, or the site has heads.
+        NotMeasurableError: If no position is left.
+        ValueError: If the lists differ in length, a position is not in its text or named twice, or
+            the site has heads.
     """
     check_site(model, site)
     if site.axes[-1] == "d_head":
         raise ValueError(
             f"a direction lives in a stream with one vector per position, and {site} has one per "
-            f"head. Use attn_out, what the heads write together, or a residual stream"
+            f"head. Use attn_out, the sum of what the heads write, or a residual stream"
         )
     if len(rows) != len(positions) or (problems is not None and len(problems) != len(rows)):
         raise ValueError(
@@ -98,20 +99,20 @@ def collect(
         )
     chosen = [_checked(n, len(row), positions[n]) for n, row in enumerate(rows)]
     if not any(chosen):
-        raise ValueError(
+        raise NotMeasurableError(
             "no position was chosen in any text. Likely every window ends before the first token, "
             "or no text shows the behaviour: choose others, e.g. window_before(starts, offset=2)"
         )
     units = list(problems) if problems is not None else [_sha256(list(row)) for row in rows]
     read = [n for n, at in enumerate(chosen) if at]
-    found: dict[int, Tensor] = {}
+    values: dict[int, Tensor] = {}
     for batch in token_batches([len(rows[n]) for n in read], TOKEN_BUDGET):
         numbers = [read[place] for place in batch]
         captured = run(model, [rows[n] for n in numbers], capture=[site], logits_at="last")
         for n, activation in zip(numbers, captured.captures[site], strict=True):
-            found[n] = activation[list(chosen[n])].float().cpu()
+            values[n] = activation[list(chosen[n])].float().cpu()
     return Activations(
-        values=torch.cat([found[n] for n in read]),
+        values=torch.cat([values[n] for n in read]),
         tokens=tuple(rows[n][at] for n in read for at in chosen[n]),
         problems=tuple(units[n] for n in read for _ in chosen[n]),
         site=site,
@@ -143,8 +144,8 @@ def window_before(
             f"a window before a span has 1 to `offset` tokens, received length {length} and "
             f"offset {offset}. With offset=12, length may be 1 to 12"
         )
-    found = {start - offset + k for start in starts for k in range(length)}
-    return tuple(sorted(at for at in found if at >= first))
+    positions = {start - offset + k for start in starts for k in range(length)}
+    return tuple(sorted(at for at in positions if at >= first))
 
 
 def span_and_before(spans: Sequence[tuple[int, int]], *, before: int = 1) -> tuple[int, ...]:
@@ -157,18 +158,17 @@ def span_and_before(spans: Sequence[tuple[int, int]], *, before: int = 1) -> tup
     Returns:
         The positions, sorted, each once.
     """
-    found = {at for start, end in spans for at in range(max(0, start - before), end)}
-    return tuple(sorted(found))
+    return tuple(sorted({at for start, end in spans for at in range(max(0, start - before), end)}))
 
 
 def _checked(number: int, length: int, positions: Sequence[int]) -> tuple[int, ...]:
-    found = tuple(at + length if at < 0 else at for at in positions)
-    if not all(0 <= at < length for at in found) or len(set(found)) < len(found):
+    counted = tuple(at + length if at < 0 else at for at in positions)
+    if not all(0 <= at < length for at in counted) or len(set(counted)) < len(counted):
         raise ValueError(
             f"text {number} has {length} tokens; its positions must be 0 to {length - 1} or "
             f"-{length} to -1, none twice; received {tuple(positions)}"
         )
-    return found
+    return counted
 
 
 def _sha256(content: list[object]) -> str:

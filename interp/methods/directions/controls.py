@@ -1,13 +1,13 @@
-"""Controls: directions that an effect must beat before it says anything.
+"""Controls: directions whose effect a direction of interest must exceed.
 
-- `random_directions`: what any push of that size does. They are unit vectors as every direction
-  is, so at one dose all edits are equally long; receipts report both lengths as they were made.
-- `token_direction`: what the *tokens* at the chosen positions account for. Occurrences of the same
-  tokens in other contexts are averaged with the weights that these tokens have on either side; a
-  direction that lies close to it is a direction of words, not of a behaviour.
-- `token_matched_difference`: the other way round, the mean difference between the chosen positions
-  and the same tokens elsewhere, from which every effect of the token alone has cancelled.
-- The direction of another behaviour is fitted as any other and passed to the sweep by name.
+- `random_directions`: the effect of any vector of that length. They are unit vectors like every
+  direction, so at one dose all edits are equally long; receipts report the lengths.
+- `token_direction`: the part that the *tokens* at the chosen positions account for. Occurrences of
+  the same tokens in other contexts are averaged with the weights that these tokens have on either
+  side; a direction that lies close to it is a direction of words, not of a behaviour.
+- `token_matched_difference`: the complement, the mean difference between the chosen positions and
+  the same tokens elsewhere, in which every effect of the token alone cancels.
+- The direction of another behaviour is fitted like any other and passed to the sweep by name.
 
 Example: if "Wait" occurs only in backtracking, a mean difference at "Wait" contains the embedding
 of "Wait". With occurrences of "Wait" elsewhere, `token_matched_difference` does not.
@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.errors import NotMeasurableError
 from interp.methods.directions.activations import Activations
 from interp.methods.directions.direction import Direction, Source
 from interp.methods.directions.fits import check_sides, fitted
@@ -65,8 +66,9 @@ def token_direction(
         The direction. Positions whose token does not occur elsewhere are left out.
 
     Raises:
-        ValueError: If sites differ, too few tokens occur elsewhere, or both sides have the same
-            tokens equally often (nothing is then due to tokens).
+        NotMeasurableError: If too few tokens occur elsewhere, or both sides have the same tokens
+            equally often (nothing is then due to tokens).
+        ValueError: If sites differ.
     """
     check_sides(positive, negative)
     check_sides(positive, elsewhere)
@@ -90,7 +92,8 @@ def token_matched_difference(positive: Activations, elsewhere: Activations) -> D
         token does not occur elsewhere are left out.
 
     Raises:
-        ValueError: If sites differ, or too few tokens occur elsewhere.
+        NotMeasurableError: If too few tokens occur elsewhere.
+        ValueError: If sites differ.
     """
     check_sides(positive, elsewhere)
     kept, expected = _expected(positive, _means(elsewhere))
@@ -105,7 +108,7 @@ def _means(elsewhere: Activations) -> dict[int, Tensor]:
     for at, token in enumerate(elsewhere.tokens):
         places[token].append(at)
     values = elsewhere.values.double()
-    return {token: values[found].mean(0) for token, found in places.items()}
+    return {token: values[at].mean(0) for token, at in places.items()}
 
 
 def _expected(
@@ -115,7 +118,7 @@ def _expected(
     kept = [at for at, token in enumerate(side.tokens) if token in means]
     if len(kept) < MIN_COVERAGE * len(side.tokens) or not kept:
         missing = sorted({token for token in side.tokens if token not in means})
-        raise ValueError(
+        raise NotMeasurableError(
             f"a control by tokens needs other contexts for at least {MIN_COVERAGE:.0%} of the "
             f"positions, and only {len(kept)} of {len(side.tokens)} have their token elsewhere. "
             f"Missing ids: {missing[:8]}. Collect `elsewhere` from more texts"

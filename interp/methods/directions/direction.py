@@ -3,9 +3,9 @@
 A direction by itself has no strength. To be added it needs a dose, and a dose needs a unit. The
 unit here is the **mean residual norm** at the site (`reference_norm`): dose 0.5 adds a vector half
 as long as the stream is there on average. Doses in that unit can be compared between layers,
-models and methods; the length that a method happened to give its vector (`length`: how far apart
-two means are, the norm of a decoder row) cannot, but is kept, because it says how large the natural
-difference is: `natural_dose` is that length in mean residual norms.
+models and methods. The length that a method happened to give its vector (`length`: the distance of
+two means, the norm of a decoder row) cannot, but it is kept, because it is the size of the natural
+difference: `natural_dose` is that length in mean residual norms.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.errors import NotMeasurableError
 from interp.models import Model
 from interp.models.model import check_site, site_shape
 from interp.sites import Site
@@ -99,12 +100,13 @@ def make_direction(
         The direction; the norm of the vector is its `length`.
 
     Raises:
-        ValueError: If the vector is zero or not finite.
+        NotMeasurableError: If the vector is zero.
+        ValueError: If it is not finite.
     """
     wide = vector.detach().cpu().double()
     norm = float(wide.norm())
     if norm == 0:
-        raise ValueError(
+        raise NotMeasurableError(
             f"the vector for {site} ({source.method}) is zero and has no direction. Likely the two "
             f"sides are the same texts, or the model writes nothing at this site"
         )
@@ -144,7 +146,7 @@ def cosine(one: Direction, other: Direction) -> float:
 def project(
     direction: Direction, values: Float[Tensor, "*batch d_model"]
 ) -> Float[Tensor, "*batch"]:
-    """How far activations reach along a direction, in the units of the activations."""
+    """The component of activations along a direction, in the units of the activations."""
     return values.float() @ direction.vector.to(values.device)
 
 

@@ -1,8 +1,7 @@
 """Fits: three ways from activations to a direction.
 
 All take *positive* activations (positions that show a behaviour, or precede it) and *negative* ones
-and are pure functions of them; where they come from is said in
-`interp.methods.directions.activations`.
+and are pure functions of them; `interp.methods.directions.activations` collects both.
 
 - `mean_difference`: mean of the positive minus mean of the negative. The simplest, needs no
   pairing, and the best at steering in most comparisons; the negative side may be all positions of
@@ -34,7 +33,8 @@ def mean_difference(positive: Activations, negative: Activations) -> Direction:
         over both sides.
 
     Raises:
-        ValueError: If sites or widths differ, or the means are equal.
+        NotMeasurableError: If the means are equal.
+        ValueError: If sites or widths differ.
     """
     check_sides(positive, negative)
     raw = positive.values.double().mean(0) - negative.values.double().mean(0)
@@ -57,7 +57,8 @@ def first_component(positive: Activations, negative: Activations) -> Direction:
         The direction; its length is the root mean square of the differences along it.
 
     Raises:
-        ValueError: If sites, widths or numbers differ, or all differences are zero.
+        NotMeasurableError: If all differences are zero.
+        ValueError: If sites, widths or numbers differ.
     """
     check_sides(positive, negative)
     if len(positive.values) != len(negative.values):
@@ -74,7 +75,7 @@ def first_component(positive: Activations, negative: Activations) -> Direction:
 
 
 def check_sides(positive: Activations, negative: Activations) -> None:
-    """Makes sure that two sides are activations of one site and width.
+    """Checks that two sides are activations of one site and width.
 
     Raises:
         ValueError: If they are not.

@@ -6,9 +6,9 @@ of that beginning are a function of the stream x at the last token of the prompt
     L(x) = log p(opening | x) - log (1 - p(opening | x)).
 
 The direction is the mean over prompts of dL/dx at a site. It is found within one model, needs no
-text that shows the behaviour, and is what a mean difference only comes near to: where the prompt
-does not say whether the behaviour will follow, the states before it and before its absence hardly
-differ, and their difference is how prompts differ. It says nothing of what is written after the
+text that shows the behaviour, and is better than a mean difference where the prompt does not decide
+whether the behaviour will follow: the states before it and before its absence then hardly differ,
+and their difference is a difference of prompts. It does not depend on what is written after the
 opening: in a model that knows the opening's token and nothing else, it raises the token alone.
 """
 
@@ -46,7 +46,8 @@ def opening_gradient(
         The direction; its length is the gradient's, in nats per unit of the stream.
 
     Raises:
-        ValueError: If the gradient is zero or not finite.
+        NotMeasurableError: If the gradient is zero.
+        ValueError: If it is not finite.
     """
     total = torch.zeros(read.values.shape[1], dtype=torch.float64)
     for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
@@ -76,5 +77,5 @@ def _summed(model: Model, rows: Sequence[Sequence[int]], token: int, site: Site)
             hidden = body(model, pad_right(model, rows))
         logp = unembed(model, hidden[places]).double().log_softmax(-1)
         others = torch.cat([logp[:, :token], logp[:, token + 1 :]], -1).logsumexp(-1)
-        (found,) = torch.autograd.grad((logp[:, token] - others).sum(), node)
-    return found[places].double().sum(0).cpu()
+        (gradient,) = torch.autograd.grad((logp[:, token] - others).sum(), node)
+    return gradient[places].double().sum(0).cpu()

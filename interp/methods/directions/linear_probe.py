@@ -105,12 +105,12 @@ def fit_linear_probe(
         weights = _newton(inside[~test], target[~test], l2)
         return weights, float(area_under_curve(inside[test] @ weights, target[test] == 1))
 
-    weights, found = fit(labels)
+    weights, reached = fit(labels)
     shuffled = [fit(_shuffled(problems, labels, rng))[1] for _ in range(n_shuffles)]
-    note = f"held-out AUROC {found:.3f}, shuffled up to {max(shuffled):.3f}"
+    note = f"held-out AUROC {reached:.3f}, shuffled up to {max(shuffled):.3f}"
     return LinearProbe(
         fitted(torch.from_numpy(weights) @ axes, "linear probe", positive, negative, note),
-        found,
+        reached,
         tuple(shuffled),
         int((~test).sum()),
         int(test.sum()),
@@ -185,10 +185,10 @@ def _shuffled(
     for at, problem in enumerate(problems):
         places.setdefault(problem, []).append(at)
     dealt = labels.copy()
-    pure = [found for found in places.values() if len(set(labels[found])) == 1]
-    for found, at in zip(pure, rng.permutation(len(pure)), strict=True):
-        dealt[found] = labels[pure[at][0]]
-    for found in places.values():
-        if len(set(labels[found])) > 1:
-            dealt[found] = rng.permutation(labels[found])
+    pure = [examples for examples in places.values() if len(set(labels[examples])) == 1]
+    for examples, other in zip(pure, rng.permutation(len(pure)), strict=True):
+        dealt[examples] = labels[pure[other][0]]
+    for examples in places.values():
+        if len(set(labels[examples])) > 1:
+            dealt[examples] = rng.permutation(labels[examples])
     return dealt

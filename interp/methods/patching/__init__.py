@@ -5,8 +5,8 @@ from interp.methods.patching.donors import Donor, align_tokens
 from interp.methods.patching.grid_layout import GridLayout
 from interp.methods.patching.grids import Grid, denoise, noise, patch_across, patch_grid
 from interp.methods.patching.metric import LogitDiff, Metric, recovered_fraction
-from interp.methods.patching.paths import PathPatch, Receiver, path_patch
-from interp.methods.patching.spans import PatchedSpans, last_token_patches, patch_spans
+from interp.methods.patching.path_patching import PathPatch, Receiver, path_patch
+from interp.methods.patching.span_patching import PatchedSpans, last_token_patches, patch_spans
 
 __all__ = [
     "GridAgreement",

@@ -4,10 +4,10 @@ To first order, putting the donor's activation d in the place of the run's own a
 the metric by (d - a) . gradient of the metric at a (Nanda 2023, "Attribution Patching: Activation
 Patching At Industrial Scale"). One backward pass gives the gradient at all sites and positions.
 
-It is a first guess of where to look and nothing more. It is poor where the step d - a is large and
-the model bends within it: at the residual stream of early layers, and wherever softmax or a norm
-saturates. How poor differs from model to model and must be measured: so an estimate is reported
-together with its `agreement` with the exact grid of the same cells, or of some of them.
+It is only a guess of where to look. It is poor where the step d - a is large and the model is not
+linear within it: at the residual stream of early layers, and wherever softmax or a norm saturates.
+The error differs from model to model and must be measured: so report an estimate together with its
+`agreement` with the exact grid of the same cells, or of some of them.
 
 Example::
 
@@ -28,8 +28,8 @@ from torch import Tensor
 
 from interp.engine import PassResult
 from interp.methods.patching.donors import Donor, donated, read_donor
-from interp.methods.patching.grid_layout import GridLayout, Plan, plan_grid
-from interp.methods.patching.grids import PER_POSITION, Direction, Grid, check_scale, scale_of
+from interp.methods.patching.grid_layout import GridLayout, GridPlan, plan_grid
+from interp.methods.patching.grids import PER_POSITION, Grid, PatchDirection, check_scale, scale_of
 from interp.methods.patching.metric import Metric, check_metric, measure
 from interp.models.forward import body, nan_error, unembed
 from interp.models.hooks import Handler, hooked
@@ -66,17 +66,17 @@ def _gradients(
         if not bool(torch.isfinite(logits).all()):
             raise nan_error(model, "the patched text")
         value = measure(metric, logits)[0]
-        found = torch.autograd.grad(value, [nodes[site] for site in sites])
-    if not all(bool(torch.isfinite(gradient).all()) for gradient in found):
+        gradients = torch.autograd.grad(value, [nodes[site] for site in sites])
+    if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
         raise nan_error(model, "the patched text, or gradients that are not,")
     return float(value.detach()), {
         site: (nodes[site].detach()[0], gradient[0])
-        for site, gradient in zip(sites, found, strict=True)
+        for site, gradient in zip(sites, gradients, strict=True)
     }
 
 
 def _estimate(
-    plan: Plan, donor: Donor, read: PassResult, own: dict[Site, tuple[Tensor, Tensor]]
+    plan: GridPlan, donor: Donor, read: PassResult, own: dict[Site, tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """Effect and dose of every cell, [stream, layer, position or head]."""
     effects: list[Tensor] = []
@@ -91,8 +91,7 @@ def _estimate(
         else:
             effects.append((step * gradient).flatten(1).sum(1))
             doses.append(step.flatten(1).norm(dim=1) / activation.flatten(1).norm(dim=1))
-    shape = plan.shape
-    return torch.stack(effects).reshape(shape).cpu(), torch.stack(doses).reshape(shape).cpu()
+    return plan.arrange(torch.stack(effects)).cpu(), plan.arrange(torch.stack(doses)).cpu()
 
 
 def attribution_grid(
@@ -102,7 +101,7 @@ def attribution_grid(
     metric: Metric,
     layout: GridLayout = PER_POSITION,
     *,
-    direction: Direction = "denoise",
+    direction: PatchDirection = "denoise",
     reference: float | None = None,
 ) -> Grid:
     """Estimates `patch_grid` (whose arguments it takes) to first order.

@@ -14,6 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
 from interp.methods.patching.donors import Donor, check_donor, choose_positions
 from interp.models.model import Model, site_shape
 from interp.sites import STREAMS, Site
@@ -56,8 +60,8 @@ class GridLayout:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A layout worked out for one model, text and donor."""
+class GridPlan:
+    """The cells of a grid, for one model, text and donor."""
 
     layout: GridLayout
     layers: tuple[int, ...]
@@ -75,9 +79,17 @@ class Plan:
         """Streams, layers, and positions or heads."""
         return len(self.layout.streams), len(self.layers), len(self.places)
 
+    def arrange(self, cells: Float[Tensor, "..."]) -> Float[Tensor, "stream layer place"]:
+        """Numbers of all cells, in the order of sites and places, along the axes of the grid."""
+        n_streams, n_layers, _ = self.shape
+        return rearrange(
+            cells.flatten(), "(stream layer place) -> stream layer place",
+            stream=n_streams, layer=n_layers,
+        )  # fmt: skip
 
-def plan_grid(model: Model, ids: Sequence[int], donor: Donor, layout: GridLayout) -> Plan:
-    """Works out the cells of a grid, and checks everything that can be wrong with it.
+
+def plan_grid(model: Model, ids: Sequence[int], donor: Donor, layout: GridLayout) -> GridPlan:
+    """Works out the cells of a grid, and checks them against the model, the text and the donor.
 
     Raises:
         ValueError: If layers, positions, streams or the donor do not fit.
@@ -87,11 +99,11 @@ def plan_grid(model: Model, ids: Sequence[int], donor: Donor, layout: GridLayout
     aligned = check_donor(model, ids, donor, sites)
     positions = choose_positions(aligned, layout.positions, len(ids))
     if layout.by == "pos":
-        return Plan(layout, layers, positions, positions)
+        return GridPlan(layout, layers, positions, positions)
     n_heads = {site_shape(model, site)[0] for site in sites}
     if len(n_heads) > 1:
         raise ValueError(
             f"the streams {layout.streams} of {model.name} have different numbers of heads "
             f"{sorted(n_heads)} (k and v are shared by groups of heads). Make a grid of each"
         )
-    return Plan(layout, layers, positions, tuple(range(n_heads.pop())))
+    return GridPlan(layout, layers, positions, tuple(range(n_heads.pop())))

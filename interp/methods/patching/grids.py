@@ -39,7 +39,7 @@ from interp.engine import PassResult, sweep
 from interp.engine.edit_sweep import POSITION_BLOCK, TOKEN_BUDGET, SweepCell
 from interp.interventions import Intervention, replace
 from interp.methods.patching.donors import Donor, check_donor, donated, read_donor
-from interp.methods.patching.grid_layout import GridLayout, Plan, plan_grid
+from interp.methods.patching.grid_layout import GridLayout, GridPlan, plan_grid
 from interp.methods.patching.metric import MARGIN, Metric, check_metric, measure, recovered_fraction
 from interp.models.model import Model
 from interp.models.pair import ModelPair
@@ -47,7 +47,7 @@ from interp.models.pair import ModelPair
 LOGIT_BUDGET = 1 << 28
 """Logits held at a time (1 GB)."""
 
-Direction = Literal["denoise", "noise"]
+PatchDirection = Literal["denoise", "noise"]
 
 PER_POSITION = GridLayout()
 """The residual stream before every block, position by position."""
@@ -64,9 +64,9 @@ class Grid:
     receipts. Where it is 0 both runs agree, and the cell can show nothing."""
     clean: float
     corrupted: float
-    direction: Direction
+    direction: PatchDirection
     """In which run the patch was put: 'denoise' in the corrupted one, 'noise' in the clean one."""
-    plan: Plan
+    plan: GridPlan
     """What the axes stand for."""
     n_block_tokens: int
     """Tokens x blocks that were computed, the donor's run included."""
@@ -86,7 +86,7 @@ class Grid:
 def check_scale(
     model: Model, donor: Donor, metric: Metric, direction: str, reference: float | None
 ) -> None:
-    """Makes sure, before any forward pass, that a grid can be measured.
+    """Checks, before any forward pass, that a grid can be measured.
 
     Raises:
         ValueError: If the direction is unknown, the metric does not fit the model, or the donor's
@@ -103,13 +103,13 @@ def check_scale(
         )
 
 
-def scale_of(direction: Direction, own: float, reference: float) -> dict[str, float]:
+def scale_of(direction: PatchDirection, own: float, reference: float) -> dict[str, float]:
     """Which of the patched run's own metric and the reference is clean, and which corrupted."""
     names = ("corrupted", "clean") if direction == "denoise" else ("clean", "corrupted")
     return dict(zip(names, (own, reference), strict=True))
 
 
-def _cells(plan: Plan, donor: Donor, read: PassResult) -> list[SweepCell]:
+def _cells(plan: GridPlan, donor: Donor, read: PassResult) -> list[SweepCell]:
     """The interventions of each cell, in the order of the flattened grid."""
     cells: list[SweepCell] = []
     for site in plan.sites:
@@ -128,7 +128,7 @@ def patch_grid(
     metric: Metric,
     layout: GridLayout = PER_POSITION,
     *,
-    direction: Direction = "denoise",
+    direction: PatchDirection = "denoise",
     reference: float | None = None,
     position_block: int = POSITION_BLOCK,
     token_budget: int = TOKEN_BUDGET,
@@ -168,8 +168,8 @@ def patch_grid(
         position_block=position_block, token_budget=token_budget, progress=progress,
     )  # fmt: skip
     return Grid(
-        patched.values[:-1].reshape(plan.shape),
-        patched.doses[:-1].reshape(plan.shape),
+        plan.arrange(patched.values[:-1]),
+        plan.arrange(patched.doses[:-1]),
         direction=direction,
         plan=plan,
         n_block_tokens=patched.n_block_tokens + donor.n_block_tokens,
@@ -200,11 +200,11 @@ def _patch(
     n_block_tokens, size = 0, max(1, LOGIT_BUDGET // model.d_vocab)
     for first in range(0, len(order), size):
         chosen = order[first : first + size]
-        found = sweep(model, ids, [cells[cell] for cell in chosen], **settings)
-        values[chosen] = measure(metric, found.last).cpu()
-        for receipt in found.receipts:
+        swept = sweep(model, ids, [cells[cell] for cell in chosen], **settings)
+        values[chosen] = measure(metric, swept.last).cpu()
+        for receipt in swept.receipts:
             doses[chosen[receipt.row]] = receipt.dose_in_norms
-        n_block_tokens += found.n_block_tokens
+        n_block_tokens += swept.n_block_tokens
     return _Patched(values, doses, n_block_tokens)
 
 
@@ -215,7 +215,7 @@ def _between(
     donor: Donor | None,
     metric: Metric,
     layout: GridLayout,
-    direction: Direction,
+    direction: PatchDirection,
     **settings: Any,
 ) -> Grid:
     """Patches a text; another run sets the scale and donates, unless a control does."""

@@ -3,11 +3,11 @@
 from interp.methods.saes.features import ChainText, Feature, Features, find_features
 from interp.methods.saes.fidelity import Fidelity, measure_fidelity, splice
 from interp.methods.saes.injection import Falsification, Injection, TopToken, falsify, top_tokens
-from interp.methods.saes.known import Match, Variable, match_latents, score_latents
-from interp.methods.saes.latents import Latents, Reader, encode_rows, sae_reader
+from interp.methods.saes.latent_scores import Match, Variable, match_latents, score_latents
+from interp.methods.saes.latents import LatentReader, Latents, encode_rows, sae_reader
 from interp.methods.saes.reason_score import reason_score
 from interp.methods.saes.training import (
-    Training,
+    SaeSettings,
     calibrate,
     load_sae,
     sae_site,
@@ -24,9 +24,9 @@ __all__ = [
     "Injection",
     "Latents",
     "Match",
-    "Reader",
+    "LatentReader",
     "TopToken",
-    "Training",
+    "SaeSettings",
     "Variable",
     "calibrate",
     "encode_rows",

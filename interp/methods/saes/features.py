@@ -1,9 +1,9 @@
-"""Features of the mode: latents that look like thinking, each with what speaks against it.
+"""Features of the mode: latents that are active in chains of thought, each tested by injection.
 
-Texts with a chain and the same questions answered at once are read. Words that hardly occur outside
-chains are the words of the mode, found by counting; latents are ranked by their ReasonScore around
-them (`interp.methods.saes.reason_score`), and each is put to the test of token injection
-(`interp.methods.saes.injection`). A feature is never shown without its class.
+The model reads texts with a chain, and the same questions answered at once. Words that hardly occur
+outside chains are the words of the mode. Latents are ranked by their ReasonScore around these words
+(`interp.methods.saes.reason_score`), and each is put to the test of token injection
+(`interp.methods.saes.injection`). A feature is always reported with its class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from interp.errors import NotMeasurableError
 from interp.methods.saes.injection import Falsification, Injection, falsify, top_tokens
-from interp.methods.saes.latents import Latents, Reader, encode_rows
+from interp.methods.saes.latents import LatentReader, Latents, encode_rows
 from interp.methods.saes.reason_score import reason_score
 
 MIN_SHARE = 0.9
@@ -59,7 +59,7 @@ class Features:
 
 
 def find_features(
-    read: Reader,
+    read: LatentReader,
     thinking: Sequence[ChainText],
     direct: Sequence[Sequence[int]],
     *,
@@ -81,8 +81,7 @@ def find_features(
         The features; fewer than `n` if fewer have a positive score.
 
     Raises:
-        NotMeasurableError: If no word belongs to the mode.
-        ValueError: If there are fewer than 10 direct texts.
+        NotMeasurableError: If no word belongs to the mode, or there are fewer than 10 direct texts.
     """
     words = mode_words(thinking, direct, special)
     if not words:

@@ -1,8 +1,8 @@
-"""Token injection: does a latent follow the behaviour, or the words that come with it?
+"""Token injection: does a latent respond to the behaviour, or to the words that come with it?
 
 After Ma et al. 2026 (arXiv 2601.05679). The tokens on which a latent is most active are put into
 texts that do not show the behaviour, and the maximum of its activation over each text is measured
-(effects in Cohen's d, pooled standard deviation). If the tokens alone wake the latent, it is a
+(effects in Cohen's d, pooled standard deviation). If the tokens alone activate the latent, it is a
 latent of tokens, whatever its activations on real texts look like:
 
     d >= 0.8 and p < .01    token-driven
@@ -10,17 +10,17 @@ latent of tokens, whatever its activations on real texts look like:
     d >= 0.2 and p < .05    weakly token-driven
     else                    context-dependent
 
-Bounds and tokens are theirs. They compare with the text as it was; but any words break a text, and
-a latent that something computed wakes is woken by a broken text too. Here the text is compared with
-the text as it was, and with the same text into which other words were put at the same places; d is
-the smaller of the two and p the larger, so that a token-driven latent passes both. What the other
-words do by themselves is kept beside it.
+Bounds and tokens are theirs. They compare with the original text only. But inserting any words
+disrupts a text, and disruption alone can activate a latent. Here the text is compared with the
+original, and with the same text into which other words were put at the same places; d is the
+smaller of the two and p the larger, so that a token-driven latent passes both. The effect of the
+other words alone is reported too.
 
 The other words are drawn from the ten nearest in frequency to the token that they stand for; in a
-small vocabulary the nearest may still be several times as frequent. Words that go with the latent
-are none of them: those on which it is as active as on average, or more. A latent of forty words
-would else be compared with itself. Where fewer such words are left than are put into a text, or no
-token wakes the latent, it is *untested*.
+small vocabulary the nearest may still be several times as frequent. Words on which the latent is as
+active as on average, or more, are not used: a latent of forty words would otherwise be compared
+with itself. Where fewer words are left than are put into a text, or no token activates the latent,
+it is *untested*.
 
 Tokens are put in four ways (first, last, spread, in the place of others) and the strongest counts;
 p is that of a one-sided Mann-Whitney test, times the number of ways. "Context-dependent" is the
@@ -42,10 +42,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.methods.saes.latents import Latents, Reader
+from interp.errors import NotMeasurableError
+from interp.methods.saes.latents import LatentReader, Latents
 
 Way = Literal["first", "last", "spread", "replace"]
-Class = Literal[
+TokenClass = Literal[
     "token-driven",
     "partially token-driven",
     "weakly token-driven",
@@ -64,7 +65,7 @@ class TopToken(NamedTuple):
 
     token: int
     alike: tuple[int, ...]
-    """Words nearest in frequency that do not go with the latent; none if there are too few."""
+    """Words nearest in frequency that do not activate the latent; none if there are too few."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Injection:
 
 @dataclass(frozen=True)
 class Falsification:
-    """What injection showed for one latent."""
+    """Result of the injection test for one latent."""
 
     latent: int
     tokens: tuple[int, ...]
@@ -95,8 +96,8 @@ class Falsification:
     p: float
     """The larger of the two."""
     d_alike: float
-    """What the other words do by themselves, against the text as it was."""
-    kind: Class
+    """Cohen's d of the other words alone, against the original text."""
+    kind: TokenClass
 
 
 def top_tokens(
@@ -138,12 +139,12 @@ def top_tokens(
 
 
 def inject(row: Sequence[int], tokens: Sequence[int], way: Way, rng: Random) -> list[int]:
-    """Puts tokens into a text, behind its first token.
+    """Puts tokens into a text, after its first token.
 
     Args:
         row: The text; its first token (BOS) stays first.
         tokens: What is put in, in order.
-        way: *first*: right behind the first token; *last*: at the end; *spread*: at random places;
+        way: *first*: right after the first token; *last*: at the end; *spread*: at random places;
             *replace*: in the place of random tokens.
         rng: Chooses the places.
 
@@ -166,12 +167,12 @@ def inject(row: Sequence[int], tokens: Sequence[int], way: Way, rng: Random) -> 
 
 
 def falsify(
-    read: Reader,
+    read: LatentReader,
     latents: Mapping[int, Sequence[TopToken]],
     clean: Sequence[Sequence[int]],
     injection: Injection,
 ) -> tuple[Falsification, ...]:
-    """Puts each latent's tokens into texts without the behaviour and sees whether it wakes.
+    """Puts each latent's tokens into texts without the behaviour and measures its activation.
 
     Args:
         read: The model with its SAE.
@@ -183,11 +184,12 @@ def falsify(
         One result per latent, in order.
 
     Raises:
-        ValueError: If there are fewer than 10 texts, or a text has fewer than 2 tokens.
+        NotMeasurableError: If there are fewer than 10 texts, or a text has fewer than 2 tokens.
     """
     if len(clean) < 10 or min(len(row) for row in clean) < 2:
-        raise ValueError(
-            f"injection needs at least 10 texts of 2 tokens or more, received {len(clean)} texts"
+        raise NotMeasurableError(
+            f"injection needs at least 10 texts of 2 tokens or more, received {len(clean)} texts. "
+            f"Ask more examples"
         )
     before = _largest(read, clean)
     return tuple(
@@ -197,7 +199,7 @@ def falsify(
 
 
 def _falsify_one(
-    read: Reader,
+    read: LatentReader,
     latent: int,
     top: tuple[TopToken, ...],
     clean: Sequence[Sequence[int]],
@@ -226,7 +228,7 @@ def _falsify_one(
     return Falsification(latent, words, way, d, p, d_alike, classify(d, p))
 
 
-def _largest(read: Reader, rows: Sequence[Sequence[int]]) -> Float[Tensor, "example d_sae"]:
+def _largest(read: LatentReader, rows: Sequence[Sequence[int]]) -> Float[Tensor, "example d_sae"]:
     """Maximum over each text but for its first token."""
     return torch.stack([acts[1:].amax(0) for acts in read(rows)])
 
@@ -253,8 +255,8 @@ def cohens_d(after: Float[Tensor, " n"], before: Float[Tensor, " m"]) -> float:
     return difference / spread
 
 
-def classify(d: float, p: float) -> Class:
-    """The class of an effect that was measured, by the bounds above."""
+def classify(d: float, p: float) -> TokenClass:
+    """The class of a measured effect, by the bounds above."""
     if d >= 0.8 and p < 0.01:
         return "token-driven"
     if d >= 0.5 and p < 0.05:

@@ -1,4 +1,4 @@
-"""Latents: what an SAE finds in texts, position by position."""
+"""Latents: the activations of an SAE in texts, position by position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from interp.models.model import site_shape
 TOKEN_BUDGET = 16_384
 """Tokens read in one pass, padding included."""
 
-Reader = Callable[[Sequence[Sequence[int]]], list[Tensor]]
+LatentReader = Callable[[Sequence[Sequence[int]]], list[Tensor]]
 """Rows of token ids -> latents [pos, d_sae] of each row."""
 
 
@@ -39,11 +39,11 @@ class Latents:
         return torch.cat([torch.ones(1, dtype=torch.bool), self.rows.diff() > 0])
 
 
-def sae_reader(sae: Any, model: Model) -> Reader:
+def sae_reader(sae: Any, model: Model) -> LatentReader:
     """A function that lets the model read texts and the SAE encode them.
 
     Args:
-        sae: In inference form; its metadata name the site.
+        sae: In inference form; its metadata names the site.
         model: The reader.
 
     Returns:
@@ -62,17 +62,17 @@ def sae_reader(sae: Any, model: Model) -> Reader:
 
     @torch.no_grad()
     def read(rows: Sequence[Sequence[int]]) -> list[Tensor]:
-        found: dict[int, Tensor] = {}
+        latents: dict[int, Tensor] = {}
         for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
             seen = run(model, [rows[n] for n in batch], capture=[site], logits_at="last")
             for n, values in zip(batch, seen.captures[site], strict=True):
-                found[n] = sae.encode(values.flatten(1).to(sae.W_dec)).float().cpu()
-        return [found[n] for n in range(len(rows))]
+                latents[n] = sae.encode(values.flatten(1).to(sae.W_dec)).float().cpu()
+        return [latents[n] for n in range(len(rows))]
 
     return read
 
 
-def encode_rows(read: Reader, rows: Sequence[Sequence[int]]) -> Latents:
+def encode_rows(read: LatentReader, rows: Sequence[Sequence[int]]) -> Latents:
     """Latents at every position of some texts.
 
     Args:

@@ -7,7 +7,7 @@ windows, m- that elsewhere, and H the entropy of m_r over r divided by log R (1 
     score_j = m+_j / sum_i m+_i * H_j^alpha - m-_j / sum_i m-_i
 
 The entropy lowers latents that are active around one group of words only. A high score is a reason
-to look at a latent, and none to believe that it stands for reasoning: see
+to examine a latent, and no evidence that it represents reasoning: see
 `interp.methods.saes.injection`.
 """
 
@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp.errors import NotMeasurableError
 from interp.methods.saes.latents import Latents
 
 WINDOW = (-1, 2)
@@ -48,19 +49,19 @@ def reason_score(
         Scores.
 
     Raises:
-        ValueError: If no group occurs, or there is nothing outside the windows.
+        NotMeasurableError: If no group occurs, or there is nothing outside the windows.
     """
     real = ~torch.isin(latents.tokens, torch.tensor(sorted(ignored)))
     near = [_windows(latents, group, window) & real for group in groups]
-    near = [found for found in near if bool(found.any())]
+    near = [positions for positions in near if bool(positions.any())]
     if not near:
-        raise ValueError(f"none of the {len(groups)} groups of words occurs in the texts")
+        raise NotMeasurableError(f"none of the {len(groups)} groups of words occurs in the texts")
     union = torch.stack(near).any(0)
     if not bool((real & ~union).any()):
-        raise ValueError("the windows cover all positions: add texts without these words")
+        raise NotMeasurableError("the windows cover all positions: add texts without these words")
     acts = latents.acts.double()
     inside, outside = acts[union].mean(0), acts[real & ~union].mean(0)
-    per_group = torch.stack([acts[found].mean(0) for found in near])
+    per_group = torch.stack([acts[positions].mean(0) for positions in near])
     share = per_group / per_group.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
     entropy = torch.ones_like(inside)
     if len(near) > 1:
@@ -77,9 +78,9 @@ def _windows(
     shifted = places[:, None] + torch.arange(window[0], window[1] + 1)
     inside = (shifted >= 0) & (shifted < n)
     same = latents.rows[shifted.clamp(0, n - 1)] == latents.rows[places][:, None]
-    found = torch.zeros(n, dtype=torch.bool)
-    found[shifted[inside & same]] = True
-    return found
+    near = torch.zeros(n, dtype=torch.bool)
+    near[shifted[inside & same]] = True
+    return near
 
 
 def _share(means: Tensor) -> Tensor:

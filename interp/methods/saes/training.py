@@ -1,11 +1,11 @@
-"""Training an SAE with sae-lens, its threshold, and its folder.
+"""SAE training with sae-lens, the threshold of an SAE, and its folder.
 
 BatchTopK (Bussmann et al. 2024, arXiv 2412.06410) keeps the k strongest latents per position on
 average over a batch. For use on single positions the choice over a batch is replaced by a
 threshold, the same for all latents. The threshold that sae-lens saves is a running mean that starts
 at 0 and lags behind: after short trainings several times too many latents are active. `calibrate`
-sets it anew, on activations that were held out, to the value at which k latents are active on
-average; no other number of an SAE means anything before that.
+sets it, on activations that were held out, to the value at which k latents are active on average.
+Do so before measuring anything else of an SAE.
 
 A folder holds ``cfg.json`` and ``sae_weights.safetensors`` as sae-lens writes and reads them, and
 names the hook by the site's name, so `posthoc steer --sae DIR --latent N` finds its place. Weights
@@ -34,7 +34,7 @@ STORED = {"float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
-class Training:
+class SaeSettings:
     """How an SAE is trained.
 
     Raises:
@@ -64,7 +64,7 @@ def train_sae(
     batches: Iterator[Float[Tensor, "batch d_in"]],
     d_in: int,
     site: Site,
-    training: Training,
+    training: SaeSettings,
     about: Mapping[str, Any],
 ) -> Any:
     """Trains a BatchTopK SAE by sae-lens.
@@ -74,14 +74,14 @@ def train_sae(
         d_in: Their width.
         site: Where they were captured.
         training: The settings.
-        about: What else the metadata shall say, such as ``model_name``.
+        about: Further metadata, such as ``model_name``.
 
     Returns:
         An SAE of sae-lens in its inference form (JumpReLU). Its threshold is the lagging one:
         `calibrate` it before use.
 
     Raises:
-        ValueError: If the training came to NaN.
+        ValueError: If the weights became NaN.
     """
     lens = _sae_lens()
     from sae_lens.config import SAETrainerConfig
@@ -110,11 +110,14 @@ def train_sae(
         sae = lens.BatchTopKTrainingSAE(config)
         SAETrainer(trainer_config, sae=sae, data_provider=batches).fit()
     if not bool(torch.isfinite(sae.W_dec).all()):
-        raise ValueError(f"the training came to NaN; lower the learning rate ({training.lr})")
+        raise ValueError(
+            f"the weights of the SAE became NaN or infinite in training; received lr "
+            f"{training.lr}. Lower it"
+        )
     with tempfile.TemporaryDirectory() as folder:
         sae.save_inference_model(folder)
-        found: Any = lens.SAE.load_from_disk(folder)
-    return found.requires_grad_(False)
+        inference_form: Any = lens.SAE.load_from_disk(folder)
+    return inference_form.requires_grad_(False)
 
 
 @torch.no_grad()

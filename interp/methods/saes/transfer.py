@@ -1,8 +1,8 @@
 """Transfer of a dictionary: how well an SAE of the base model explains the post-trained one.
 
 If post-training only uses what the base model had, an SAE trained on the base explains post nearly
-as well (Kissane et al. 2024, "SAEs (usually) transfer between base and chat models"); where it
-does not, something at that position is new, or is an old thing at an unheard-of strength. Per
+as well (Kissane et al. 2024, "SAEs (usually) transfer between base and chat models"). Where it does
+not, post represents something new at that position, or an old feature at an unusual strength. Per
 position, with x^ = decode(encode(x)) and v the variance of the base activations (mean squared
 distance from their mean over all positions that were read):
 
@@ -23,10 +23,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.errors import NotMeasurableError
+
 
 @runtime_checkable
 class Dictionary(Protocol):
-    """What is needed of an SAE; those of sae-lens in their inference form have it."""
+    """The methods that an SAE must have; those of sae-lens in their inference form do."""
 
     def encode(self, x: Tensor) -> Tensor:
         """Activations [position, d_in] to latents."""
@@ -62,7 +64,8 @@ def transfer_errors(
         The four numbers of each position.
 
     Raises:
-        ValueError: If the two differ in shape, or the base activations do not vary.
+        NotMeasurableError: If the base activations do not vary.
+        ValueError: If the two differ in shape.
     """
     if base.shape != post.shape:
         raise ValueError(
@@ -71,7 +74,7 @@ def transfer_errors(
         )
     variance = float(base.sub(base.mean(0)).pow(2).sum(-1).mean())
     if not variance > 0:
-        raise ValueError(
+        raise NotMeasurableError(
             f"{len(base)} base activations without variance have no unit of error. Read several "
             f"different positions"
         )

@@ -1,4 +1,4 @@
-"""KV states: is the answer read from what a step computed, or only from what it wrote?
+"""Cached states: is the answer read from what a step computed, or only from what it wrote?
 
 A step leaves two things behind: its tokens in the text, and their keys and values in the cache of
 every layer. Here the text stays as it is and the cached rows of one step are changed, before the
@@ -9,15 +9,15 @@ J. Hollenbeck, manuscript 2026). For example, with the rows of `7 * 2 = 3 ;` cha
 
 - **ablate** (mean ablation): each row becomes the mean over reference texts *at the same position*,
   at least eight that differ. The text itself, like any that begins with the same tokens up to the
-  end of the step, has the state that is to go and is left out of the mean.
+  end of the step, has the very state that is to be removed, so it is left out of the mean.
   Keys carry their position as a rotation or through embeddings, so a mean over other positions
   would cancel much of the key and make a state that no text has, and a mean over the step's own
   rows would keep what the step says. References that are laid out alike (as many tokens in
   question and steps) give the sharpest mean: what a step in this place has in common.
-- **swap**: the rows of another text's step at the very same positions. The stronger test: a wrong
-  state comes in, and it says what the answer should become.
+- **swap**: the rows of another text's step at the very same positions. This is the stronger test,
+  because the donor's answer is what the model should now give.
 - **restore**: after the edited answer was read, the old rows are written back, and the answer must
-  be the old one *bit for bit*, or RuntimeError. It is no option: every batch goes through it.
+  be the old one *bit for bit*, else RuntimeError. Every batch is checked in this way.
 
 The later tokens of the chain were computed before the edit and keep their states, so a step whose
 result they already took up should not matter any more. With `recompute` they are read again on top
@@ -29,9 +29,8 @@ unedited, edited, and restored, in passes of one shape, so that no rounding diff
 a swap with oneself changes nothing at all. The receipt of an edit is found by comparing the caches.
 
 An answer that survives is no proof that the step was unused: models repair a removed state from
-other places (`interp.methods.attention.readings.repair_rate`), stronger models more so. Report it
-beside the share of answers unchanged, trust a swap more, and never compare models at different
-precision.
+other places (`repair_rate`), stronger models more so. Report that rate beside the share of answers
+unchanged, trust a swap more, and never compare models at different precision.
 """
 
 from __future__ import annotations
@@ -46,16 +45,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.engine.batches import in_halves, token_batches
-from interp.methods.attention.caches import causal, read_text, repeat, tables
-from interp.methods.attention.edits import (
+from interp.methods.attention.state_edits import (
     AskedText,
     References,
     StateEdit,
     check_edits,
     longest_answer,
 )
-from interp.methods.attention.readings import StateReading, StateReceipt, compare
-from interp.methods.attention.spans import Ids
+from interp.methods.attention.state_readings import StateReading, StateReceipt, compare
+from interp.methods.attention.stepped_text import Ids
+from interp.methods.attention.text_caches import causal, read_text, repeat, tables
 from interp.models.forward import body, nan_error, read_on, unembed
 from interp.models.model import Model
 from interp.progress import track
@@ -103,12 +102,12 @@ def _sum_rows(model: Model, references: Sequence[Ids], n_tokens: int) -> _Sums:
     totals: list[Tensor] = []
     counts = torch.zeros(n_tokens, 1, device=model.device)
     for ids in references:
-        found = [table[0, :, :n_tokens].float() for table in tables(read_text(model, ids))]
+        rows = [table[0, :, :n_tokens].float() for table in tables(read_text(model, ids))]
         if not totals:
-            shapes = [(table.shape[0], n_tokens, table.shape[2]) for table in found]
+            shapes = [(table.shape[0], n_tokens, table.shape[2]) for table in rows]
             totals = [torch.zeros(shape, device=model.device) for shape in shapes]
         counts[: len(ids)] += 1
-        for total, table in zip(totals, found, strict=True):
+        for total, table in zip(totals, rows, strict=True):
             total[:, : table.shape[1]] += table
     return _Sums(totals, counts)
 
@@ -121,7 +120,7 @@ def _prepare(
     references: References,
     sums: _Sums,
 ) -> list[_Job]:
-    """Looks up what each edit writes; every donor is read once."""
+    """Finds the rows that each edit writes; every donor is read once."""
     caches: dict[Ids, Any] = {}
     jobs: list[_Job] = []
     for edit in edits:
@@ -129,7 +128,8 @@ def _prepare(
         beginning, rows = asked.text.ids[: span.stop], _rows_at(cache, span)
         if edit.donor is None:
             rows = sums.without(rows, references.beginnings(span.stop)[beginning], span)
-        elif edit.donor.text.ids[: span.stop] != beginning:  # else equal, but for rounding
+        # A donor that begins alike has the same rows but for rounding, so the own ones are used.
+        elif edit.donor.text.ids[: span.stop] != beginning:
             ids = edit.donor.text.ids
             if ids not in caches:
                 caches[ids] = read_text(model, ids)
@@ -151,15 +151,15 @@ def _prepare(
 
 
 def _write(stack: Any, jobs: Sequence[_Job], rows: Sequence[States]) -> list[States]:
-    """Writes rows into the cache, in place, and returns what stood there."""
-    stood: list[States] = []
+    """Writes rows into the cache, in place, and returns those that they replace."""
+    replaced: list[States] = []
     for number, (job, new) in enumerate(zip(jobs, rows, strict=True)):
-        stood.append([])
+        replaced.append([])
         for at, table in enumerate(tables(stack)):
             heads = job.heads[at // 2]
-            stood[-1].append(table[number, heads, job.span.start : job.span.stop].clone())
+            replaced[-1].append(table[number, heads, job.span.start : job.span.stop].clone())
             table[number, heads, job.span.start : job.span.stop] = new[at]
-    return stood
+    return replaced
 
 
 def _receipt(number: int, job: _Job, cache: Any, stack: Any) -> StateReceipt:
@@ -184,9 +184,9 @@ def _receipt(number: int, job: _Job, cache: Any, stack: Any) -> StateReceipt:
     n_expected = len(job.span) * sum(len(heads) for heads in job.heads)
     if n_rows != n_expected or n_stray:
         raise RuntimeError(
-            f"the {job.edit.kind} of step {job.edit.step} was to write {n_expected} rows; {n_rows} "
-            f"hold what was written, and {n_stray} others changed. The cache is not laid out as "
-            f"[batch, key-value head, position, width], so results would be wrong"
+            f"the {job.edit.kind} of step {job.edit.step} should have written {n_expected} rows; "
+            f"{n_rows} hold the new values, and {n_stray} others changed. Likely the cache is not "
+            f"laid out as [batch, key-value head, position, width]. No reading is returned"
         )
     change, norm = torch.cat(changes), torch.cat(norms)
     tiny = torch.finfo(norm.dtype).tiny
@@ -234,11 +234,11 @@ def _score(
     stack = repeat(cache, n_rows, n_kept)
     unedited = _answer_logprobs(model, stack, asked, n_kept, n_rows)
     unedited_written = _write_answers(model, stack, asked, n_kept, n_rows, n_answer)
-    stood = _write(stack, jobs, [job.rows for job in jobs])
+    replaced = _write(stack, jobs, [job.rows for job in jobs])
     receipts = [_receipt(number, job, cache, stack) for number, job in enumerate(jobs)]
     edited = _answer_logprobs(model, stack, asked, n_kept, n_rows)
     written = _write_answers(model, stack, asked, n_kept, n_rows, n_answer)
-    _write(stack, jobs, stood)
+    _write(stack, jobs, replaced)
     restored = _answer_logprobs(model, stack, asked, n_kept, n_rows)
     if not torch.equal(restored, unedited):
         raise RuntimeError(
@@ -269,14 +269,14 @@ def _score_text(
     n_answer = longest_answer(asked, edits)
     n_tokens = len(asked.text.ids) + len(asked.after) + n_answer
     work = partial(_score, model, asked, cache, n_answer)
-    found: dict[int, StateReading] = {}
+    by_edit: dict[int, StateReading] = {}
     for n_kept in sorted({job.n_kept for job in jobs}):
         group = [number for number, job in enumerate(jobs) if job.n_kept == n_kept]
         for batch in token_batches([n_tokens] * len(group), token_budget):
             chosen = [group[index] for index in batch]
             readings = in_halves(work, [jobs[number] for number in chosen])
-            found.update(zip(chosen, readings, strict=True))
-    return [found[number] for number in range(len(jobs))]
+            by_edit.update(zip(chosen, readings, strict=True))
+    return [by_edit[number] for number in range(len(jobs))]
 
 
 @torch.no_grad()
@@ -306,8 +306,8 @@ def edit_states(
     Raises:
         ValueError: If a text, step, donor, place or reference does not fit (all before any forward
             pass), the model does not cache every token, or logits are not finite.
-        RuntimeError: If an edit did not land where it was asked for, or writing the old states back
-            does not give the old answer exactly.
+        RuntimeError: If an edit did not change the rows that it names, or writing the old states
+            back does not give the old answer exactly.
     """
     known = References(references)
     check_edits(model, texts, edits, known)

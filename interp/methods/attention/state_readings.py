@@ -1,4 +1,4 @@
-"""Readings: what a model answers before and after one edit of its cached states.
+"""State readings: what a model answers before and after one edit of its cached states.
 
 What was written is compared with an answer over as many tokens as that answer has. `repair_rate`
 sums up: how many answers survive the removal of a state.
@@ -13,8 +13,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.methods.attention.edits import StateEdit
-from interp.methods.attention.spans import Ids
+from interp.methods.attention.state_edits import StateEdit
+from interp.methods.attention.stepped_text import Ids
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class StateReceipt:
     """Proof of one edit, from the cache before and after. A row is a key with its value."""
 
     n_rows: int
-    """Rows that hold what was to be written: tokens of the step times places."""
+    """Rows that hold the new values: tokens of the step times places."""
     n_changed: int
-    """Those of them that differ from what stood there."""
+    """Those of them that differ from the rows that they replaced."""
     edit_norm: float
     """Mean norm of the change of a row."""
     relative_norm: float
@@ -68,10 +68,10 @@ class RepairRate(NamedTuple):
 
 
 def repair_rate(readings: Iterable[StateReading]) -> RepairRate:
-    """Share of items still answered rightly after the removal, of those right before it.
+    """Share of items still answered correctly after the removal, of those correct before it.
 
     Formed-State Faithfulness calls this silent repair. It is repair only where the step mattered:
-    for a step that nothing reads any more it is simply the share that did not need it.
+    for a step that nothing reads any more it is the share that did not need it.
 
     Args:
         readings: One removal per item, for example the ablation of the last step. One that changed

@@ -1,4 +1,4 @@
-"""Spans: whole classes of positions patched together, at each layer and at all layers.
+"""Span patching: whole classes of positions patched together, at each layer and at all layers.
 
 A grid (`patch_grid`) patches one position at a time and so misses what is spread over several:
 operands of a step, a question. Here a cell patches all positions of a span, at one layer, and last
@@ -69,8 +69,7 @@ def patch_spans(
         ]
         cells |= {(name, layer): [edit] for layer, edit in enumerate(each)}
         cells[name, JOINTLY] = each
-    found = sweep(model, ids, [[], *cells.values()], logits_at="all")
-    plain, *patched = found.logits
+    plain, *patched = sweep(model, ids, [[], *cells.values()], logits_at="all").logits
     return PatchedSpans(plain, dict(zip(cells, patched, strict=True)))
 
 

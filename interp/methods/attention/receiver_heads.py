@@ -5,13 +5,13 @@ weight that the tokens of a later step give to the tokens of an earlier one. How
 at step j *from afar* is its vertical score: the mean of column j over the steps at least four
 further on. A head whose vertical scores are much alike looks anywhere; one with high kurtosis over
 steps singles out a few, and is called a receiver head (Thought Anchors, Bogdan et al.,
-arXiv 2506.19143). The steps they single out are candidates for what the rest of the chain hangs on.
-It is correlation; `interp.methods.attention.suppression` is the matching intervention.
+arXiv 2506.19143). The rest of the chain may depend on the steps that such heads single out. This is
+correlation; `interp.methods.attention.suppression` is the matching intervention.
 
-Fused attention never forms the pattern, so the eager kernel is put in for the time of reading and
-taken out again, whatever happens. A pattern has a number for every head and pair of tokens; it is
-formed for a block of queries at a time, on top of the cache of what came before, and reduced to
-steps at once, so that memory grows with the text and not with its square.
+Fused attention never forms the pattern, so the text is read with the eager kernel, and the model
+has its own kernel back afterwards, also after an exception. A pattern has a number for every head
+and pair of tokens; it is formed for a block of queries at a time, on top of the cache of the tokens
+before, and reduced to steps at once, so that memory grows with the text and not with its square.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.methods.attention.spans import SteppedText, check_text
+from interp.methods.attention.stepped_text import SteppedText, check_text
 from interp.models.forward import new_cache
 from interp.models.model import Model
 from interp.progress import track
@@ -37,7 +37,7 @@ FEWEST_SCORES = 4
 
 @contextmanager
 def _eager_attention(model: Model) -> Generator[None, None, None]:
-    """The kernel that forms patterns, for a while."""
+    """Runs the model with the eager kernel, which forms patterns, inside the `with` block."""
     kernel = model.hf.config._attn_implementation
     model.hf.set_attn_implementation("eager")
     try:
@@ -85,25 +85,25 @@ def step_attention(model: Model, text: SteppedText) -> Float[Tensor, "n_layers n
     for number, span in enumerate(text.steps):
         share[span.start : span.stop, number] = 1 / len(span)
     size = (model.n_layers, model.n_heads, len(text.steps), len(text.steps))
-    found = torch.zeros(size, device=model.device)
+    weights = torch.zeros(size, device=model.device)
     cache = new_cache(model)
     with _eager_attention(model):
         for start in range(0, n_tokens, QUERY_BLOCK):
             stop = min(start + QUERY_BLOCK, n_tokens)
             for layer, pattern in enumerate(_patterns(model, text.ids[start:stop], cache)):
-                found[layer] += share[start:stop].T @ (pattern[0].float() @ share[:stop])
-    if not bool(torch.isfinite(found).all()):
+                weights[layer] += share[start:stop].T @ (pattern[0].float() @ share[:stop])
+    if not bool(torch.isfinite(weights).all()):
         raise ValueError(
             f"{model.name} returned attention weights that are not finite. Likely broken weights "
             f"or half precision out of range; load it with dtype='float32' to tell which"
         )
-    return found.cpu()
+    return weights.cpu()
 
 
 def vertical_scores(
     attention: Float[Tensor, "n_layers n_heads step step"], *, distance: int = 4
 ) -> Float[Tensor, "n_layers n_heads step"]:
-    """How much each head looks at each step from afar.
+    """How much each head attends to each step from at least `distance` steps later.
 
     Args:
         attention: As from `step_attention`.
@@ -139,8 +139,8 @@ def kurtosis(scores: Float[Tensor, "n_layers n_heads step"]) -> Float[Tensor, "n
     deviation = (scores - scores.nanmean(-1, keepdim=True)).double()
     variance, fourth = deviation.square().nanmean(-1), deviation.pow(4).nanmean(-1)
     enough = (~scores.isnan()).sum(-1) >= FEWEST_SCORES
-    found = fourth / variance.square() - 3
-    return found.where(enough & (variance > 0), torch.nan).float()
+    excess = fourth / variance.square() - 3
+    return excess.where(enough & (variance > 0), torch.nan).float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ def find_receiver_heads(
     distance: int = 4,
     progress: str | None = None,
 ) -> ReceiverHeads:
-    """Finds the heads that single out steps, over some texts, and what they single out.
+    """Finds the heads that single out steps in some texts, and the steps that they single out.
 
     The kurtosis of few numbers is small whatever they are, so compare heads over the same texts
     only. Scores of a step that were found with its own text among `texts` are in-sample.

@@ -1,8 +1,8 @@
-"""Edits: which cached rows of which step are changed, and by what; checked before anything is read.
+"""State edits: which cached rows of which step are changed, and by what.
 
 `StateEdit(2)` ablates the third step of a text, `StateEdit(2, donor=other)` swaps in the rows of
-another text (what both mean is told in `interp.methods.attention.kv`). Everything that could be
-wrong with texts, edits and references is found here, so that no forward pass is spent on it.
+another text (`interp.methods.attention.cached_states` defines both). `check_edits` checks texts,
+edits and references before any forward pass.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from interp.errors import NotMeasurableError
 from interp.interventions.ablations import MIN_TEXTS
-from interp.methods.attention.spans import Ids, SteppedText, check_text
+from interp.methods.attention.stepped_text import Ids, SteppedText, check_text
 from interp.models.forward import check_length, check_row
 from interp.models.model import Model
 
@@ -84,7 +85,7 @@ def _check_edit(
         )
     others = references.beginnings(span.stop).keys() - {text.ids[: span.stop]}
     if edit.donor is None and len(others) < MIN_TEXTS:
-        raise ValueError(
+        raise NotMeasurableError(
             f"an ablation writes the mean over at least {MIN_TEXTS} other texts at the same "
             f"position; {name} reaches to position {span.stop - 1}, and {len(others)} of "
             f"{len(references.rows)} references reach as far and begin differently from the text "
@@ -113,9 +114,10 @@ def check_edits(
     edits: Sequence[Sequence[StateEdit]],
     references: References,
 ) -> None:
-    """Makes sure that every edit can be done, before any forward pass.
+    """Checks that every edit is possible, before any forward pass.
 
     Raises:
+        NotMeasurableError: If an ablation has too few references.
         ValueError: If a text, step, donor, place or reference does not fit.
     """
     if len(texts) != len(edits):

@@ -1,27 +1,26 @@
-"""Attention paths: what reaches the answer through the chain, and what around it.
+"""Attention paths: what reaches the answer through the chain, and what reaches it directly.
 
 A text has three regions: the prompt P, the chain C (from the token that opens it to its last step)
 and the answer A (everything after the chain: the tokens that close it, the answer cue, the answer).
-Five tables of what may look at what, with the same weights (after "Faithfulness as Information
-Flow", arXiv 2605.24286, which has the first four):
+The text is read under five attention masks (after "Faithfulness as Information Flow",
+arXiv 2605.24286, which has the first four):
 
 - `full`: plain causal attention;
-- `via_cot`: A does not look at P, so the prompt speaks only through the chain;
-- `no_cot`: nobody looks at C, so the chain is not there;
-- `no_prompt`: nobody looks at P, so the chain stands alone;
-- `sink_only`: nobody looks at P or C. What is lost here is lost for the format, not for meaning.
+- `via_cot`: A does not attend to P, so the prompt acts only through the chain;
+- `no_cot`: no token attends to C, as if there were no chain;
+- `no_prompt`: no token attends to P, so the chain stands alone;
+- `sink_only`: no token attends to P or C. The loss under this mask is due to the format.
 
-Two traps, and what is done about them. The first tokens of a text serve models as a resting place
-for attention ("sink"); hiding them damages any model for no reason of content, so the first
-`n_sink` tokens of the prompt stay visible to everybody. And a token that may look at nothing has no
-defined state, so every token sees itself.
+Two precautions. Models use the first tokens of a text as an attention sink. Hiding these damages
+any model whatever they say, so the first `n_sink` tokens of the prompt stay visible to all tokens.
+And the state of a token that may attend to nothing is undefined, so every token attends to itself.
 
-One pass reads P and C; a second reads the answer under all five tables side by side on top of it.
-Only `no_prompt` needs the chain again, since without the prompt its states are others. Positions
-are those of the unmasked text throughout.
+One pass reads P and C; a second reads the answer under all five masks side by side on top of it.
+Only `no_prompt` needs the chain again, since its states differ without the prompt. Positions are
+those of the unmasked text throughout.
 
-Read the rows as in: a large divergence between full and via_cot means that the answer draws on the
-prompt directly; between full and no_cot, that it needs the chain.
+A large divergence between full and via_cot means that the answer draws on the prompt directly;
+between full and no_cot, that it needs the chain.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ class PathRow:
     answer: tuple[int, ...]
     """Everything after the chain: closing tokens, answer cue, answer."""
     n_cue: int
-    """Leading tokens of `answer` that are format and are not read: at least one, because the token
-    that predicts the first one read must itself lie after the chain."""
+    """Leading tokens of `answer` that are format and are not scored: at least one, because the
+    token that predicts the first scored one must itself come after the chain."""
 
 
 def _check(model: Model, number: int, row: PathRow) -> None:
@@ -81,7 +80,7 @@ def _check(model: Model, number: int, row: PathRow) -> None:
 
 @dataclass(frozen=True)
 class _Block:
-    """Tokens read under one table, behind prompt and chain."""
+    """Tokens read under one mask, after prompt and chain."""
 
     path: str
     ids: tuple[int, ...]
@@ -95,7 +94,7 @@ def _blocks(row: PathRow, n_sink: int) -> list[_Block]:
     n_prompt, n_read = len(row.prompt), len(row.prompt) + len(row.cot)
     sink = range(min(n_sink, n_prompt))
     prompt, cot = range(n_prompt), range(n_prompt, n_read)
-    answer = row.answer[:-1]  # the last token predicts nothing that is asked for
+    answer = row.answer[:-1]  # the prediction after the last token is not scored
     return [
         _Block("full", answer, n_read, (prompt, cot)),
         _Block("via_cot", answer, n_read, (sink, cot)),
@@ -142,17 +141,17 @@ def _score(
     model: Model, n_sink: int, jobs: Sequence[tuple[int, PathRow]]
 ) -> list[dict[str, Float[Tensor, "_ d_vocab"]]]:
     hidden = _read(model, [row for _, row in jobs], n_sink)
-    found: list[dict[str, Tensor]] = []
+    scores: list[dict[str, Tensor]] = []
     for states, (number, row) in zip(hidden, jobs, strict=True):
-        found.append({})
+        scores.append({})
         end, n_asked = 0, len(row.answer) - row.n_cue
         for block in _blocks(row, n_sink):
             end += len(block.ids)
             logprobs = unembed(model, states[end - n_asked : end]).log_softmax(-1)
             if bool(logprobs.isnan().any()):
                 raise nan_error(model, f"row {number} under the path '{block.path}'")
-            found[-1][block.path] = logprobs.cpu()
-    return found
+            scores[-1][block.path] = logprobs.cpu()
+    return scores
 
 
 @torch.no_grad()
@@ -188,8 +187,8 @@ def path_logprobs(
     for number, row in enumerate(rows):
         _check(model, number, row)
     costs = [len(row.prompt) + 2 * len(row.cot) + 5 * len(row.answer) for row in rows]
-    found: dict[int, dict[str, Tensor]] = {}
+    by_row: dict[int, dict[str, Tensor]] = {}
     for batch in track(token_batches(costs, token_budget), progress):
         jobs = [(number, rows[number]) for number in batch]
-        found.update(zip(batch, in_halves(partial(_score, model, n_sink), jobs), strict=True))
-    return [found[number] for number in range(len(rows))]
+        by_row.update(zip(batch, in_halves(partial(_score, model, n_sink), jobs), strict=True))
+    return [by_row[number] for number in range(len(rows))]

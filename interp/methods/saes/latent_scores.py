@@ -1,15 +1,15 @@
-"""Latents against variables whose truth is known at every position.
+"""Latent scores: how well latents predict variables whose truth is known at every position.
 
-A variable is true or false at the positions of its domain. A latent *says* that it is true where it
-is active: precision is how often that is right, recall how much of the truth it finds, AUROC how
-well its activation orders true before false. The best latent of a variable has the highest F1 on
-one half of the problems, and its figures are from the other half; a latent that was best by luck
-falls back there. The base rate stands beside them: a latent that is always active has it as
-precision, with recall 1.
+A variable is true or false at the positions of its domain. A latent predicts that it is true where
+the latent is active: precision is the share of these predictions that are correct, recall the share
+of the true positions at which it is active, AUROC how well its activation orders true before false.
+The best latent of a variable has the highest F1 on one half of the problems, and its figures are
+from the other half, so that a latent that was best by luck scores lower there. The base rate is
+reported too: a latent that is always active has it as precision, with recall 1.
 
 A dictionary may split a variable among several latents (Chanin et al. 2024, arXiv 2409.14507): each
-is then precise, and each finds its part only. Beside the best latent stands a group of at most
-three that says the variable is true where any of them is active. The first is the best latent, and
+is then precise and has low recall. So a group of at most three latents is scored as well, which
+predicts that the variable is true where any of them is active. The first is the best latent, and
 the next are added while they raise F1 on the half that chooses.
 """
 
@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp.errors import NotMeasurableError
 from interp.stats.auroc import area_under_curve
 
 MAX_GROUP = 3
@@ -56,7 +57,7 @@ class LatentScores:
 
 @dataclass(frozen=True)
 class Match:
-    """The latent that says most about a variable, on problems that did not choose it."""
+    """The latent that best predicts a variable, scored on problems that did not choose it."""
 
     variable: str
     latent: int
@@ -65,9 +66,9 @@ class Match:
     auroc: float
     base_rate: float
     n: int
-    """Positions behind the figures."""
+    """Positions that the figures are computed from."""
     group: tuple[int, ...]
-    """Latents that together say it; the best one first, perhaps alone."""
+    """Latents that predict it together; the best one first, perhaps alone."""
     group_precision: float
     group_recall: float
 
@@ -111,14 +112,14 @@ def match_latents(
         One match per variable.
 
     Raises:
-        ValueError: If a variable is true nowhere or everywhere on one side.
+        NotMeasurableError: If a variable is true nowhere or everywhere on one side.
     """
-    found: list[Match] = []
+    matches: list[Match] = []
     for variable in variables:
         sides = [variable.domain & chooses, variable.domain & ~chooses]
         for side in sides:
             if bool(variable.holds[side].all()) or not bool(variable.holds[side].any()):
-                raise ValueError(
+                raise NotMeasurableError(
                     f"{variable.name!r} is not both true and false among {int(side.sum())} "
                     f"positions. Read more problems"
                 )
@@ -126,7 +127,7 @@ def match_latents(
         truth = variable.holds[sides[1]]
         one = acts[sides[1]][:, [group[0]]]
         scores = score_latents(torch.cat([one, _any(acts[sides[1]], group)], 1), truth)
-        found.append(
+        matches.append(
             Match(
                 variable.name,
                 group[0],
@@ -140,7 +141,7 @@ def match_latents(
                 float(scores.recall[1]),
             )
         )
-    return tuple(found)
+    return tuple(matches)
 
 
 def _group(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"]) -> tuple[int, ...]:

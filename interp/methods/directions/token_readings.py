@@ -1,10 +1,10 @@
-"""What a direction says in words: its tokens by the logit lens, and its nearest embeddings.
+"""Token readings: the tokens of a direction by the logit lens, and its nearest embeddings.
 
 Two cheap checks before any steering. A direction close to a row of the embedding or unembedding
 matrix may work by naming a token, and its "behaviour" is then a word; Venhoff et al. (arXiv
-2506.18167) leave out the layers in which that is so. The logit lens (nostalgebraist 2020) reads
-which tokens a push along the direction favours, were it added just before the end. Both are
-readings by the model's last matrix alone: for early layers they say little.
+2506.18167) leave out the layers in which that is so. The logit lens (nostalgebraist 2020) gives the
+tokens that become more likely if the direction is added just before the final norm. Both use the
+first or last matrix of the model alone, so they are unreliable for early layers.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def token_alignment(model: Model, direction: Direction, *, n: int = 5) -> Alignm
         ValueError: If the direction does not fit the model or is not in its residual width.
     """
     _check_width(model, direction)
-    found: list[tuple[TokenScore, ...]] = []
+    nearest: list[tuple[TokenScore, ...]] = []
     for weight in (
         model.hf.get_input_embeddings().weight,
         model.hf.get_output_embeddings().weight,
@@ -104,8 +104,8 @@ def token_alignment(model: Model, direction: Direction, *, n: int = 5) -> Alignm
         rows = weight[: model.d_vocab].float()
         cosines = (rows @ direction.vector.to(rows.device)) / rows.norm(dim=-1).clamp_min(1e-12)
         picked = cosines.abs().topk(min(n, len(cosines))).indices.tolist()
-        found.append(tuple(_score(model, at, float(cosines[at])) for at in picked))
-    return Alignment(*found)
+        nearest.append(tuple(_score(model, at, float(cosines[at])) for at in picked))
+    return Alignment(*nearest)
 
 
 def _check_width(model: Model, direction: Direction) -> None:

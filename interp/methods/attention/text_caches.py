@@ -1,8 +1,8 @@
-"""Caches: the keys and values of a text that was read once, copied for many rows.
+"""Text caches: the keys and values of a text that was read once, copied for many rows.
 
-Every instrument here asks many variants of one question about one text. The text is read once,
-alone and under plain causal attention; its cache is then repeated along the batch axis, one row per
-variant, and only what differs is read again.
+The methods of this package read one text in many variants. The text is read once, alone and under
+plain causal attention; its cache is then repeated along the batch axis, one row per variant, and
+only the tokens that differ are read again.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Receiver:
 
 @dataclass(frozen=True, eq=False)
 class PathPatch:
-    """What each group of senders did."""
+    """The run with each group of senders patched."""
 
     logits: Float[Tensor, "batch d_vocab"]
     """Per group, logits of the last token."""
@@ -116,13 +116,13 @@ def _places(receiver: Receiver, n_tokens: int) -> tuple[int, ...]:
     """
     if receiver.positions is None:
         return tuple(range(n_tokens))
-    found = tuple(at + n_tokens if at < 0 else at for at in receiver.positions)
-    if not all(0 <= at < n_tokens for at in found) or len(set(found)) < len(found):
+    counted = tuple(at + n_tokens if at < 0 else at for at in receiver.positions)
+    if not all(0 <= at < n_tokens for at in counted) or len(set(counted)) < len(counted):
         raise ValueError(
             f"positions of a receiver are those of a text of {n_tokens} tokens, each named once "
             f"(-1 is {n_tokens - 1}); received {receiver}"
         )
-    return found
+    return counted
 
 
 def _freeze(
@@ -249,6 +249,6 @@ def path_patch(
     if receivers:
         cells = _receive(model, ids, cells, receivers, token_budget)
         n_tokens += len(ids) * len(cells)
-    found = sweep(model, ids, cells, token_budget=token_budget)
-    n_block_tokens = model.n_layers * n_tokens + donor.n_block_tokens + found.n_block_tokens
-    return PathPatch(found.last, found.receipts, n_block_tokens)
+    swept = sweep(model, ids, cells, token_budget=token_budget)
+    n_block_tokens = model.n_layers * n_tokens + donor.n_block_tokens + swept.n_block_tokens
+    return PathPatch(swept.last, swept.receipts, n_block_tokens)

@@ -1,8 +1,8 @@
-"""Spans: where the steps of a chain lie in a text of tokens.
+"""Stepped text: the tokens of a text, and the span of each step of its chain.
 
-The instruments of this package act on one step at a time, so all of them need to know which tokens
-are whose. `lay_out` counts: it joins the tokens before the chain, the steps, and the tokens after
-it, and writes down the span of each step. A model's own tokens are never encoded again::
+The methods of this package act on one step at a time, so they need to know which tokens belong to
+it. `lay_out` joins the tokens before the chain, the steps, and the tokens after it, and records the
+span of each step. A model's own tokens are never encoded again::
 
     text = lay_out(prompt_ids + think_open, [step.ids for step in chain])
 """
@@ -86,4 +86,4 @@ def check_text(model: Model, text: SteppedText, what: str) -> None:
     """
     check_row(model, text.ids, what)
     if not text.steps:
-        raise ValueError(f"{what} has no steps, so there is nothing to ask of it. Leave it out")
+        raise ValueError(f"{what} has no steps, and this method acts on steps. Leave it out")
