@@ -35,7 +35,7 @@ from interp.methods.steering import (SweepSettings, compare, random_band, sweep,
 from interp.tasks import make_task
 from interp.methods.vector_cards import (load_vector, save_card)
 from probes.model_names import find_model
-from probes.sae_features import (RANDOM, UNSTEERED, SaeFeatures, label)
+from probes.sae_features import (RANDOM, SaeFeatures, label)
 
 torch.set_num_threads(1)
 base, grpo = find_model("base"), find_model("grpo")
@@ -66,21 +66,20 @@ assert all("token-driven" in one.falsification.kind for one in features.found)
 items = probe.run({"base": base}, task, {}, seed=0)
 
 
-def mean_of(condition, step, metric):
+def mean_of(variant, dose, metric):
     """Mean over the questions."""
-    asked = (condition, step, metric)
-    return fmean(i.value for i in items if (i.condition, i.step, i.metric) == asked)
+    asked = (variant, dose, metric)
+    return fmean(i.value for i in items if (i.variant, i.dose, i.metric) == asked)
 
 
 switches = [label(one.latent, one.falsification.kind) for one in features.found]
 print(f"{'':38} dose   P(think)  accuracy")
-for name, step in dict.fromkeys((item.condition, item.step) for item in items):
-    dose = 0.0 if name == UNSTEERED else probe.doses[step]
-    p_think, right = (mean_of(name, step, metric) for metric in ("p_think", "accuracy"))
-    print(f"{name:38} {dose:+.1f}  {p_think:8.3f}  {right:8.3f}")
-best = max(mean_of(name, k, "p_think") for name in switches for k in range(len(probe.doses)))
+for name, dose in dict.fromkeys((item.variant, item.dose) for item in items):
+    p_think, right = (mean_of(name, dose, metric) for metric in ("p_think", "accuracy"))
+    print(f"{name:38} {dose or 0.0:+.1f}  {p_think:8.3f}  {right:8.3f}")
+best = max(mean_of(name, dose, "p_think") for name in switches for dose in probe.doses)
 assert best < 0.3
-assert mean_of(RANDOM, 2, "p_think") < 0.3
+assert mean_of(RANDOM, 1.0, "p_think") < 0.3
 
 # %% [markdown]
 # A negative result: **no single latent switches the mode on.** What they do is about what random
