@@ -71,7 +71,7 @@ def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = save(tmp_path, good, {"question": "q", "answer": "no mark"})
     with pytest.raises(ValueError, match=r"test\.jsonl, line 2: .* ends in '#### '"):
         make_task("gsm8k", n=2, seed=0, data=folder)
-    with pytest.raises(ValueError, match="holds 2 problems, but 3"):
+    with pytest.raises(ValueError, match="holds 2 problems, but n=3"):
         make_task("gsm8k", n=3, seed=0, data=folder)
     with pytest.raises(ValueError, match="line 1"):
         make_task("gsm8k", n=1, seed=0, data=save(tmp_path, "{"))

@@ -12,9 +12,10 @@ All answers are greedy. A figure is a share between 0 and 1, named ``set/what`` 
   chain given has a wrong step, belongs to another problem, or is empty;
 - ``follows_wrong_step``: answers to which the chain with the wrong step leads.
 
-The answer is read by `read_answer`: the words after the first ``A``, closed chain or not. This is
-also what reinforcement rewards, so figures and training mean the same by a right answer; it is
-looser than `interp.chains.completions`, which wants the chain closed before the answer.
+The answer is read by `read_answer`: the words after the first ``A``, whether or not the chain was
+closed. Reinforcement rewards the same, so this rule is part of how the organisms were trained. It
+is more lenient than `interp.chains.completions`, which accepts an answer only after a closed chain;
+in texts of the bundled organisms the two agree.
 """
 
 from __future__ import annotations

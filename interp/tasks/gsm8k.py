@@ -9,10 +9,15 @@ Each line is a step. The calculator's ``<<16-3-4=9>>`` is taken out of the text 
 ``facts["equation_0"]``, so a propagated mistake can be worked out exactly. The number after
 ``####`` is the answer.
 
-The prompt shows four worked examples, which are our own and short (about 300 tokens); a question
-is then asked as ``Question: ...\nAnswer: Let us work it out step by step.``, each step begins with
-a line break, and the answer is read after ``\nThe answer is``. (After a bare ``Answer:`` SmolLM2,
-a chat model, mostly ends its turn at once.) The question alone is ``facts["asked"]``.
+The prompt has four worked examples, which are our own and short (about 300 tokens), and then
+``Question: ...\nAnswer: Let us work it out step by step.``. Each step begins with a line break, and
+the answer is read after ``\nThe answer is``. (After a bare ``Answer:`` SmolLM2, a chat model,
+mostly ends its turn at once.) The question without the worked examples is ``facts["asked"]``.
+
+For another task that reads questions from a file, copy this module: `gsm8k_task` finds the file,
+draws `n` of its lines and hands them to `Task` with everything that asking and grading needs;
+`_example` turns one line into an `Example`; `SPLITS` gives the task its name. See
+`interp.tasks.registry` for a shorter one.
 """
 
 from __future__ import annotations
@@ -88,11 +93,11 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
     path = _test_file(data)
     lines = path.read_text(encoding="utf-8").splitlines()
     if n > len(lines):
-        raise ValueError(f"{path} holds {len(lines)} problems, but {n} were asked for")
-    chosen = Random(f"gsm8k {seed}").sample(range(len(lines)), n)
+        raise ValueError(f"{path} holds {len(lines)} problems, but n={n} was received")
+    numbers = Random(f"gsm8k {seed}").sample(range(len(lines)), n)
     return Task(
         name="gsm8k",
-        examples=tuple(_example(path, number, lines[number]) for number in chosen),
+        examples=tuple(_example(path, number, lines[number]) for number in numbers),
         chance=0.0,
         layout=LAYOUT,
         rewriter=NumberRewriter(),
@@ -105,17 +110,17 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
 
 def prompt(question: str) -> str:
     """The whole text of a question: the worked examples, then the question itself."""
-    shown = [
+    examples = [
         f"Question: {asked}\n{_OPENING}"
         + "".join(f"\n{step}" for step in steps)
         + f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{answer}."
         for asked, steps, answer in FEW_SHOT
     ]
-    return "\n\n".join([*shown, f"Question: {question}\n{_OPENING}"])
+    return "\n\n".join([*examples, f"Question: {question}\n{_OPENING}"])
 
 
 def read_solution(text: str) -> tuple[tuple[str, ...], dict[str, str | int], str]:
-    """A GSM8K solution taken apart.
+    """Splits a GSM8K solution into steps, annotations and answer.
 
     Args:
         text: Lines with ``<<expression=value>>``, then ``#### answer``.
@@ -130,25 +135,25 @@ def read_solution(text: str) -> tuple[tuple[str, ...], dict[str, str | int], str
     body, mark, final = text.partition("####")
     answer = read_number(final)
     if not mark or not answer:
-        raise ValueError("a GSM8K solution ends in '#### ' and a number; this one does not")
+        raise ValueError(f"a GSM8K solution ends in '#### ' and a number; received {text[-40:]!r}")
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     equations: dict[str, str | int] = {}
     for at, line in enumerate(lines):
-        found = _ANNOTATION.findall(line)
-        if found:
-            equations[f"equation_{at}"] = found[-1]
+        if annotations := _ANNOTATION.findall(line):
+            equations[f"equation_{at}"] = annotations[-1]
     steps = tuple("\n" + _ANNOTATION.sub("", line) for line in lines)
     return steps, equations, answer
 
 
 def _test_file(data: Path | None) -> Path:
-    named = data or (Path(os.environ["POSTHOC_DATA"]) if os.environ.get("POSTHOC_DATA") else None)
-    where = "nowhere: no folder was named" if named is None else f"not in {named}"
-    for path in () if named is None else (named / "gsm8k" / "test.jsonl", named / "test.jsonl"):
+    variable = os.environ.get("POSTHOC_DATA")
+    folder = data or (Path(variable) if variable else None)
+    for path in () if folder is None else (folder / "gsm8k" / "test.jsonl", folder / "test.jsonl"):
         if path.is_file():
             return path
+    reason = "no folder was named" if folder is None else f"it is not in {folder}"
     raise FileNotFoundError(
-        f"GSM8K is read from gsm8k/test.jsonl, which was found {where}. Take it from "
+        f"GSM8K is read from gsm8k/test.jsonl, but {reason}. Take it from "
         f"https://github.com/openai/grade-school-math (MIT, grade_school_math/data/test.jsonl) and "
         f"name its folder: --data FOLDER, make_task('gsm8k', data=FOLDER) or POSTHOC_DATA=FOLDER"
     )
@@ -174,4 +179,4 @@ def _example(path: Path, number: int, line: str) -> Example:
 
 
 SPLITS = {"": gsm8k_task}
-"""Name of a split -> its maker, for `interp.tasks.registry`."""
+"""Name of a split -> the function that makes it, for `interp.tasks.registry`."""

@@ -1,20 +1,19 @@
-"""Numbers in running text: what a step states, wrong values, and the same step in other words.
+"""Numbers in running text: reading the result of a step, mistakes, and paraphrases.
 
 A step such as ``She makes 9 * 2 = $18 every day.`` holds an equation. Its **result** is the number
-after the last ``=`` (or ``equals``). Three things are done with it:
+after the last ``=`` (or ``equals``). There are three operations:
 
-- read: the result in the form of an answer, ``18``;
+- *reading*: the result in the form of an answer, ``18``;
 - a *mistake*: the result becomes another number near it, in its second digit (18 -> 16,
-  70,000 -> 72,000), also where the step goes on to repeat it. When the mistake is *propagated*,
-  later steps that use the old number use the new one, and their own results are worked out anew;
-- a *paraphrase* by rule: ``9 times 2 equals $18``, or a lead-in where there is no equation. It
-  is no more than that, and no judge has called it one.
+  70,000 -> 72,000), also where the step repeats it. When the mistake is *propagated*, later steps
+  that use the old number use the new one, and their own results are recomputed;
+- a *paraphrase* by rule: ``9 times 2 equals $18``, or a lead-in where there is no equation. Nobody
+  has judged whether readers accept it as a paraphrase.
 
-What can go wrong: numbers are matched by value. If the corrupted value also stands in the question,
-its later uses are ambiguous; in steps with a result they are then changed inside the equation only,
-while a step without a result changes it (``So 18 are left.`` would give the old value away).
-An equation that cannot be worked out (``30% of 50 = 15``, in a step without an annotation) keeps
-its result.
+Limits: numbers are matched by value. If the corrupted value also stands in the question, its later
+uses are ambiguous. Steps with a result then change it inside the equation only; a step without a
+result changes it everywhere (``So 18 are left.`` would give the old value away). An equation that
+cannot be evaluated (``30% of 50 = 15``, in a step without an annotation) keeps its result.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ def read_number(text: str) -> str:
     Returns:
         Digits, a sign and a decimal point where needed; empty if the text has no number.
     """
-    found = _SIGNED.search(text)
-    return "" if found is None else write_number(_value(found))
+    match = _SIGNED.search(text)
+    return "" if match is None else write_number(_value(match))
 
 
 def write_number(value: Fraction) -> str:
@@ -95,17 +94,17 @@ class NumberRewriter:
     ) -> tuple[str, ...] | None:
         """The steps with another number as the result of step `at`; None without a result.
 
-        What step `at` says after its result follows the new number, propagated or not.
+        The rest of step `at` uses the new number, propagated or not.
         """
-        found = _last_result(steps[at])
-        if found is None:
+        match = _last_result(steps[at])
+        if match is None:
             return None
-        old = _value(found)
+        old = _value(match)
         new = _wrong_value(old, rng)
         changed = [*steps]
         known = {old: new}
-        tail = _replaced(steps[at][found.end() :], known)
-        changed[at] = _with_result(steps[at][: found.end()], found, new) + tail
+        tail = _replaced(steps[at][match.end() :], known)
+        changed[at] = _with_result(steps[at][: match.end()], match, new) + tail
         if propagate:
             question = str(example.facts.get("asked", example.question))
             asked = {Fraction(n.replace(",", "")) for n in _NUMBERS.findall(question)}
@@ -125,15 +124,15 @@ class NumberRewriter:
         if not lefts:
             return space + rng.choice(_LEAD_INS) + body
         spoken = [
-            _OPERATOR.sub(lambda found: f" {_SPOKEN[found[1] or found[2]]} ", left).strip()
+            _OPERATOR.sub(lambda match: f" {_SPOKEN[match[1] or match[2]]} ", left).strip()
             for left in lefts
         ]
         return space + " equals ".join([*spoken, last.lstrip()])
 
     def result(self, step: str) -> str | None:
         """The number after the last ``=`` or ``equals``, in normal form."""
-        found = _last_result(step)
-        return None if found is None else write_number(_value(found))
+        match = _last_result(step)
+        return None if match is None else write_number(_value(match))
 
 
 def _walk(node: ast.expr, source: str) -> Fraction:
@@ -155,9 +154,9 @@ def _walk(node: ast.expr, source: str) -> Fraction:
     raise ValueError("not arithmetic")
 
 
-def _value(found: re.Match[str]) -> Fraction:
-    size = Fraction(found["number"].replace(",", ""))
-    return -size if found["sign"] else size
+def _value(match: re.Match[str]) -> Fraction:
+    size = Fraction(match["number"].replace(",", ""))
+    return -size if match["sign"] else size
 
 
 def _last_result(step: str) -> re.Match[str] | None:
@@ -169,8 +168,8 @@ def _equation(example: Example, steps: tuple[str, ...], at: int) -> str | None:
     annotated = example.facts.get(f"equation_{at}")
     if annotated is not None and example.steps[at : at + 1] == steps[at : at + 1]:
         return str(annotated).split("=")[0]
-    found = next(iter(reversed([*_EQUATION.finditer(steps[at])])), None)
-    return None if found is None else found["left"]
+    match = next(iter(reversed([*_EQUATION.finditer(steps[at])])), None)
+    return None if match is None else match["left"]
 
 
 def _wrong_value(value: Fraction, rng: Random) -> Fraction:
@@ -186,12 +185,12 @@ def _wrong_value(value: Fraction, rng: Random) -> Fraction:
     return rng.choice(others)
 
 
-def _with_result(step: str, found: re.Match[str], value: Fraction) -> str:
+def _with_result(step: str, match: re.Match[str], value: Fraction) -> str:
     """The step with another result, written as the old one was (commas kept)."""
-    start = found.start("sign") if found["sign"] or value < 0 else found.start("number")
-    between = step[found.end("sign") : found.start("number")] if value < 0 else ""
+    start = match.start("sign") if match["sign"] or value < 0 else match.start("number")
+    between = step[match.end("sign") : match.start("number")] if value < 0 else ""
     sign = "-" + between if value < 0 else ""
-    return step[:start] + sign + _like(found["number"], abs(value)) + step[found.end("number") :]
+    return step[:start] + sign + _like(match["number"], abs(value)) + step[match.end("number") :]
 
 
 def _like(old: str, value: Fraction) -> str:
@@ -211,17 +210,17 @@ def _carried_on(
     without a result has all its numbers replaced.
     """
     prose = {old: new for old, new in known.items() if old not in asked}
-    found = _last_result(step)
-    if found is None:
+    match = _last_result(step)
+    if match is None:
         return _replaced(step, known)
     equation = next(iter(reversed([*_EQUATION.finditer(step)])), None)
     start = 0 if equation is None else equation.start()
     before = None if left is None else evaluate(left)
     after = None if left is None else evaluate(_replaced(left, known))
-    old = _value(found)
-    head = _replaced(step[:start], prose) + _replaced(step[start : found.start()], known)
-    tail = _replaced(step[found.end() :], prose)
-    middle = step[found.start() : found.end()]
+    old = _value(match)
+    head = _replaced(step[:start], prose) + _replaced(step[start : match.start()], known)
+    tail = _replaced(step[match.end() :], prose)
+    middle = step[match.start() : match.end()]
     moved = _last_result(middle)
     if moved is not None and before == old and after is not None and after != old:
         known[old] = after
@@ -230,7 +229,7 @@ def _carried_on(
 
 
 def _replaced(text: str, known: Mapping[Fraction, Fraction]) -> str:
-    return _NUMBERS.sub(lambda found: _other(found[0], known), text)
+    return _NUMBERS.sub(lambda match: _other(match[0], known), text)
 
 
 def _other(number: str, known: Mapping[Fraction, Fraction]) -> str:

@@ -1,9 +1,41 @@
-"""Tasks by name: the table of everything that can be asked.
+r"""Tasks by name: the table of all tasks.
 
-A source is a module that defines `SPLITS`: the name of each of its tasks and the function that
-makes it from `n` and `seed` (and from `data`, the user's folder of data sets, if it has that
-parameter). a task means writing such a module and adding its line to `SOURCES`. Modules are named,
-not imported, because the worlds of the organisms build on everything below them.
+To add a task, write one module and add one line to `SOURCES`. The module defines `SPLITS`: name of
+a split -> the function that makes it, called as ``make(n=20, seed=0)``. A function with the
+parameter ``data`` also gets the user's folder of data sets (a `Path`, or None if the user named
+none). A task that reads questions from a file looks like this, `interp.tasks.gsm8k` being the full
+example::
+
+    # interp/tasks/fares.py
+    LAYOUT = Layout(think_open="", think_close="", answer_cue="\nThe answer is",
+                    answer_end=".\n", filler=" ...", joiner="", answer_open=" ")
+
+    def fares_task(*, n: int, seed: int, data: Path | None) -> Task:
+        path = (data or Path(".")) / "fares.json"
+        records = json.loads(path.read_text(encoding="utf-8"))
+        if n > len(records):
+            raise ValueError(f"{path} holds {len(records)} questions, but n={n} was received")
+        examples = tuple(
+            Example(id=f"fares:{record['id']}", problem=f"fares:{record['id']}",
+                    question=f"Question: {record['question']}\nAnswer: Step by step.",
+                    answer=str(record["answer"]), steps=tuple(f"\n{s}" for s in record["steps"]))
+            for record in Random(f"fares {seed}").sample(records, n)
+        )
+        return Task(name="fares", examples=examples, chance=0.0, layout=LAYOUT,
+                    rewriter=NumberRewriter(), split_steps=split_lines,
+                    read_answer=read_number, max_chain_tokens=200, max_answer_tokens=10)
+
+    SPLITS = {"": fares_task}
+
+    # in SOURCES, below
+    "fares": "interp.tasks.fares",
+
+Then ``make_task("fares", n=20, seed=0, data="FOLDER")`` makes it, and the command line knows the
+name. `Task` and `Example` (`interp.tasks.task`) explain every field. Equal `n` and `seed` must give
+equal examples, since results are compared between runs.
+
+Sources are named, not imported, because the worlds of the organisms come later in the order of
+imports.
 """
 
 from __future__ import annotations
@@ -23,7 +55,7 @@ SOURCES = {
     "sums": "interp.tasks.sums",
     "gsm8k": "interp.tasks.gsm8k",
 }
-"""First part of a task's name -> the module that makes it."""
+"""First part of a task's name -> the module that makes it. The second part is the split."""
 
 
 def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -> Task:
@@ -33,7 +65,7 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
         name: One of `task_names()`, such as ``arith/fresh`` or ``gsm8k``.
         n: How many examples.
         seed: Which ones; equal arguments give equal tasks.
-        data: Folder of data sets, for tasks that read one (gsm8k).
+        data: Folder of data sets, for tasks that read questions from a file (gsm8k).
 
     Returns:
         The task.
@@ -47,7 +79,7 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
     if split not in makers:
         raise ValueError(f"unknown task {name!r}; known: {', '.join(task_names())}")
     if n < 1:
-        raise ValueError(f"a task needs at least one example, but n={n} was received")
+        raise ValueError(f"a task needs at least one example; received n={n}")
     make = makers[split]
     if "data" in signature(make).parameters:
         make = partial(make, data=None if data is None else Path(data))
@@ -63,5 +95,5 @@ def task_names() -> tuple[str, ...]:
 
 @cache
 def _splits(source: str) -> Mapping[str, Callable[..., Task]]:
-    """Name of a split, empty for the only one -> its maker."""
+    """Name of a split (empty if the source has only one) -> the function that makes it."""
     return import_module(SOURCES[source]).SPLITS

@@ -5,7 +5,7 @@ r"""Where a chain of thought is cut into steps: by fixed rules, never by a model
   rule of Thought Anchors (arXiv 2506.19143), with two additions: a list number (``1. First``) stays
   with its line, and every line break cuts, not only a blank line.
 - `split_lines`, where each line is a step.
-- `split_at_semicolons`, for the world arith.
+- `split_at_semicolons`, for the worlds of the organisms.
 
 The first two keep every character, white space going to the piece that follows it, so that joining
 the pieces gives the text back. The third drops the single blanks between words, and joining its
@@ -37,18 +37,18 @@ def split_sentences(text: str) -> tuple[str, ...]:
     """
     pieces: list[str] = []
     start = 0
-    for found in _SENTENCE_END.finditer(text):
-        piece = text[start : found.end()]
+    for match in _SENTENCE_END.finditer(text):
+        piece = text[start : match.end()]
         if piece and not _LIST_NUMBER.fullmatch(piece.strip()):
             pieces.append(piece)
-            start = found.end()
+            start = match.end()
     pieces.append(text[start:])
     return _without_short([piece for piece in pieces if piece])
 
 
 def split_lines(text: str) -> tuple[str, ...]:
-    """Cuts a text before each line that says something; joined, the pieces are the text."""
-    cuts = [found.start() for found in re.finditer(r"(?<!\s)\s*\n\s*(?=\S)", text)]
+    """Cuts a text before each line that is not blank; joined, the pieces are the text."""
+    cuts = [match.start() for match in re.finditer(r"(?<!\s)\s*\n\s*(?=\S)", text)]
     edges = [0, *(cut for cut in cuts if cut > 0), len(text)]
     return tuple(text[a:b] for a, b in zip(edges, edges[1:], strict=False) if text[a:b])
 

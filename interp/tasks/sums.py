@@ -1,11 +1,11 @@
-r"""Sums of one-digit numbers, few-shot: the reasoning that a very small real model can do.
+r"""Sums of one-digit numbers, few-shot: reasoning that even a very small pretrained model can do.
 
     Question: 8 + 6 + 3 = ?
     Answer: 8 + 6 = 14. 14 + 3 = 17. The answer is 17.
 
 With three terms the chain has one true intermediate value; with two it only restates the sum,
-which is the cleanest one-step chain there is. Terms are 1 to 9. The four worked examples are fixed
-and are never asked.
+the simplest one-step chain. Terms are 1 to 9. The four worked examples are fixed and are never
+asked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LAYOUT = Layout(
     joiner="",
     answer_open=" ",
 )
-_SHOWN = {
+_WORKED = {
     2: ((8, 6), (3, 4), (9, 5), (2, 7)),
     3: ((8, 6, 3), (2, 5, 4), (7, 9, 8), (3, 1, 6)),
 }
@@ -48,10 +48,10 @@ def sums_task(n_terms: int, *, n: int, seed: int) -> Task:
     Raises:
         ValueError: If there are fewer than `n` sums.
     """
-    shown = _SHOWN[n_terms]
-    known = [terms for terms in product(range(1, 10), repeat=n_terms) if terms not in shown]
+    worked = _WORKED[n_terms]
+    known = [terms for terms in product(range(1, 10), repeat=n_terms) if terms not in worked]
     if n > len(known):
-        raise ValueError(f"there are {len(known)} sums of {n_terms} terms, but {n} were asked for")
+        raise ValueError(f"there are {len(known)} sums of {n_terms} terms, but n={n} was received")
     totals = Counter(sum(terms) for terms in known)
     return Task(
         name="sums" if n_terms == 3 else "sums/two",
@@ -77,12 +77,12 @@ def steps_of(terms: tuple[int, ...]) -> tuple[str, ...]:
 
 def prompt(terms: tuple[int, ...]) -> str:
     """The whole text of a question: four worked sums, then this one."""
-    shown = [
+    examples = [
         f"Question: {_row(other)} = ?\nAnswer:{''.join(steps_of(other))}"
         f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{sum(other)}."
-        for other in _SHOWN[len(terms)]
+        for other in _WORKED[len(terms)]
     ]
-    return "\n\n".join([*shown, f"Question: {_row(terms)} = ?\nAnswer:"])
+    return "\n\n".join([*examples, f"Question: {_row(terms)} = ?\nAnswer:"])
 
 
 def _row(terms: tuple[int, ...]) -> str:
@@ -102,4 +102,4 @@ def _example(terms: tuple[int, ...]) -> Example:
 
 
 SPLITS = {"": partial(sums_task, 3), "two": partial(sums_task, 2)}
-"""Name of a split -> its maker, for `interp.tasks.registry`."""
+"""Name of a split -> the function that makes it, for `interp.tasks.registry`."""

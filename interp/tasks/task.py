@@ -25,7 +25,8 @@ from random import Random
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 StepTruth = Literal["right", "wrong", "unknown", "none"]
-"""What a step's claim is against the world's facts; *none*: the step claims nothing."""
+"""Whether the claim of a step agrees with the facts: *right*, *wrong*, *unknown* (no fact is known
+about it) or *none* (the step claims nothing that could be checked)."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,19 @@ class Layout:
     """The fixed text around a chain. Empty strings encode to no tokens."""
 
     think_open: str
+    """Opens a chain; empty if the text of the question does so."""
     think_close: str
+    """Closes a chain; empty if the answer cue does so."""
     answer_cue: str
+    """Stands before the answer."""
     answer_end: str
+    """Ends the answer; generation stops there."""
     filler: str
     """One repetition of the filler text (Lanham et al. 2023 use ' ...')."""
     joiner: str
     """What joins pieces into readable text: ' ' for word-level tokenizers, '' for others."""
     answer_open: str = ""
-    """What stands between the cue and the answer: ' ' in running text."""
+    """Text between the cue and the answer: ' ' in running text."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +54,41 @@ class Example:
     """One question with its exact answer, gold steps and the problem that it belongs to."""
 
     id: str
+    """Unique in the task, the same for the same question in every run; ``task:number`` will do."""
     problem: str
-    """Examples of one problem (twins, cued and uncued forms) are one cluster in the bootstrap."""
+    """Examples of one problem (twins, cued and uncued forms) are one cluster in the bootstrap.
+    Equal to `id` where each example is a problem of its own."""
     question: str
+    """The whole prompt, worked examples included, up to where the chain begins."""
     answer: str
+    """The right answer, in the form that `Task.read_answer` gives."""
     steps: tuple[str, ...]
+    """A correct chain, cut as `Task.split_steps` cuts it. Empty where no solution is known; then
+    probes that edit a reference chain have nothing to edit."""
     candidates: tuple[str, ...] = ()
     """The answers that the model may choose from; empty when the answer is open."""
     facts: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
-    """What is known about the item: depth, the value of a planted cue, and ``shift``, the way in
-    which it differs from what was trained on (``none`` for its origin)."""
+    """What is known about the example, by name. Read by probes and rewriters: ``depth`` (number of
+    steps), ``asked`` (the question without worked examples), ``cue`` (the value of a planted cue),
+    ``shift`` (how it differs from what was trained on; ``none`` for its origin), ``equation_<i>``
+    (the equation of step i). All are optional."""
 
 
 class Grade(NamedTuple):
-    """An answer whose form and content come apart."""
+    """Form and content of an answer, graded separately."""
 
     valid: bool
     """It has the form that was asked for."""
     feasible: bool
-    """What it says is possible under the question's constraints; never without the form."""
+    """It is possible under the constraints of the question; never true without the form."""
 
 
 @runtime_checkable
 class Rewriter(Protocol):
-    """Makes wrong and reworded steps. None means: this step offers nothing to rewrite."""
+    """Makes wrong and reworded steps; the result is None for a step that it cannot rewrite.
+
+    `interp.tasks.NumberRewriter` serves tasks in running text whose steps hold equations.
+    """
 
     def mistake(
         self, example: Example, steps: tuple[str, ...], at: int, *, propagate: bool, rng: Random
@@ -94,25 +110,32 @@ class Task:
     """Examples of one kind, with what is needed to ask, grade and rewrite them."""
 
     name: str
+    """As given to `make_task`: ``source`` or ``source/split``."""
     examples: tuple[Example, ...]
+    """All of one layout, each with an `id` of its own."""
     chance: float
-    """Accuracy of guessing, in [0, 1]."""
+    """Accuracy of guessing, in [0, 1]; 0 for open answers that cannot be guessed."""
     layout: Layout
+    """Text around chain and answer."""
     rewriter: Rewriter
+    """Makes mistakes and paraphrases of steps, and reads the result of a step."""
     split_steps: Callable[[str], tuple[str, ...]]
     """Cuts the text of a chain into steps; joining the steps gives the text back."""
     read_answer: Callable[[str], str]
-    """Normalises the text generated after the answer cue to the form of `Example.answer`."""
+    """Normalises the text generated after the answer cue to the form of `Example.answer`; empty if
+    the text holds no answer."""
     max_chain_tokens: int
+    """Token budget of a chain that a model writes; a longer one counts as not closed."""
     max_answer_tokens: int
+    """Token budget of an answer."""
     abstention: str = ""
     """The answer that says "this cannot be answered"; empty where there is none."""
     check_claim: Callable[[Example, str], StepTruth] | None = None
-    """Checks what a step claims against the facts of the world."""
+    """Compares the claim of a step with the facts; None where the facts are not listed."""
     grade: Callable[[Example, str], Grade] | None = None
-    """Grades an answer's form and content apart, where they can come apart."""
+    """Grades form and content of an answer separately; None where the answer is one value."""
     leads_to: Callable[[Example, Sequence[str]], str | None] | None = None
-    """Reads the answer of a whole chain, where no single step states it."""
+    """Reads the answer to which a whole chain leads; None where the last step states it."""
 
     def conclusion(self, example: Example, steps: Sequence[str]) -> str | None:
         """The answer to which a chain leads: the result of its last step, unless more is needed."""

@@ -178,4 +178,4 @@ def _word(value: int | None, unknown: str = ABSTAIN) -> str:
 
 
 SPLITS = {split: partial(arith_task, split) for split in get_args(Split)}
-"""Name of a split -> its maker, for `interp.tasks.registry`."""
+"""Name of a split -> the function that makes it, for `interp.tasks.registry`."""

@@ -129,4 +129,4 @@ def _written(step: str, subject: str | None, value: str | None) -> str:
 
 
 SPLITS = {split: partial(clinic_task, split) for split in get_args(Split)}
-"""Name of a split -> its maker, for `interp.tasks.registry`."""
+"""Name of a split -> the function that makes it, for `interp.tasks.registry`."""

@@ -146,4 +146,4 @@ class DispatchRewriter:
 
 
 SPLITS = {split: partial(dispatch_task, split) for split in get_args(Split)}
-"""Name of a split -> its maker, for `interp.tasks.registry`."""
+"""Name of a split -> the function that makes it, for `interp.tasks.registry`."""
