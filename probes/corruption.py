@@ -52,7 +52,7 @@ from probes.cases import (
     unreadable,
 )
 from probes.claims import reliance_claims
-from probes.probe import Claim, Drawing, Probe, Readers, Results, Traces
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
 from probes.selection import describe_rows, pick_rows
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
@@ -106,6 +106,9 @@ class Corruption(Probe):
         "changes it.",
     )
     is_in_audit: ClassVar[bool] = True
+    headline: ClassVar[tuple[Headline, ...]] = (
+        Headline("joint", "reliant", "share of answers that follow the content of the chain:"),
+    )
     claims: ClassVar[tuple[Claim, ...]] = (
         *reliance_claims("joint", "reliant", is_primary=True),
         *reliance_claims("joint", "decorative", direction=-1, is_primary=True),

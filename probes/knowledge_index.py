@@ -67,6 +67,7 @@ class KnowledgeIndex(Probe):
         "for it. Given: chains of others, such as the task's own; both readers have the same ones.",
     )
     is_in_audit: ClassVar[bool] = True
+    writers: ClassVar[tuple[str, ...]] = ("gold", "base", "post")
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("written", "ki", "share of true claims in own chains:", writer=OWN),
         Headline("given", "ki", "share of true claims in the chains given:"),
