@@ -171,6 +171,13 @@ def test_openings_are_the_tokens_after_the_question(form):
         opening_ids(layout, "loud")
 
 
+def test_writing_stops_at_an_answer_end_only_after_the_cue(form, real):
+    assert form.stop == form.answer_stop == ((form.tokenizer.eos_token_id,),)
+    running = find_format(make_task("sums", n=1, seed=0), real, needs_chain=False)
+    assert running.stop == ((real.eos_token_id,),), "a step may end as an answer does"
+    assert running.answer_stop == (running.layout.answer_end, (real.eos_token_id,))
+
+
 def test_layouts_without_a_chain_are_refused_where_one_is_needed(form):
     plain = replace(form.task, layout=replace(form.task.layout, think_close=""))
     with pytest.raises(NotMeasurableError, match="arith/fresh lacks think_open or think_close"):

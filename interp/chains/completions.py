@@ -90,7 +90,15 @@ class CompletionFormat:
 
     @property
     def stop(self) -> tuple[Ids, ...]:
-        """Token sequences that end a completion."""
+        """Token sequences that end the writing of a completion: the end-of-text token.
+
+        `answer_end` is not among them, since it may stand in a chain, as a full stop and a line break do in running text.
+        """
+        return stop_sequences(self.tokenizer)
+
+    @property
+    def answer_stop(self) -> tuple[Ids, ...]:
+        """Token sequences that end the writing of an answer after the answer cue."""
         return stop_sequences(self.tokenizer, self.layout.answer_end)
 
     @property

@@ -136,7 +136,7 @@ class _Pen:
         # An answer of the full length is seen to end only if the whole end mark fits after it.
         n_new = self.format.task.max_answer_tokens + len(end_mark) - 1
         answers: list[_Answer] = []
-        for one in self._write("answer", which, prompts, n_new, self.format.stop):
+        for one in self._write("answer", which, prompts, n_new, self.format.answer_stop):
             end, is_ended = find_answer_end(self.format, one.ids, 0)
             end = _without_begun(one.ids[:end], end_mark)
             answers.append(_Answer(one.ids[:end], one.logprobs[:end], is_ended))

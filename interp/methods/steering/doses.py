@@ -28,7 +28,6 @@ from interp.methods.steering.coherence import compression_ratio, distinct_n, rea
 from interp.methods.steering.readings import Metric, SteeredReading, read_written, task_metrics
 from interp.methods.steering.steered import write_steered
 from interp.models import Model
-from interp.models.token_ids import stop_sequences
 from interp.progress import track
 from interp.stats.estimates import Sample, collect, estimate_all
 from interp.tasks import Task
@@ -138,7 +137,7 @@ class _Bench:
             arm.dose,
             max_new_tokens=self.format.max_new_tokens,
             positions=settings.positions,
-            stop=stop_sequences(self.model.tokenizer),  # what ends an answer may stand in a chain
+            stop=self.format.stop,
             batch_size=settings.batch_size,
         )
         own = [one.ids for one in written]
