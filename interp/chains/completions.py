@@ -92,7 +92,8 @@ class CompletionFormat:
     def stop(self) -> tuple[Ids, ...]:
         """Token sequences that end the writing of a completion: the end-of-text token.
 
-        `answer_end` is not among them, since it may stand in a chain, as a full stop and a line break do in running text.
+        `answer_end` is not among them, since it may stand in a chain, as a full stop and
+        a line break do in running text.
         """
         return stop_sequences(self.tokenizer)
 
