@@ -48,7 +48,7 @@ def test_a_task_is_its_name_n_and_seed(name: str):
 def test_unknown_names_list_the_known():
     with pytest.raises(ValueError, match=r"unknown task 'arith/old'; known: arith/pool, .*gsm8k"):
         make_task("arith/old", n=1, seed=0)
-    with pytest.raises(ValueError, match="at least one example, but n=0"):
+    with pytest.raises(ValueError, match="at least one example; received n=0"):
         make_task("sums", n=0, seed=0)
     with pytest.raises(ValueError, match="there are 725 sums of 3 terms, but 726"):
         make_task("sums", n=726, seed=0)

@@ -137,6 +137,8 @@ def test_sft_and_grpo_train_from_their_parent(tmp_path):
 def test_a_parent_must_be_there_first(tmp_path):
     with pytest.raises(FileNotFoundError, match="train 'base' with seed 0 first"):
         train(find_recipe("hint"), 0, tmp_path)
+    with pytest.raises(RuntimeError, match=r"hint.*train 'base' with seed 0 first"):
+        list(train_all(tmp_path, recipes=["hint"], seeds=[0]))
 
 
 def test_all_at_once_knows_its_names_and_keeps_what_is_there(tmp_path):
