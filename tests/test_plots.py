@@ -82,7 +82,7 @@ def test_curve_draws_each_row_with_its_interval(figures, curve_rows) -> None:
     assert [ax.get_title(loc="left") for ax in (pool, fresh)] == list(NAMES.values())
     for ax, task in ((pool, "arith/pool"), (fresh, "arith/fresh")):
         for reader, colour in (("base", BLUE), ("post", VERMILION)):
-            expected = sorted(pick(curve_rows, task=task, reader=reader), key=lambda r: r.step)
+            expected = sorted(pick(curve_rows, task=task, reader=reader), key=lambda r: r.step or 0)
             (line,) = lines_of(ax, colour)
             assert list(line.get_xdata()) == [row.step for row in expected]
             assert list(line.get_ydata()) == [row.value for row in expected]

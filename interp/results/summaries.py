@@ -193,6 +193,7 @@ def _contrasts(keys: Iterable[RowKey]) -> Iterator[tuple[RowKey, RowKey, RowKey]
     known = set(keys)
     for key in keys:
         played = [role for role in ROLES if getattr(key, role) == "base"]
+        # Each role alone, and several at once: on its own chains a model is writer and reader.
         for n in range(1, len(played) + 1):
             for roles in combinations(played, n):
                 other = replace(key, **dict.fromkeys(roles, "post"))
@@ -233,7 +234,7 @@ def _ratio_drafts(groups: Mapping[RowKey, Items], ratio: Ratio) -> list[Draft]:
         sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
         weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
         own_key = replace(key, metric=ratio.metric)
-        if is_too_rare(weights):
+        if is_too_rare(weights):  # the row is kept, so that the page says why it has no value
             empty = collect(np.array([], dtype=np.float64), [])
             drafts.append(Draft(own_key, empty, len(members), TOO_RARE))
         else:

@@ -145,12 +145,13 @@ def estimate_pooled(
     value = sides[-1] - sides[0] if len(sides) == 2 else sides[0]
     if np.isnan(value) or n < 2:
         return Estimate(value, NAN, NAN, 0 if np.isnan(value) else n, NAN)
-    rng = np.random.default_rng((seed, n))
+    rng = np.random.default_rng((seed, n))  # as `estimate_all`: the same resamples for the same n
     blocks: list[np.ndarray] = []
     for weights in draw_weights(n, rng=rng, n_boot=n_boot):
         drawn = [measure(side, weights) for side in sample.sides]
         blocks.append(drawn[-1] - drawn[0] if len(drawn) == 2 else drawn[0])
     resampled = np.concatenate(blocks)
+    # A resample without a positive or without a negative has no value.
     resampled = resampled[~np.isnan(resampled), None]
     if not len(resampled):
         return Estimate(value, NAN, NAN, n, NAN)

@@ -199,7 +199,7 @@ def estimate_all(
         by_size.setdefault(sample.n, []).append(index)
     estimates: dict[int, Estimate] = {}
     for n, members in sorted(by_size.items()):
-        for start in range(0, len(members), 1000):
+        for start in range(0, len(members), 1000):  # resamples x 1000 cells fit into memory
             part = members[start : start + 1000]
             rng = np.random.default_rng((seed, n))
             group = [samples[index] for index in part]

@@ -46,7 +46,7 @@ def resample_means(
 ) -> Float[np.ndarray, "resample cell"]:
     """Sum over count of the drawn problems, of every cell in every resample."""
     n = len(sums)
-    is_single = bool((counts == 1).all())
+    is_single = bool((counts == 1).all())  # then every resample has n items, known beforehand
     return np.concatenate(
         [
             weights @ sums / (n if is_single else weights @ counts)

@@ -62,6 +62,7 @@ def viewer_data(data: RunData) -> Mapping[str, Any]:
 
 def embed_json(data: Mapping[str, Any]) -> str:
     """JSON that can stand in a script element: nothing in it can end or open an element."""
+    # Models may write "</script>"; as escapes these characters mean the same to JSON alone.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
