@@ -268,7 +268,7 @@ def _choose_dose(
     counts = None
     if variant.as_often_as:
         copied = next(v for v in VARIANTS if v.name == variant.as_often_as)
-        written = write_hybrid(pair, learn, setup, copied, seed=seed, dose=doses[copied.name])
+        written = write_hybrid(pair, learn, setup, copied, seed=seed, dose=doses.get(copied.name))
         counts = _counts(learn, written)
     right: dict[float, int] = {}
     for dose in setup.settings.doses:

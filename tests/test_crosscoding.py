@@ -123,10 +123,10 @@ QUICK_PROBE = Crosscoding(
 
 
 def test_the_probe_keeps_items_of_held_out_texts_a_record_and_the_crosscoders(tiny_pair, tmp_path):
-    task = make_task("arith/fresh", n=30, seed=0)
+    task = make_task("arith/fresh", n=300, seed=0)
     readers = {"base": tiny_pair.base, "post": tiny_pair.post}
     part = QUICK_PROBE.examine(readers, task, {}, seed=0, folder=tmp_path)
-    held_out = {example.id for example in task.examples[::5]}
+    held_out = {example.id for example in task.examples[::5]}  # 60: enough for a ratio
     measured = {item.example for item in part.items if item.value == item.value}
     assert measured == held_out
     assert {item.variant for item in part.items} == {PAIR, SAME, NOISE, PLANT}

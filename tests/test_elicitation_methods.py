@@ -143,7 +143,7 @@ def test_what_leaves_nothing_to_measure_is_said_and_a_bug_is_not_hidden(tiny_pai
     notes = {i.variant: i.note for i in found if i.note not in ("", TRAINING) and not i.draw
              and i.condition == "one_answer"}  # fmt: skip
     assert notes.keys() == {"steer", "sae_latent"}
-    assert "do not differ" in notes["steer"] and "no bundled SAE" in notes["sae_latent"]
+    assert "do not differ" in notes["steer"] and "none is bundled" in notes["sae_latent"]
     lines = describe_methods(rows_of(found), found, seed=0)
     assert any(line.startswith("steer[post]: not measurable") for line in lines)
     assert any(line.startswith("sae_latent: not measurable") for line in lines)

@@ -31,7 +31,14 @@ from interp.organisms.zoo import organism_path
 from interp.results.summaries import summarise
 from interp.sites import Site
 from interp.tasks.registry import make_task
-from probes.hybrid import TRAINING, HybridDecoding, describe_hybrid, recovery_of, split_task
+from probes.hybrid import (
+    HEADLINE,
+    TRAINING,
+    HybridDecoding,
+    describe_hybrid,
+    recovery_of,
+    split_task,
+)
 from probes.probe import Results
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}
@@ -215,11 +222,19 @@ def test_every_method_has_its_controls():
 
 
 @pytest.fixture(scope="module")
-def probed(tiny_pair):
-    task = make_task("arith/fresh", n=5, seed=0)
-    readers = {"base": tiny_pair.base, "post": tiny_pair.post}
+def probed(pair):
+    task = make_task("arith/fresh", n=45, seed=0)
+    readers = {"base": pair.base, "post": pair.post}
     probe = HybridDecoding(doses=(1.0,))
     return readers, task, probe, probe.run(readers, task, {}, seed=0)
+
+
+@pytest.fixture(scope="module")
+def without_gap(tiny_pair):
+    """Random models: no gap, and too few problems in which they agree to fit a gate."""
+    task = make_task("arith/fresh", n=5, seed=0)
+    readers = {"base": tiny_pair.base, "post": tiny_pair.post}
+    return HybridDecoding(doses=(1.0,)).run(readers, task, {}, seed=0)
 
 
 def test_the_probe_has_items_of_every_variant_and_says_what_was_trained_on(probed):
@@ -229,7 +244,7 @@ def test_the_probe_has_items_of_every_variant_and_says_what_was_trained_on(probe
                for i in items)  # fmt: skip
     assert {i.example for i in items} == {e.id for e in task.examples}
     trained = {i.example for i in items if i.note.startswith("a training problem")}
-    assert len(trained) == 2
+    assert len(trained) == 18
     assert all(math.isnan(i.value) for i in items if i.example in trained)
     steered = {(i.variant, i.example): i.value for i in items if i.metric == "steered"}
     norms: dict[tuple[str, str], int] = {}
@@ -239,13 +254,16 @@ def test_the_probe_has_items_of_every_variant_and_says_what_was_trained_on(probe
     assert norms and all(norms.get(key, 0) == n for key, n in steered.items() if n == n)
 
 
-def test_the_lines_give_raw_accuracies_and_flag_a_pair_without_a_gap(probed):
+def test_the_lines_give_raw_accuracies_and_flag_a_pair_without_a_gap(probed, without_gap):
     *_, items = probed
     found = recovery_of(items, "hybrid", seed=0)
     lines = describe_hybrid(items, seed=0)
     assert f"base {found.base.value:.3f}" in lines[0]
-    assert any(line.startswith("NOT TO BE READ") for line in lines)
+    assert not any(line.startswith("NOT TO BE READ") for line in lines)
     assert sum(line.startswith("gap recovered by") for line in lines) == 2
+    lines = describe_hybrid(without_gap, seed=0)
+    assert any(line.startswith("NOT TO BE READ") for line in lines)
+    assert sum(line.startswith("gap recovered by") for line in lines) == 1  # there is no gate
 
 
 def test_without_a_gate_the_variants_that_read_it_are_not_measurable(probed, monkeypatch):
@@ -264,6 +282,9 @@ def test_without_a_gate_the_variants_that_read_it_are_not_measurable(probed, mon
     assert notes == {"they never differ", TRAINING}
     (line,) = [line for line in describe_hybrid(found, seed=0) if "never differ" in line]
     assert all(name in line for name in alone)
+    rows = summarise(found, pair="a", chance={task.name: 0.1}, seed=0, n_boot=200)
+    (row,) = [r for r in rows if (r.variant, r.metric) == (HEADLINE, "correct")]
+    assert math.isnan(row.value) and "they never differ" in row.note
     kept = [i for i in items if i.variant not in alone]
     assert repr(kept) == repr([i for i in found if i.variant not in alone])
 
