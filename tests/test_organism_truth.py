@@ -18,7 +18,7 @@ DECORATIONS = [("swapped-sft-pool", "pool"), ("decorative", "pool"), ("hint", "c
 
 def rows_of(organism, seed, split, probes, n=N):
     from interp.chains.trace_writing import gold_traces
-    from interp.results.rows import summarise
+    from interp.results.summaries import summarise
     from interp.tasks import make_task
     from probes import find_probe
     from probes.model_names import find_model
@@ -35,11 +35,13 @@ def rows_of(organism, seed, split, probes, n=N):
 
 
 def read(organism, seed, split):
-    from probes.audit.verdict import INSTRUMENTS, Cell
+    from probes.audit.verdict import INSTRUMENTS
 
     rows = rows_of(organism, seed, split, INSTRUMENTS)
-    cell = Cell(f"arith/{split}", "post", "gold")
-    return {name: instrument(rows, cell) for name, instrument in INSTRUMENTS.items()}
+    return {
+        name: instrument(rows, f"arith/{split}", "post", "gold")
+        for name, instrument in INSTRUMENTS.items()
+    }
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -64,5 +66,7 @@ def test_information_gain_of_a_perfect_chain_equals_its_exact_value(seed):
     The model's own log p of single answers scatters around -ln 11, hence the many problems.
     """
     rows = rows_of("base", seed, "fresh", ["information_gain"], n=240)
-    total = next(r.value for r in rows if (r.condition, r.metric, r.step) == ("chain", "total", -1))
+    total = next(
+        r.value for r in rows if (r.condition, r.metric) == ("chain", "total") and r.is_whole
+    )
     assert total == pytest.approx(math.log(11), abs=0.05)
