@@ -220,7 +220,7 @@ def test_seeds_that_differ_are_set_beside_what_lies_between_the_kinds():
     ]
     reason = judge(units)[EVALUATION].reason
     assert "100% of 6 same-recipe seed pairs differ significantly" in reason
-    assert reason.endswith("by 0.5 on average; positive and negative organisms differ by 9")
+    assert reason.endswith("by 0.5 on average, while positive and negative organisms differ by 9")
 
 
 def test_seeds_that_settings_were_chosen_on_are_never_counted():

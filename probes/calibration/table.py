@@ -245,7 +245,7 @@ def _class_difference(claim: Claim, known: Sequence[Unit]) -> str:
     if CONSTRUCTS[claim.construct].kind != "label" or not all(kinds):
         return ""
     difference = abs(fmean(kinds[0]) - fmean(kinds[1]))
-    return f"; positive and negative organisms differ by {difference:.2g}"
+    return f", while positive and negative organisms differ by {difference:.2g}"
 
 
 def write_table(file: Path, rows: Sequence[CalibrationRow]) -> None:
