@@ -55,7 +55,7 @@ def test_attribution_is_the_slope_of_the_exact_effect(tiny: Any):
 
 
 def sweep_in_double(model: Any, ids: list[int], cells: Any) -> Tensor:
-    """Last logits without rounding to float32, by plain hooks of the door, a cell at a time."""
+    """Last logits without rounding to float32, by plain hooks, a cell at a time."""
     from interp.engine.editor import Editor
     from interp.models import hooked
     from interp.models.forward import body

@@ -186,7 +186,7 @@ def test_steered_writing_equals_reading_again(tiny: Any, positions: Any):
 
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
 def test_edits_and_receipts_under_both_caches_of_hugging_face(tiny: Any, kind: str):
-    """`hf.generate` with its own cache, edited through the hook door: tokens and receipts of ours.
+    """`hf.generate` with its own cache, edited through hooks: tokens and receipts of ours.
 
     The prompts are padded on the left by Hugging Face's rule. A compiled static cache would skip
     hooks that are added later, so compilation is off.

@@ -1,4 +1,4 @@
-"""The hook door: what is read is what the model computed, and nothing is left behind."""
+"""Hooks: activations are read as the model computes them, and no hook stays registered."""
 
 from __future__ import annotations
 

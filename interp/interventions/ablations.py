@@ -1,7 +1,7 @@
-"""Ablations: a site's own value replaced by one that says nothing of this text.
+"""Ablations: the value of a site replaced by one that does not depend on this text.
 
-Zero is the crudest choice: it may lie far from anything the model ever computes, so an effect may
-be damage and no more. The mean over many texts keeps what they have in common; another text's value
+Zero is the crudest choice: it may lie far from anything that the model ever computes, so an effect
+may be mere damage. The mean over many texts keeps what they have in common; another text's value
 (resampling) is a value that the model really computes. Both are `replace`; what this module adds is
 the choice of values, from captures as `run` returns them, and the checks that make them mean what
 their names say::
@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, Positions, replace
 from interp.sites import Site
 
@@ -53,12 +54,13 @@ def mean_ablation(
         The intervention. Every position counts the same, so long texts count more.
 
     Raises:
-        ValueError: If there are fewer than `MIN_TEXTS` texts.
+        NotMeasurableError: If there are fewer than `MIN_TEXTS` texts.
     """
     if len(captures) < MIN_TEXTS:
-        raise ValueError(
-            f"a mean over {len(captures)} texts still tells one from the other; mean ablation "
-            f"needs at least {MIN_TEXTS}. Capture more texts, or use `resample_ablation`"
+        raise NotMeasurableError(
+            f"a mean over few texts still depends on each of them; mean ablation needs at least "
+            f"{MIN_TEXTS} texts, received {len(captures)}. Capture more texts, or use "
+            f"`resample_ablation`"
         )
     mean = torch.cat(_of_head(captures, head)).float().mean(0)
     return Intervention(site, replace, mean, positions=positions, rows=rows, head=head)

@@ -1,7 +1,7 @@
 """Operators: what an intervention does to an activation, as pure functions.
 
-An operator takes activations, vectors and doses and returns new activations; where it is applied
-(site, positions, rows) is said by `Intervention`. A new method is a new function, or a frozen
+An operator takes activations, vectors and doses and returns new activations; an `Intervention`
+defines where it is applied (site, positions, rows). A new method is a new function, or a frozen
 record that is called, like `ClampLatent`.
 """
 

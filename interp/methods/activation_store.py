@@ -374,7 +374,7 @@ def _write_shard(
 
 
 def _in_batches(blocks: Iterator[Tensor], batch_size: int) -> Iterator[Tensor]:
-    """Blocks cut anew into batches of one size; what is left over opens the next."""
+    """Blocks cut into batches of one size; the rest of a block opens the next batch."""
     left: Tensor | None = None
     for block in blocks:
         values = block if left is None else torch.cat([left, block])

@@ -1,4 +1,4 @@
-"""Models: loading them, pairing them, and the one door through which they are read and edited."""
+"""Models: loading them, pairing them, and the hooks by which they are read and edited."""
 
 from interp.models.bridge import Bridge, load_bridge, open_bridge
 from interp.models.hooks import hooked

@@ -45,7 +45,7 @@ Hook = Callable[..., Tensor | None]
 
 @dataclass(frozen=True, eq=False)
 class Bridge:
-    """A `TransformerBridge` behind guards."""
+    """A `TransformerBridge` with checks around its hooks."""
 
     lens: Any
     """The TransformerBridge, for what is not offered here; it has none of the guards."""

@@ -82,7 +82,7 @@ def _edit(stream: str, head: int, activation: Tensor) -> None:
         activation[:, head] = 0
     elif stream == "v":
         activation[:, head] = _held(activation[:, head])
-    elif stream == "mlp_pre":  # half of the units, so that they are told from the others
+    elif stream == "mlp_pre":  # half of the units, so that a shift between units shows
         half = activation.shape[-1] // 2
         activation[:, :half] = _held(activation[:, :half])
     else:

@@ -21,8 +21,8 @@ The published text leaves open whether the denominator of nu_r holds the latent'
 Here it does: without it, it is about 0 exactly when a latent is exclusive. The bias of the decoder
 is left out of reconstructions, because it is no latent's.
 
-A latent is exclusive when Delta is at an end *and* both ratios are low. How many that are by chance
-is said by a crosscoder of a model against itself, never by the thresholds alone.
+A latent is exclusive when Delta is at an end *and* both ratios are low. A crosscoder of a model
+against itself measures how many latents are exclusive by chance; the thresholds alone do not.
 """
 
 from __future__ import annotations

@@ -175,10 +175,10 @@ def _split(
 def _shuffled(
     problems: Sequence[Hashable], labels: Num[np.ndarray, " example"], rng: np.random.Generator
 ) -> Num[np.ndarray, " example"]:
-    """Labels dealt anew without tearing a problem apart.
+    """Labels shuffled between whole problems.
 
-    Problems with one label are dealt those labels whole; within a problem that has both the labels
-    are permuted. Examples of one problem are alike, so shuffling them singly would make the
+    Problems with one label exchange their labels; within a problem that has both, the labels are
+    permuted. Examples of one problem are alike, so shuffling them singly would make the
     shuffled scores vary less than chance does.
     """
     places: dict[Hashable, list[int]] = {}

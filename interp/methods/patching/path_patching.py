@@ -5,7 +5,7 @@ al. 2022, "Interpretability in the Wild", arXiv 2211.00593, appendix B) lets a c
 *sender* heads and into the *receivers*, with all other heads frozen:
 
 1. The text is read with the senders' z taken from the donor and the z of every other head held at
-   the value of the text's own plain run. MLPs either are computed anew, so that paths through MLPs
+   the value of the text's own plain run. MLPs either are recomputed, so that paths through MLPs
    count as direct, or are frozen too, which leaves the residual stream alone. What enters the
    receivers (their q, k or v) is noted.
 2. The text is read once more with these inputs of the receivers in place and everything else free.
