@@ -82,8 +82,7 @@ def collect(
 
     Raises:
         NotMeasurableError: If no position is left.
-        ValueError: If the lists differ in length, a position is not in its text or named twice, or
-            the site has heads.
+        ValueError: If lists differ in length, a position does not exist, or the site has heads.
     """
     check_site(model, site)
     if site.axes[-1] == "d_head":
@@ -108,8 +107,8 @@ def collect(
     values: dict[int, Tensor] = {}
     for batch in token_batches([len(rows[n]) for n in read], TOKEN_BUDGET):
         numbers = [read[place] for place in batch]
-        captured = run(model, [rows[n] for n in numbers], capture=[site], logits_at="last")
-        for n, activation in zip(numbers, captured.captures[site], strict=True):
+        seen = run(model, [rows[n] for n in numbers], capture=[site], logits_at="last").captures
+        for n, activation in zip(numbers, seen[site], strict=True):
             values[n] = activation[list(chosen[n])].float().cpu()
     return Activations(
         values=torch.cat([values[n] for n in read]),
