@@ -20,11 +20,13 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import dedent
 from typing import Any, cast
 
 import torch
 
-from interp.chains.trace_writing import gold_traces
+from interp.chains.trace import Trace
+from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model
 from interp.results.rows import COORDINATES, Item, Measurement
 from interp.results.run_folder import Part
@@ -60,7 +62,7 @@ def check_probe(name: str) -> list[str]:
 
 def _check_words(probe: type[Probe], name: str) -> list[str]:
     faults: list[str] = []
-    if not issubclass(probe, Probe) or not is_dataclass(probe):
+    if Probe not in probe.__mro__ or not is_dataclass(probe):
         return [f"{probe.__name__} must be a frozen dataclass derived from probes.probe.Probe"]
     if getattr(probe, "name", "") != name:
         faults.append(f"`name` must be {name!r}, as in the table PROBES")
@@ -97,7 +99,7 @@ def _check_settings(probe: type[Probe]) -> list[str]:
 
 def _described_fields(owner: type) -> list[str]:
     """Fields of a class that a string literal follows."""
-    (tree,) = ast.parse(inspect.cleandoc(inspect.getsource(owner))).body
+    (tree,) = ast.parse(dedent(inspect.getsource(owner))).body
     body = cast("ast.ClassDef", tree).body
     return [
         before.target.id
@@ -145,7 +147,13 @@ def check_run(probe: type[Probe]) -> list[str]:
 
 
 def _examine(made: Probe, readers: Readers, task: Task) -> Part:
-    traces = {"gold": gold_traces(readers["base"].tokenizer, task)}
+    traces: dict[str, Sequence[Trace]] = {}
+    for writer in made.writers:
+        traces[writer] = (
+            gold_traces(readers["base"].tokenizer, task)
+            if writer == "gold"
+            else write_traces(readers[writer], task, mode="forced", writer=writer, seed=SEED)
+        )
     with TemporaryDirectory() as folder:
         return made.examine(readers, task, traces, seed=SEED, folder=Path(folder))
 

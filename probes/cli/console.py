@@ -60,3 +60,9 @@ def echo(lines: Iterable[object]) -> None:
     """Prints lines."""
     for line in lines:
         typer.echo(line)
+
+
+def name_folder(*words: str) -> Path:
+    """The run folder of a command: its models and what was asked, so that no two runs share one."""
+    names = (Path(word).name for word in words)
+    return Path("runs") / "-".join("".join(c if c.isalnum() else "-" for c in n) for n in names)

@@ -124,7 +124,9 @@ def calibrate(
         from probes.calibration import read_markdown
 
         typer.echo(
-            read_markdown(show) if show else run_calibration(out, keep=keep, root=root, workers=workers)
+            read_markdown(show)
+            if show
+            else run_calibration(out, keep=keep, root=root, workers=workers)
         )
 
 
@@ -143,4 +145,8 @@ def predict(
         from probes.predictions import predict as run_predictions
         from probes.predictions import read_markdown
 
-        echo([read_markdown(show)] if show else run_predictions(out, seed, n, keep=keep, workers=workers))
+        echo(
+            [read_markdown(show)]
+            if show
+            else run_predictions(out, seed, n, keep=keep, workers=workers)
+        )

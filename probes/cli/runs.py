@@ -28,6 +28,7 @@ from probes.cli.console import (
     Writers,
     echo,
     explained,
+    name_folder,
 )
 
 SHORT = {
@@ -95,12 +96,17 @@ def probe(
             tasks=tuple(task or made.tasks),
             n=made.n if n is None else n,
             probes=(name,),
-            writers=tuple(writer) if writer else made.writers,
+            writers=tuple(writer) if writer else _default_writers(made.writers, posts),
             seed=seed,
             data=data,
             options=((name, options),) if options else (),
         )
         _run([model, *(posts or ())], settings, out, device, dtype)
+
+
+def _default_writers(writers: Sequence[str], posts: Sequence[str] | None) -> tuple[str, ...]:
+    """The probe's writers, as far as there are models of that role."""
+    return tuple(writer for writer in writers if writer != "post" or posts)
 
 
 def short_command(name: str) -> Callable[..., None]:
@@ -138,7 +144,7 @@ def list_names(
     name: Annotated[str | None, typer.Argument(help="One probe: show its settings.")] = None,
 ) -> None:
     """List probes, tasks and bundled organisms, or the settings of one probe."""
-    from interp.organisms.zoo import bundled
+    from interp.organisms.zoo import read_cards
     from interp.tasks import task_names
     from probes import PROBES, find_probe
     from probes.cli.settings import describe_type, setting_types
@@ -156,7 +162,7 @@ def list_names(
         typer.echo(f"  {'*' if made.is_in_audit else ' '} {probe_name:24} {made.question}")
     typer.echo("Tasks\n  " + "  ".join(task_names()))
     typer.echo("Bundled organisms (name:seed)")
-    echo(f"  {entry.name}:{entry.seed}" for entry in bundled())
+    echo(f"  {entry.name}:{entry.seed}" for entry in read_cards())
 
 
 def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table PROBES.")]) -> None:
@@ -186,9 +192,8 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
         )
     models = [find_model(name, device=device, dtype=dtype) for name in names]
     readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
-    words = [*(Path(name).name for name in names), *(settings.probes if is_one else ())]
-    slug = "-".join("".join(c if c.isalnum() else "-" for c in word) for word in words)
-    done = run_audit(readers, settings, out or Path("runs") / slug)
+    folder = out or name_folder(*names, *(settings.probes if is_one else ()))
+    done = run_audit(readers, settings, folder)
     typer.echo(done.verdict.headline)
     echo(f"  {line}" for line in done.verdict.lines)
     typer.echo(f"Report: {done.report}")

@@ -93,7 +93,6 @@ def compare_texts(
     direction: Direction,
     dose: float,
     prompts: Sequence[str],
-    *,
     positions: Positions,
     max_new_tokens: int,
 ) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from probes.cli.console import Data, Device, Dtype, N, Seed, echo, explained
+from probes.cli.console import Data, Device, Dtype, N, Seed, echo, explained, name_folder
 
 
 def steer(
@@ -57,19 +57,12 @@ def steer(
             raise ValueError("nothing to write: give a text by --prompt TEXT, or --sweep")
         steered = find_model(model, device=device, dtype=dtype)
         for one in (dose or [0.5]) if prompt else ():
-            echo(
-                compare_texts(
-                    steered, direction, one, prompt or [], positions=where,
-                    max_new_tokens=max_new_tokens,
-                )
-            )  # fmt: skip
+            echo(compare_texts(steered, direction, one, prompt or [], where, max_new_tokens))
         if is_sweep:
             doses = tuple(dose or SweepSettings().doses)
             settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
             questions = make_task(task, n=n, seed=seed, data=data)
-            source = (vector or sae or Path("direction")).stem
-            name = "".join(c if c.isalnum() else "-" for c in f"steer-{Path(model).name}-{source}")
-            folder = out or Path("runs") / name
+            folder = out or name_folder("steer", model, str(vector or sae))
             echo(
                 measure_doses(steered, direction, questions, settings, folder, kl_budget=kl_budget)
             )
