@@ -30,7 +30,7 @@ def find_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Mod
 
 
 def _path(name: str) -> str:
-    from interp.organisms.zoo import bundled, organism_path
+    from interp.organisms.zoo import organism_path, read_cards
 
     if Path(name).is_dir():
         return name
@@ -39,7 +39,7 @@ def _path(name: str) -> str:
 
         return str(smollm2_path())
     organism, _, seed = name.partition(":")
-    known = sorted({entry.name for entry in bundled()})
+    known = sorted({entry.name for entry in read_cards()})
     if organism in known:
         return str(organism_path(organism, int(seed or 0)))
     if "/" in name:
