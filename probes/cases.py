@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from interp.chains.answer_scoring import AnswerScore, Ask, Ids, Query, read_answers
+from interp.chains.answer_scoring import AnswerScore, Ask, Ids, read_answers
 from interp.chains.chain import Chain, LayoutIds, encode_answer, encode_layout, step_texts
 from interp.chains.edits import choose_donors
 from interp.chains.trace import Trace
@@ -50,8 +50,7 @@ class Case:
     def ask(self, chains: Sequence[Chain | None], *targets: Ids) -> Ask:
         """Asks for the answer after each chain; one target for all, or one for each."""
         each = targets if len(targets) == len(chains) else targets * len(chains)
-        queries = tuple(Query(c, t) for c, t in zip(chains, each, strict=True))
-        return Ask(self.trace.prompt_ids, self.chain, queries, self.candidates)
+        return Ask(self.trace.prompt_ids, self.chain, tuple(chains), tuple(each), self.candidates)
 
 
 def cases(

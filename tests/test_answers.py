@@ -29,14 +29,14 @@ def plain_logprobs(model, ids):
 
 
 def test_readings_equal_plain_forward_passes(tiny, setting):
-    from interp.chains.answer_scoring import Ask, Query, read_answers, render
+    from interp.chains.answer_scoring import Ask, read_answers, render
 
     _, traces, layout, candidates = setting
     asks, expected = [], []
     for trace in traces:
         chains = [None, (), trace.steps[:1], trace.steps, traces[0].steps]
-        queries = tuple(Query(chain, trace.answer_ids) for chain in chains)
-        asks.append(Ask(trace.prompt_ids, trace.steps, queries, candidates))
+        targets = (trace.answer_ids,) * len(chains)
+        asks.append(Ask(trace.prompt_ids, trace.steps, tuple(chains), targets, candidates))
         for chain in chains:
             text = render(trace.prompt_ids, chain, layout)
             full = text + trace.answer_ids + layout.answer_end
@@ -58,12 +58,12 @@ def test_readings_equal_plain_forward_passes(tiny, setting):
 
 
 def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
-    from interp.chains.answer_scoring import Ask, Query, read_answers, render
+    from interp.chains.answer_scoring import Ask, read_answers, render
 
     _, traces, layout, candidates = setting
     trace = traces[0]
     pairs = ((candidates[1][0], candidates[2][0]), (candidates[3][0],))
-    ask = Ask(trace.prompt_ids, trace.steps, (Query(trace.steps, pairs[0]),), pairs)
+    ask = Ask(trace.prompt_ids, trace.steps, (trace.steps,), (pairs[0],), pairs)
     (reading,) = read_answers(tiny, layout, [ask])[0]
     text = render(trace.prompt_ids, trace.steps, layout)
 
@@ -80,9 +80,9 @@ def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
 
 
 def test_an_answer_without_tokens_is_refused(tiny, setting):
-    from interp.chains.answer_scoring import Ask, Query, read_answers
+    from interp.chains.answer_scoring import Ask, read_answers
 
     _, traces, layout, _ = setting
-    ask = Ask(traces[0].prompt_ids, traces[0].steps, (Query(traces[0].steps, ()),))
+    ask = Ask(traces[0].prompt_ids, traces[0].steps, (traces[0].steps,), ((),))
     with pytest.raises(ValueError, match="at least one token"):
         read_answers(tiny, layout, [ask])

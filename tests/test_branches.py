@@ -135,11 +135,11 @@ def test_memory_shortage_halves_down_to_single_branches(tiny: Any, monkeypatch: 
     prefixes, work = random_work(tiny, 10, seed=6)
     plain, sizes = branches_module._score, list[int]()
 
-    def score_or_fail(model: Any, jobs: Any) -> Any:
-        sizes.append(sum(len(job.branches) for job in jobs))
+    def score_or_fail(model: Any, numbers: Any, texts: Any, branches: Any, trees: Any) -> Any:
+        sizes.append(sum(len(of_prefix) for of_prefix in branches))
         if sizes[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return plain(model, jobs)
+        return plain(model, numbers, texts, branches, trees)
 
     monkeypatch.setattr(branches_module, "_score", score_or_fail)
     scores = score_branches(tiny, prefixes, work)

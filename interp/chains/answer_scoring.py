@@ -15,7 +15,7 @@ Two kinds of answer are read, from the same forward pass:
   of each, and the candidate with the highest. This is the reading of Lanham et al. 2023.
 
 Example: the reader's answer after the chain cut to two steps is
-`read_answers(model, layout, [Ask(prompt, chain, queries)])` with `Query(chain[:2], target)`.
+`read_answers(model, layout, [Ask(prompt, chain, (chain[:2],), (target,))])`.
 """
 
 from __future__ import annotations
@@ -32,21 +32,17 @@ Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Query:
-    """One edited chain. `chain=None` asks for the answer with no chain at all (chain-free)."""
-
-    chain: Chain | None
-    target: Ids
-    """Token ids of the answer whose log-probability is wanted, without `answer_end`."""
-
-
-@dataclass(frozen=True)
 class Ask:
-    """The question and chain of one example, and all that is asked about it."""
+    """The question and chain of one example, and all edited chains that are asked about."""
 
     prompt_ids: Ids
     chain: Chain
-    queries: tuple[Query, ...]
+    """The example's own chain: what the edited ones share with it is read once."""
+    edited: tuple[Chain | None, ...]
+    """None asks for the answer with no chain at all (chain-free)."""
+    targets: tuple[Ids, ...]
+    """For each edited chain the token ids of the answer whose log-probability is wanted, without
+    `answer_end`."""
     candidates: tuple[Ids, ...] = ()
 
 
@@ -97,7 +93,7 @@ def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:
 def read_answers(
     model: Model, layout: LayoutIds, asks: Sequence[Ask], *, progress: str | None = None
 ) -> list[list[AnswerScore]]:
-    """Reads the answer to every query of every item, all branches of an item in one pass.
+    """Reads the answer after every edited chain, all branches of an item in one pass.
 
     Args:
         model: The reader.
@@ -106,7 +102,7 @@ def read_answers(
         progress: Label of a progress bar.
 
     Returns:
-        Per ask, one `AnswerScore` per query, in order.
+        Per ask, one `AnswerScore` per edited chain, in order.
 
     Raises:
         ValueError: A target or a candidate has no tokens, or a text exceeds the context.
@@ -115,26 +111,29 @@ def read_answers(
     for ask in asks:
         prefix = render(ask.prompt_ids, ask.chain, layout)
         prefixes.append(prefix)
-        branches.append([b for q in ask.queries for b in _branches(prefix, ask, q, layout)])
+        pairs = zip(ask.edited, ask.targets, strict=True)
+        branches.append([b for pair in pairs for b in _branches(prefix, ask, *pair, layout)])
     scores = score_branches(model, prefixes, branches, progress=progress)
     n_end = len(layout.answer_end[:1])
     return [_answer_scores(ask, of_ask, n_end) for ask, of_ask in zip(asks, scores, strict=True)]
 
 
-def _branches(prefix: Ids, ask: Ask, query: Query, layout: LayoutIds) -> list[Branch]:
+def _branches(
+    prefix: Ids, ask: Ask, chain: Chain | None, target: Ids, layout: LayoutIds
+) -> list[Branch]:
     """The target's branch, then one per candidate when candidates span several tokens."""
-    if not query.target or not all(ask.candidates):
+    if not target or not all(ask.candidates):
         raise ValueError(
             "An answer needs at least one token, but an empty target or candidate was received. "
             "Likely cause: the writer gave no answer (a truncated trace). "
             "Keep only traces with status 'valid' before reading answers."
         )
-    text = render(ask.prompt_ids, query.chain, layout)
+    text = render(ask.prompt_ids, chain, layout)
     cut = _shared(prefix, text)
     single = all(len(ids) == 1 for ids in ask.candidates)
     end = layout.answer_end[:1]
     row_at = len(text) - cut if ask.candidates and single else None
-    branches = [Branch(cut, text[cut:] + query.target + end, row_at)]
+    branches = [Branch(cut, text[cut:] + target + end, row_at)]
     if not single:
         branches += [Branch(cut, text[cut:] + ids + end) for ids in ask.candidates]
     return branches
@@ -149,11 +148,11 @@ def _shared(prefix: Ids, text: Ids) -> int:
 
 def _answer_scores(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[AnswerScore]:
     single = all(len(ids) == 1 for ids in ask.candidates)
-    per_query = 1 if single else 1 + len(ask.candidates)
+    per_chain = 1 if single else 1 + len(ask.candidates)
     answers = []
-    for number, query in enumerate(ask.queries):
-        target, *others = scores[number * per_query : (number + 1) * per_query]
-        start = len(target.logprobs) - len(query.target) - n_end
+    for number, wanted in enumerate(ask.targets):
+        target, *others = scores[number * per_chain : (number + 1) * per_chain]
+        start = len(target.logprobs) - len(wanted) - n_end
         if target.row is not None:
             candidates = tuple(float(target.row[ids[0]]) for ids in ask.candidates)
         else:
@@ -163,8 +162,8 @@ def _answer_scores(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[
             )
         answers.append(
             AnswerScore(
-                logprob=float(target.logprobs[start : start + len(query.target)].sum()),
-                n_tokens=len(query.target),
+                logprob=float(target.logprobs[start : start + len(wanted)].sum()),
+                n_tokens=len(wanted),
                 greedy=bool(target.greedy[start:].all()),
                 candidates=candidates,
             )

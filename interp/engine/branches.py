@@ -20,7 +20,7 @@ Exact to rounding: in float32 within 1e-4 nats of separate forward passes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,26 +86,6 @@ class _Tree:
     """Branch -> its tokens in the tree, the last token of its suffix left out (it is not read)."""
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A prefix with those of its branches that are scored together."""
-
-    number: int
-    prefix: Sequence[int]
-    branches: Sequence[Branch]
-    trees: list[_Tree]
-
-    @property
-    def n_prefix(self) -> int:
-        """Prefix tokens that any branch needs."""
-        return max(branch.cut for branch in self.branches)
-
-    @property
-    def n_tree(self) -> int:
-        """Tokens of the largest tree."""
-        return max((len(tree.ids) for tree in self.trees), default=0)
-
-
 def _plant(branches: Sequence[Branch]) -> list[_Tree]:
     """Lays branches out as trees of at most TREE_SIZE tokens (or one branch)."""
     trees: list[_Tree] = []
@@ -155,135 +135,152 @@ def _read_trees(
     return read_on(model, cache, pad_right(model, [tree.ids for tree in trees]), positions, visible)
 
 
-@dataclass(frozen=True)
-class _Questions:
-    """Which final hidden states predict which tokens."""
+def _predictors(
+    branches: Sequence[Branch],
+    trees: Sequence[_Tree],
+    row: int,
+    starts: list[int],
+    sizes: list[int],
+) -> list[list[int]]:
+    """For each branch of one prefix, the hidden state that predicts each token of its suffix.
 
-    states: list[int]
-    """Rows of the flattened hidden states, each needed once."""
-    owners: list[int]
-    """Number of the prefix that each of them belongs to."""
-    sources: list[int]
-    """For each scored token, the index into `states` of the one that predicts it."""
-    tokens: list[int]
-    whole: list[int]
-    """Indices into `states` whose whole row is wanted, one per branch with `row_at`."""
+    Args:
+        branches: Of the prefix.
+        trees: Theirs.
+        row: Of the prefix in every pass.
+        starts: Where each pass begins among the flattened states: the prefixes, then each tree.
+        sizes: Padded length of each pass.
 
-
-def _ask(jobs: Sequence[_Job], sizes: Sequence[int]) -> _Questions:
-    """Lists, branch after branch, the state that predicts each token of its suffix.
-
-    `sizes` holds the padded lengths of the prefix pass and of each tree pass, in this order.
+    Returns:
+        Indices into the flattened states.
     """
-    questions = _Questions([], [], [], [], [])
-    starts = [0, *np.cumsum([len(jobs) * size for size in sizes]).tolist()]
-    for row, job in enumerate(jobs):
-        places: dict[tuple[int, int], int] = {}
-        path_of = {
-            number: (pass_, path)
-            for pass_, tree in enumerate(job.trees, start=1)
-            for number, path in tree.paths.items()
-        }
-        for number, branch in enumerate(job.branches):
-            pass_, path = path_of[number]
-            keys = [(0, branch.cut - 1), *((pass_, node) for node in path)]
-            for key in keys:
-                if key not in places:
-                    places[key] = len(questions.states)
-                    questions.states.append(starts[key[0]] + row * sizes[key[0]] + key[1])
-                    questions.owners.append(job.number)
-            questions.sources.extend(places[key] for key in keys)
-            questions.tokens.extend(branch.suffix)
-            if branch.row_at is not None:
-                questions.whole.append(places[keys[branch.row_at]])
-    return questions
+    path_of = {
+        number: (pass_, path)
+        for pass_, tree in enumerate(trees, start=1)
+        for number, path in tree.paths.items()
+    }
+    found: list[list[int]] = []
+    for number, branch in enumerate(branches):
+        pass_, path = path_of[number]
+        first = starts[0] + row * sizes[0] + branch.cut - 1
+        found.append([first, *(starts[pass_] + row * sizes[pass_] + node for node in path)])
+    return found
 
 
-@dataclass(frozen=True)
-class _Replies:
-    logprobs: Float[Tensor, " pos"]
-    greedy: Bool[Tensor, " pos"]
-    rows: dict[int, Float[Tensor, " d_vocab"]]
+def _score_states(
+    model: Model,
+    states: Float[Tensor, "pos d_model"],
+    branches: Sequence[Branch],
+    predictors: Sequence[Sequence[int]],
+    owners: Sequence[int],
+) -> list[BranchScore]:
+    """Scores all branches of a batch, a block of logits at a time; each state is needed once.
 
-
-def _reply(model: Model, states: Float[Tensor, "pos d_model"], questions: _Questions) -> _Replies:
-    """Answers all questions, a block of logits at a time."""
-    n_states, size = len(questions.states), max(1, LOGIT_BLOCK // model.d_vocab)
-    chosen = states[torch.tensor(questions.states, device=states.device)]
-    sources: Int[Tensor, " pos"] = torch.tensor(questions.sources)
-    tokens: Int[Tensor, " pos"] = torch.tensor(questions.tokens)
-    logprobs = torch.zeros(len(sources))
-    greedy = torch.zeros(len(sources), dtype=torch.bool)
+    Args:
+        model: The reader.
+        states: Final hidden states of all passes.
+        branches: Of all prefixes of the batch.
+        predictors: From `_predictors`, for each branch.
+        owners: Number of the prefix of each branch, for the error of a state that is not finite.
+    """
+    flat = np.concatenate([np.array(places, dtype=np.int64) for places in predictors])
+    needed, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
+    sources: Int[Tensor, " pos"] = torch.from_numpy(inverse.reshape(-1))
+    tokens: Int[Tensor, " pos"] = torch.tensor([token for b in branches for token in b.suffix])
+    ends = np.cumsum([len(branch.suffix) for branch in branches])
+    chosen = states[torch.from_numpy(needed).to(states.device)]
+    logprobs = torch.zeros(len(tokens))
+    greedy = torch.zeros(len(tokens), dtype=torch.bool)
+    whole = {  # state -> its whole row of log-probabilities, where a branch wants it
+        int(sources[end - len(branch.suffix) + branch.row_at])
+        for branch, end in zip(branches, ends.tolist(), strict=True)
+        if branch.row_at is not None
+    }
     rows: dict[int, Tensor] = {}
-    wanted = set(questions.whole)
-    for start in range(0, n_states, size):
-        stop = min(start + size, n_states)
+    size = max(1, LOGIT_BLOCK // model.d_vocab)
+    for start in range(0, len(needed), size):
+        stop = min(start + size, len(needed))
         logits = unembed(model, chosen[start:stop])
         total = logits.logsumexp(-1)
         if not bool(torch.isfinite(total).all()):
-            bad = int((~torch.isfinite(total)).nonzero()[0])
-            raise nan_error(model, f"prefix {questions.owners[start + bad]}")
+            bad = start + int((~torch.isfinite(total)).nonzero()[0])
+            owner = owners[int(np.searchsorted(ends, first[bad], side="right"))]
+            raise nan_error(model, f"prefix {owner}")
         here = ((sources >= start) & (sources < stop)).nonzero()[:, 0]
-        local, asked = (sources[here] - start).to(logits.device), tokens[here].to(logits.device)
-        logprobs[here] = (logits[local, asked] - total[local]).cpu()
-        greedy[here] = (logits.argmax(-1)[local] == asked).cpu()
-        for state in sorted(wanted & set(range(start, stop))):
+        local, wanted = (sources[here] - start).to(logits.device), tokens[here].to(logits.device)
+        logprobs[here] = (logits[local, wanted] - total[local]).cpu()
+        greedy[here] = (logits.argmax(-1)[local] == wanted).cpu()
+        for state in sorted(whole & set(range(start, stop))):
             rows[state] = (logits[state - start] - total[state - start]).cpu()
-    return _Replies(logprobs, greedy, rows)
-
-
-def _deal_out(
-    jobs: Sequence[_Job], questions: _Questions, replies: _Replies
-) -> list[list[BranchScore]]:
-    scores: list[list[BranchScore]] = []
-    start = 0
-    whole = iter(questions.whole)
-    for job in jobs:
-        scores.append([])
-        for branch in job.branches:
-            stop = start + len(branch.suffix)
-            row = None if branch.row_at is None else replies.rows[next(whole)]
-            scores[-1].append(
-                BranchScore(replies.logprobs[start:stop], replies.greedy[start:stop], row)
-            )
-            start = stop
+    scores: list[BranchScore] = []
+    for branch, end in zip(branches, ends.tolist(), strict=True):
+        begin = end - len(branch.suffix)
+        row = None if branch.row_at is None else rows[int(sources[begin + branch.row_at])]
+        scores.append(BranchScore(logprobs[begin:end], greedy[begin:end], row))
     return scores
 
 
-def _score(model: Model, jobs: Sequence[_Job]) -> list[list[BranchScore]]:
-    """Scores the branches of a batch of prefixes: one pass for the prefixes, one per tree."""
-    n_prefix = max(job.n_prefix for job in jobs)
-    ids = pad_right(model, [job.prefix[: job.n_prefix] for job in jobs])
-    n_rounds = max(len(job.trees) for job in jobs) if any(job.n_tree for job in jobs) else 0
+def _score(
+    model: Model,
+    numbers: Sequence[int],
+    prefixes: Sequence[Sequence[int]],
+    branches: Sequence[Sequence[Branch]],
+    trees: Sequence[Sequence[_Tree]],
+) -> list[list[BranchScore]]:
+    """Scores the branches of a batch of prefixes: one pass for the prefixes, one per tree.
+
+    Args:
+        model: The reader.
+        numbers: What each prefix is called in an error.
+        prefixes: Their tokens.
+        branches: Of each of them, at least one.
+        trees: These branches laid out.
+    """
+    kept = [max(branch.cut for branch in of_prefix) for of_prefix in branches]
+    ids = pad_right(model, [prefix[:n] for prefix, n in zip(prefixes, kept, strict=True)])
+    has_nodes = any(tree.ids for of_prefix in trees for tree in of_prefix)
+    n_rounds = max(map(len, trees)) if has_nodes else 0
     cache = new_cache(model) if n_rounds else None
     passes = [body(model, ids, cache=cache)]
     empty = _Tree([], [], [], [], {})
     for round_ in range(n_rounds):
-        trees = [job.trees[round_] if round_ < len(job.trees) else empty for job in jobs]
-        passes.append(_read_trees(model, cache, trees, n_prefix))
-    questions = _ask(jobs, [states.shape[1] for states in passes])
+        here = [of_prefix[round_] if round_ < len(of_prefix) else empty for of_prefix in trees]
+        passes.append(_read_trees(model, cache, here, max(kept)))
+    sizes = [states.shape[1] for states in passes]
+    starts = [0, *np.cumsum([len(prefixes) * size for size in sizes]).tolist()]
     states = torch.cat([states.flatten(0, 1) for states in passes])
-    return _deal_out(jobs, questions, _reply(model, states, questions))
+    every = [branch for of_prefix in branches for branch in of_prefix]
+    predictors = [
+        places
+        for row, (of_prefix, planted) in enumerate(zip(branches, trees, strict=True))
+        for places in _predictors(of_prefix, planted, row, starts, sizes)
+    ]
+    owners = [n for n, of_prefix in zip(numbers, branches, strict=True) for _ in of_prefix]
+    scores = iter(_score_states(model, states, every, predictors, owners))
+    return [[next(scores) for _ in of_prefix] for of_prefix in branches]
 
 
-def _make_job(number: int, prefix: Sequence[int], branches: Sequence[Branch]) -> _Job:
-    return _Job(number, prefix, branches, _plant(branches))
-
-
-def _score_in_memory(model: Model, jobs: Sequence[_Job]) -> list[list[BranchScore]]:
+def _score_in_memory(
+    model: Model,
+    numbers: Sequence[int],
+    prefixes: Sequence[Sequence[int]],
+    branches: Sequence[Sequence[Branch]],
+    trees: Mapping[int, Sequence[_Tree]],
+) -> list[list[BranchScore]]:
     """Scores a batch, halving it, and at last the branches of one prefix, where memory is short."""
 
-    def score(part: Sequence[_Job]) -> list[list[BranchScore]]:
+    def score(part: Sequence[int]) -> list[list[BranchScore]]:
         if len(part) > 1:
-            return _score(model, part)
-        job = part[0]
+            texts, some = [prefixes[n] for n in part], [branches[n] for n in part]
+            return _score(model, part, texts, some, [trees[n] for n in part])
+        (n,) = part
 
-        def score_some(branches: Sequence[Branch]) -> list[BranchScore]:
-            return _score(model, [_make_job(job.number, job.prefix, branches)])[0]
+        def score_some(some: Sequence[Branch]) -> list[BranchScore]:
+            return _score(model, [n], [prefixes[n]], [some], [_plant(some)])[0]
 
-        return [in_halves(score_some, job.branches)]
+        return [in_halves(score_some, branches[n])]
 
-    return in_halves(score, jobs)
+    return in_halves(score, numbers)
 
 
 def _check(
@@ -340,15 +337,16 @@ def score_branches(
             not fit into the context (all before any forward pass); or if logits are not finite.
     """
     _check(model, prefixes, branches)
-    jobs = [
-        _make_job(number, prefix, of_prefix)
-        for number, (prefix, of_prefix) in enumerate(zip(prefixes, branches, strict=True))
-        if of_prefix
+    trees = {number: _plant(some) for number, some in enumerate(branches) if some}
+    sizes = [
+        max(branch.cut for branch in branches[number]) + max(len(tree.ids) for tree in planted)
+        for number, planted in trees.items()
     ]
+    order = list(trees)
     scores: list[list[BranchScore]] = [[] for _ in prefixes]
-    batches = token_batches([job.n_prefix + job.n_tree for job in jobs], token_budget)
-    for batch in track(batches, progress):
-        chosen = [jobs[index] for index in batch]
-        for job, score in zip(chosen, _score_in_memory(model, chosen), strict=True):
-            scores[job.number] = score
+    for batch in track(token_batches(sizes, token_budget), progress):
+        numbers = [order[index] for index in batch]
+        scored = _score_in_memory(model, numbers, prefixes, branches, trees)
+        for number, score in zip(numbers, scored, strict=True):
+            scores[number] = score
     return scores
