@@ -129,6 +129,7 @@ class HybridDecoding(Probe):
     window: int = 1
     """Last positions that are steered."""
     batch_size: int = 64
+    """Texts written together."""
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Texts of base, post (no variant) and of base under each variant."""

@@ -89,6 +89,7 @@ class ElicitationMethods(Probe):
     n_paths: int = 10
     """First tokens of CoT-decoding, and samples of the vote."""
     n_samples: int = 32
+    """Samples of each question, for pass@k."""
     layer: int | None = None
     """Steered after this block (resid_post); none takes the one at 37 % of the depth."""
     doses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
@@ -99,6 +100,7 @@ class ElicitationMethods(Probe):
     n_latents: int = 5
     """Latents tried on the training problems, those that an opened chain moves most; 0: no SAE."""
     batch_size: int = 128
+    """Texts written together."""
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Items of each method; readers other than 'base' are post-trained models, by name."""
