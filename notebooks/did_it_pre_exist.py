@@ -24,13 +24,13 @@
 import torch
 
 from interp.results import plots
-from interp.results.plots.cells import four_cells
+from interp.results.plots.steering_cells import four_cells
 from interp.results.summaries import summarise
 from interp.tasks import make_task
 from probes.first_token import FirstToken
-from probes.hybrid import HybridDecoding, hybrid_lines, recovery_of
+from probes.hybrid import HybridDecoding, describe_hybrid, recovery_of
 from probes.model_names import find_model
-from probes.pre_existence import Settings, examine, lines
+from probes.pre_existence import PreExistenceSettings, describe_record, examine
 
 torch.set_num_threads(1)
 names = {
@@ -51,11 +51,11 @@ task = make_task("arith/fresh", n=80, seed=0)
 
 # %%
 found = {
-    truth: examine(pair["base"], pair["post"], task, Settings(n_random=19), seed=0)
+    truth: examine(pair["base"], pair["post"], task, PreExistenceSettings(), seed=0)
     for truth, pair in pairs.items()
 }
 for one in found.values():
-    print(*lines(one), sep="\n", end="\n\n")
+    print(*describe_record(one.record()), sep="\n", end="\n\n")
 assert found["pre-existed"].verdict == "latent-usable"
 assert found["created"].verdict == "absent"
 
@@ -152,7 +152,7 @@ few = make_task("arith/fresh", n=60, seed=0)
 hybrid = {}
 for truth, pair in pairs.items():
     hybrid[truth] = HybridDecoding(doses=(1.0, 2.0)).run(pair, few, {}, seed=0)
-    print(truth, *hybrid_lines(hybrid[truth], seed=0), sep="\n", end="\n\n")
+    print(truth, *describe_hybrid(hybrid[truth], seed=0), sep="\n", end="\n\n")
 
 # %% [markdown]
 # In the first pair the controls without any vector recover all of the gap: `guardrail_only`, in which
