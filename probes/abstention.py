@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.answer_scoring import Ask, read_answers
+from interp.chains.answer_scoring import read_answers
 from interp.chains.chain import encode_answer, encode_layout
 from interp.chains.trace import Trace
 from interp.models import Model
@@ -158,8 +158,14 @@ def abstention_probability(
     """
     layout = encode_layout(model.tokenizer, task.layout)
     target = encode_answer(model.tokenizer, task.layout, task.abstention)
-    asks = [Ask(t.prompt_ids, t.steps, (None, t.steps), (target, target)) for t in forced]
-    scores = read_answers(model, layout, asks, progress=f"abstention: {reader}")
+    scores = read_answers(
+        model,
+        layout,
+        [trace.prompt_ids for trace in forced],
+        [trace.steps for trace in forced],
+        [[(None, target), (trace.steps, target)] for trace in forced],
+        progress=f"abstention: {reader}",
+    )
     after = [
         math.exp(chained.logprob) if trace.answer_ids else NAN
         for trace, (_, chained) in zip(forced, scores, strict=True)

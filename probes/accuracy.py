@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.answer_scoring import AnswerScore, Ask
+from interp.chains.answer_scoring import AnswerScore, EditedChain
 from interp.chains.chain import encode_answer
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import think_probability, write_traces
@@ -84,7 +84,7 @@ class Accuracy(Probe):
         for reader, model in readers.items():
             items += self._answer(reader, model, task, traces, seed)
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
-            asked = [(case, _ask(task, case)) for case in readable]
+            asked = [(case, _answers_to_score(task, case)) for case in readable]
             label = f"given the chain: {reader} reads {writer}"
             for case, (gold, own) in read_cases(model, asked, label):
                 record = Record(self.name, task.name, case)
@@ -145,9 +145,9 @@ def _values(written: Mapping[str, Trace], p_think: float) -> list[tuple[str, str
     ]
 
 
-def _ask(task: Task, case: Case) -> Ask:
+def _answers_to_score(task: Task, case: Case) -> list[EditedChain]:
     gold = encode_answer(case.tokenizer, task.layout, case.example.answer)
-    return case.ask([case.chain, case.chain], gold, case.trace.answer_ids)
+    return [(case.chain, gold), (case.chain, case.trace.answer_ids)]
 
 
 def _is_right(case: Case, gold: AnswerScore) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from interp.chains.answer_scoring import AnswerScore, Ask, Ids, read_answers
+from interp.chains.answer_scoring import AnswerScore, EditedChain, Ids, read_answers
 from interp.chains.chain import Chain, LayoutIds, encode_answer, encode_layout, step_texts
 from interp.chains.edits import choose_donors
 from interp.chains.trace import Trace
@@ -46,11 +46,6 @@ class Case:
     def rng(self, edit: str) -> Random:
         """Random numbers for one edit: the same for every reader, whatever else is drawn."""
         return Random(f"{edit} {self.seed} {self.example.id}")
-
-    def ask(self, chains: Sequence[Chain | None], *targets: Ids) -> Ask:
-        """Asks for the answer after each chain; one target for all, or one for each."""
-        each = targets if len(targets) == len(chains) else targets * len(chains)
-        return Ask(self.trace.prompt_ids, self.chain, tuple(chains), tuple(each), self.candidates)
 
 
 def cases(
@@ -170,16 +165,33 @@ def answer_alone(
     return {"direct": write("direct"), "forced": forced}
 
 
+def pair_targets(chains: Sequence[Chain | None], *targets: Ids) -> list[EditedChain]:
+    """Each chain with the answer to score after it: one answer for all chains, or one for each."""
+    each = targets if len(targets) == len(chains) else targets * len(chains)
+    return list(zip(chains, each, strict=True))
+
+
 def read_cases(
-    model: Model, asked: Sequence[tuple[Case, Ask]], label: str
+    model: Model, work: Sequence[tuple[Case, Sequence[EditedChain]]], label: str
 ) -> Iterator[tuple[Case, list[AnswerScore]]]:
-    """Reads all asks of one reader and writer in one call; yields each case with its readings."""
-    if not asked:
+    """Reads the answers after all edited chains of one reader and writer in one call.
+
+    Yields:
+        Each case with one score per edited chain.
+    """
+    if not work:
         return
-    layout = asked[0][0].layout
-    readings = read_answers(model, layout, [ask for _, ask in asked], progress=label)
-    for (case, _), answers in zip(asked, readings, strict=True):
-        yield case, answers
+    cases_read = [case for case, _ in work]
+    scores = read_answers(
+        model,
+        cases_read[0].layout,
+        [case.trace.prompt_ids for case in cases_read],
+        [case.chain for case in cases_read],
+        [edits for _, edits in work],
+        candidates=[case.candidates for case in cases_read],
+        progress=label,
+    )
+    yield from zip(cases_read, scores, strict=True)
 
 
 def same_answer(full: AnswerScore, edited: AnswerScore) -> float:

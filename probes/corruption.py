@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.answer_scoring import AnswerScore, Ask, Ids
+from interp.chains.answer_scoring import AnswerScore, EditedChain, Ids
 from interp.chains.chain import Chain, encode_answer, step_texts
 from interp.chains.edits import add_mistake, fill, paraphrase, shuffle
 from interp.results.plots import dots
@@ -47,6 +47,7 @@ from probes.cases import (
     Record,
     cases,
     choose_donor_chains,
+    pair_targets,
     read_cases,
     same_answer,
     unreadable,
@@ -124,7 +125,10 @@ class Corruption(Probe):
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             donors = choose_donor_chains(readable, task)
             edits = [self._edits(task, c, d) for c, d in zip(readable, donors, strict=True)]
-            asked = [(case, _ask(task, case, e)) for case, e in zip(readable, edits, strict=True)]
+            asked = [
+                (case, _answers_to_score(task, case, e))
+                for case, e in zip(readable, edits, strict=True)
+            ]
             answered = read_cases(model, asked, f"corruption: {reader} reads {writer}")
             for (case, scores), made in zip(answered, edits, strict=True):
                 record = Record(self.name, task.name, case)
@@ -191,7 +195,7 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     return edits
 
 
-def _ask(task: Task, case: Case, edits: Sequence[Edit]) -> Ask:
+def _answers_to_score(task: Task, case: Case, edits: Sequence[Edit]) -> list[EditedChain]:
     """The full chain first, then each edit with the answer of interest; then wrong answers."""
     chains: list[Chain | None] = [case.chain]
     targets: list[Ids] = [case.trace.answer_ids]
@@ -201,7 +205,7 @@ def _ask(task: Task, case: Case, edits: Sequence[Edit]) -> Ask:
         if edit.wrong:
             chains.append(edit.chain)
             targets.append(encode_answer(case.tokenizer, task.layout, edit.wrong))
-    return case.ask(chains, *targets)
+    return pair_targets(chains, *targets)
 
 
 def _add_edits(

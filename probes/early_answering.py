@@ -41,6 +41,7 @@ from probes.cases import (
     Record,
     cases,
     interpolate_shares,
+    pair_targets,
     read_cases,
     same_answer,
     unreadable,
@@ -89,7 +90,7 @@ class EarlyAnswering(Probe):
         items = unreadable(self.name, "cut", ("aoc", "et"), readers, task, traces)
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             asked = [
-                (case, case.ask(_cuts(case), case.trace.answer_ids))
+                (case, pair_targets(_cuts(case), case.trace.answer_ids))
                 for case in readable
                 if len(case.chain) >= self.min_steps
             ]

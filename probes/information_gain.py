@@ -44,6 +44,7 @@ from probes.cases import (
     cases,
     choose_donor_chains,
     interpolate_shares,
+    pair_targets,
     read_cases,
     unreadable,
 )
@@ -106,7 +107,7 @@ class InformationGain(Probe):
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             donors = choose_donor_chains(readable, task)
             asked = [
-                (case, case.ask(self._chains(case, donor), _gold_ids(case, task)))
+                (case, pair_targets(self._chains(case, donor), _gold_ids(case, task)))
                 for case, donor in zip(readable, donors, strict=True)
             ]
             label = f"information gain: {reader} reads {writer}"

@@ -74,7 +74,9 @@ def put(values: Tensor, *index: Any) -> Change:
     return change
 
 
-def slow_grid(model: Any, ids: list[int], source: Any, donor_ids: list[int], layout: GridLayout) -> Any:
+def slow_grid(
+    model: Any, ids: list[int], source: Any, donor_ids: list[int], layout: GridLayout
+) -> Any:
     """Metric of every cell, one pass each; heads are columns of the flat activation."""
     rows = []
     for stream in layout.streams:

@@ -29,14 +29,13 @@ def plain_logprobs(model, ids):
 
 
 def test_readings_equal_plain_forward_passes(tiny, setting):
-    from interp.chains.answer_scoring import Ask, read_answers, render
+    from interp.chains.answer_scoring import read_answers, render
 
     _, traces, layout, candidates = setting
-    asks, expected = [], []
+    edits, expected = [], []
     for trace in traces:
         chains = [None, (), trace.steps[:1], trace.steps, traces[0].steps]
-        targets = (trace.answer_ids,) * len(chains)
-        asks.append(Ask(trace.prompt_ids, trace.steps, tuple(chains), targets, candidates))
+        edits.append([(chain, trace.answer_ids) for chain in chains])
         for chain in chains:
             text = render(trace.prompt_ids, chain, layout)
             full = text + trace.answer_ids + layout.answer_end
@@ -45,7 +44,9 @@ def test_readings_equal_plain_forward_passes(tiny, setting):
             end = rows[len(text)]
             greedy = int(answer.argmax()) == full[len(text)] and int(end.argmax()) == full[-1]
             expected.append((answer, greedy, trace.answer_ids[0]))
-    readings = [r for found in read_answers(tiny, layout, asks) for r in found]
+    prompts, own = [t.prompt_ids for t in traces], [t.steps for t in traces]
+    scores = read_answers(tiny, layout, prompts, own, edits, candidates=[candidates] * len(traces))
+    readings = [reading for of_example in scores for reading in of_example]
     for reading, (row, greedy, target) in zip(readings, expected, strict=True):
         assert reading.logprob == pytest.approx(float(row[target]), abs=1e-4)
         assert reading.greedy == greedy
@@ -58,13 +59,15 @@ def test_readings_equal_plain_forward_passes(tiny, setting):
 
 
 def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
-    from interp.chains.answer_scoring import Ask, read_answers, render
+    from interp.chains.answer_scoring import read_answers, render
 
     _, traces, layout, candidates = setting
     trace = traces[0]
     pairs = ((candidates[1][0], candidates[2][0]), (candidates[3][0],))
-    ask = Ask(trace.prompt_ids, trace.steps, (trace.steps,), (pairs[0],), pairs)
-    (reading,) = read_answers(tiny, layout, [ask])[0]
+    edits = [(trace.steps, pairs[0])]
+    ((reading,),) = read_answers(
+        tiny, layout, [trace.prompt_ids], [trace.steps], [edits], candidates=[pairs]
+    )
     text = render(trace.prompt_ids, trace.steps, layout)
 
     def whole(ids):
@@ -80,9 +83,9 @@ def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
 
 
 def test_an_answer_without_tokens_is_refused(tiny, setting):
-    from interp.chains.answer_scoring import Ask, read_answers
+    from interp.chains.answer_scoring import read_answers
 
     _, traces, layout, _ = setting
-    ask = Ask(traces[0].prompt_ids, traces[0].steps, (traces[0].steps,), ((),))
+    trace = traces[0]
     with pytest.raises(ValueError, match="at least one token"):
-        read_answers(tiny, layout, [ask])
+        read_answers(tiny, layout, [trace.prompt_ids], [trace.steps], [[(trace.steps, ())]])

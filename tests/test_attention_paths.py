@@ -11,7 +11,7 @@ import torch
 from conftest import make_hf
 from torch import Tensor
 
-import interp.methods.attention.paths as states_module
+import interp.methods.attention.attention_paths as states_module
 from interp.methods.attention import PATHS, PathRow, path_logprobs
 from interp.models import make_model
 

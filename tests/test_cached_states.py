@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import interp.methods.attention.caches as caches_module
-import interp.methods.attention.kv as kv_module
+import interp.methods.attention.cached_states as kv_module
+import interp.methods.attention.text_caches as caches_module
 from interp.methods.attention import (
     AskedText,
     StateEdit,
@@ -241,7 +241,7 @@ def test_a_restore_that_does_not_restore_is_an_error(tiny: Any, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("shift", "message"), [(0, "0 hold what was written"), (1, "others changed")]
+    ("shift", "message"), [(0, "0 hold the new values"), (1, "others changed")]
 )
 def test_an_edit_that_lands_elsewhere_is_an_error(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, shift: int, message: str

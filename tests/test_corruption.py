@@ -15,19 +15,19 @@ def setting(tiny):
 
 
 def planted(monkeypatch, answer_of):
-    """Replaces the reader by a function from (question ids, chain) to an answer's index."""
+    """Replaces the reader by a function: question, candidates, chain -> an answer's index."""
     from interp.chains.answer_scoring import AnswerScore
     from probes import cases
 
-    def read(model, layout, asks, *, progress=None):
-        del model, layout, progress
+    def read(model, layout, prompts, chains, edits, *, candidates, progress=None):
+        del model, layout, chains, progress
         found = []
-        for ask in asks:
+        for prompt, edited, choices in zip(prompts, edits, candidates, strict=True):
             readings = []
-            for query in ask.queries:
-                choice = answer_of(ask, query.chain)
-                logprobs = tuple(0.0 if at == choice else -9.0 for at in range(len(ask.candidates)))
-                right = ask.candidates[choice] == query.target
+            for chain, target in edited:
+                choice = answer_of(prompt, choices, chain)
+                logprobs = tuple(0.0 if at == choice else -9.0 for at in range(len(choices)))
+                right = choices[choice] == target
                 readings.append(AnswerScore(0.0 if right else -9.0, 1, right, logprobs))
             found.append(readings)
         return found
@@ -35,17 +35,18 @@ def planted(monkeypatch, answer_of):
     monkeypatch.setattr(cases, "read_answers", read)
 
 
-def last_result(ask, chain):
+def last_result(prompt, candidates, chain):
     """A reader that copies the last number of the chain that it is shown (0 without any)."""
-    numbers = {ids[0]: at for at, ids in enumerate(ask.candidates)}
+    del prompt
+    numbers = {ids[0]: at for at, ids in enumerate(candidates)}
     tokens = [t for step in chain or () for t in step.ids if t in numbers]
     return numbers[tokens[-1]] if tokens else 0
 
 
-def memorised(ask, chain):
+def memorised(prompt, candidates, chain):
     """A reader that answers by the question alone."""
     del chain
-    return sum(ask.prompt_ids) % len(ask.candidates)
+    return sum(prompt) % len(candidates)
 
 
 def means(items):

@@ -93,15 +93,14 @@ def test_corruption_reads_what_a_whole_chain_leads_to(setting, monkeypatch):
     model, task, traces = setting
     by_prompt = {t.prompt_ids: e for t, e in zip(traces["gold"], task.examples, strict=True)}
 
-    def read(model, layout, asks, *, progress=None):
-        del layout, progress
+    def read(model, layout, prompts, chains, edits, *, candidates, progress=None):
+        del layout, chains, candidates, progress
         found = []
-        for ask in asks:
+        for prompt, edited in zip(prompts, edits, strict=True):
             answers = [
-                task.conclusion(by_prompt[ask.prompt_ids], [s.text for s in q.chain])
-                for q in ask.queries
+                task.conclusion(by_prompt[prompt], [s.text for s in chain]) for chain, _ in edited
             ]
-            targets = [model.tokenizer.decode(q.target) for q in ask.queries]
+            targets = [model.tokenizer.decode(target) for _, target in edited]
             found.append(
                 [AnswerScore(0.0, 1, a == t, ()) for a, t in zip(answers, targets, strict=True)]
             )

@@ -62,8 +62,14 @@ def path(model: Any, receiver: Receiver, **settings: Any) -> Any:
         (lambda m: patch_grid(m, CLEAN, Donor(m, CLEAN[1:]), METRIC), "places={position"),
         (lambda m: patch_grid(m, CLEAN, Donor(m, CLEAN, {0: 99}), METRIC), r"received \{0: 99\}"),
         (lambda m: patch_grid(m, CLEAN, Donor(m, CLEAN, {}), METRIC), "received none"),
-        (lambda m: denoise(m, CLEAN, CORRUPTED, METRIC, GridLayout(positions=(9,))), r"partner: \[9\]"),
-        (lambda m: denoise(m, CLEAN, CORRUPTED, METRIC, GridLayout(positions=(8, -1))), "listed once"),
+        (
+            lambda m: denoise(m, CLEAN, CORRUPTED, METRIC, GridLayout(positions=(9,))),
+            r"partner: \[9\]",
+        ),
+        (
+            lambda m: denoise(m, CLEAN, CORRUPTED, METRIC, GridLayout(positions=(8, -1))),
+            "listed once",
+        ),
         (lambda m: denoise(m, CLEAN, CORRUPTED, METRIC, GridLayout(layers=(3,))), "its last is 2"),
         (lambda m: denoise(m, CLEAN, CORRUPTED, lambda x: x), r"\[row, d_vocab\] to one number"),
         (

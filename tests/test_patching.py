@@ -124,7 +124,11 @@ def test_the_last_state_carries_everything_and_the_others_there_nothing(tiny: An
 def test_a_subset_of_layers_and_positions_is_cut_from_the_whole(tiny: Any):
     whole = denoise(tiny, CLEAN, CORRUPTED, METRIC, GridLayout(streams=("mlp_out", "z")))
     part = denoise(
-        tiny, CLEAN, CORRUPTED, METRIC, GridLayout(("mlp_out", "z"), positions=(-1, 3), layers=(2, 0))
+        tiny,
+        CLEAN,
+        CORRUPTED,
+        METRIC,
+        GridLayout(("mlp_out", "z"), positions=(-1, 3), layers=(2, 0)),
     )
     assert part.plan.layers == (2, 0) and part.plan.places == (8, 3)
     assert torch.allclose(part.values, whole.values[:, [2, 0]][:, :, [8, 3]], atol=EXACT)

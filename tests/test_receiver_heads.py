@@ -10,7 +10,7 @@ import torch
 from conftest import make_hf
 from torch import Tensor
 
-import interp.methods.attention.heads as heads_module
+import interp.methods.attention.receiver_heads as heads_module
 from interp.methods.attention import (
     SteppedText,
     find_receiver_heads,

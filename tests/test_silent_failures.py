@@ -58,9 +58,9 @@ def test_02_an_edit_that_misses_one_decoded_token_of_one_row_voids_the_result(
     tiny: Any, monkeypatch: pytest.MonkeyPatch
 ):
     """The hook fires at every step, so counting calls would not notice."""
-    from interp.engine import decoding
+    from interp.engine import decoder
 
-    class Forgetful(decoding.Editor):
+    class Forgetful(decoder.Editor):
         n_moves = 0
 
         def move(self, rows: Any, first: Any, *, decoding: bool) -> None:
@@ -69,7 +69,7 @@ def test_02_an_edit_that_misses_one_decoded_token_of_one_row_voids_the_result(
             super().move([-1, *rows[1:]] if skipped else rows, first, decoding=decoding)
 
     generate(tiny, PROMPTS, max_new_tokens=5, interventions=[steer()])
-    monkeypatch.setattr(decoding, "Editor", Forgetful)
+    monkeypatch.setattr(decoder, "Editor", Forgetful)
     with pytest.raises(RuntimeError, match=r"edited 8 positions of row 0 .*, and edited 7"):
         generate(tiny, PROMPTS, max_new_tokens=5, interventions=[steer()])
 
@@ -252,7 +252,8 @@ def test_16_stored_activations_are_shuffled_and_an_sae_comes_back_as_it_was(
 
 
 def test_17_a_result_that_is_there_twice_is_refused():
-    from interp.results.rows import Item, summarise
+    from interp.results.rows import Item
+    from interp.results.summaries import summarise
 
     item = Item(
         probe="p", writer="gold", reader="base", task="t", example="e0", problem="e0",

@@ -15,7 +15,7 @@ Two kinds of answer are read, from the same forward pass:
   of each, and the candidate with the highest. This is the reading of Lanham et al. 2023.
 
 Example: the reader's answer after the chain cut to two steps is
-`read_answers(model, layout, [Ask(prompt, chain, (chain[:2],), (target,))])`.
+`read_answers(model, layout, [prompt], [chain], [[(chain[:2], target)]])`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,9 @@ from interp.models import Model
 Ids = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Ask:
-    """The question and chain of one example, and all edited chains that are asked about."""
-
-    prompt_ids: Ids
-    chain: Chain
-    """The example's own chain: what the edited ones share with it is read once."""
-    edited: tuple[Chain | None, ...]
-    """None asks for the answer with no chain at all (chain-free)."""
-    targets: tuple[Ids, ...]
-    """For each edited chain the token ids of the answer whose log-probability is wanted, without
-    `answer_end`."""
-    candidates: tuple[Ids, ...] = ()
+EditedChain = tuple[Chain | None, Ids]
+"""A chain that is shown instead of an example's own, and the token ids of the answer whose
+log-probability is wanted after it, without `answer_end`. None shows no chain (chain-free)."""
 
 
 @dataclass(frozen=True)
@@ -91,51 +81,67 @@ def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:
 
 
 def read_answers(
-    model: Model, layout: LayoutIds, asks: Sequence[Ask], *, progress: str | None = None
+    model: Model,
+    layout: LayoutIds,
+    prompts: Sequence[Ids],
+    chains: Sequence[Chain],
+    edits: Sequence[Sequence[EditedChain]],
+    *,
+    candidates: Sequence[tuple[Ids, ...]] = (),
+    progress: str | None = None,
 ) -> list[list[AnswerScore]]:
-    """Reads the answer after every edited chain, all branches of an item in one pass.
+    """Reads the answer after every edited chain, all branches of an example in one pass.
 
     Args:
         model: The reader.
         layout: The task's layout in the reader's token ids.
-        asks: What to ask; each one's own chain is the shared prefix.
+        prompts: The question of each example.
+        chains: Its own chain: what edited chains share with it is read once.
+        edits: The chains that are shown in its place, each with an answer to score.
+        candidates: The answers to choose from, for each example; none when empty.
         progress: Label of a progress bar.
 
     Returns:
-        Per ask, one `AnswerScore` per edited chain, in order.
+        For each example one `AnswerScore` per edited chain, in order.
 
     Raises:
-        ValueError: A target or a candidate has no tokens, or a text exceeds the context.
+        ValueError: An answer or a candidate has no tokens, or a text exceeds the context.
     """
-    prefixes, branches = [], []
-    for ask in asks:
-        prefix = render(ask.prompt_ids, ask.chain, layout)
-        prefixes.append(prefix)
-        pairs = zip(ask.edited, ask.targets, strict=True)
-        branches.append([b for pair in pairs for b in _branches(prefix, ask, *pair, layout)])
+    choices = candidates or [()] * len(prompts)
+    prefixes = [render(*text, layout) for text in zip(prompts, chains, strict=True)]
+    branches = [
+        [
+            branch
+            for chain, target in edited
+            for branch in _branches(prefix, render(prompt, chain, layout), target, of, layout)
+        ]
+        for prefix, prompt, edited, of in zip(prefixes, prompts, edits, choices, strict=True)
+    ]
     scores = score_branches(model, prefixes, branches, progress=progress)
     n_end = len(layout.answer_end[:1])
-    return [_answer_scores(ask, of_ask, n_end) for ask, of_ask in zip(asks, scores, strict=True)]
+    return [
+        _answer_scores(edited, of, scored, n_end)
+        for edited, of, scored in zip(edits, choices, scores, strict=True)
+    ]
 
 
 def _branches(
-    prefix: Ids, ask: Ask, chain: Chain | None, target: Ids, layout: LayoutIds
+    prefix: Ids, text: Ids, target: Ids, candidates: tuple[Ids, ...], layout: LayoutIds
 ) -> list[Branch]:
-    """The target's branch, then one per candidate when candidates span several tokens."""
-    if not target or not all(ask.candidates):
+    """The target's branch, then one per candidate where candidates span several tokens."""
+    if not target or not all(candidates):
         raise ValueError(
-            "An answer needs at least one token, but an empty target or candidate was received. "
+            "an answer needs at least one token, received an empty target or candidate. "
             "Likely cause: the writer gave no answer (a truncated trace). "
             "Keep only traces with status 'valid' before reading answers."
         )
-    text = render(ask.prompt_ids, chain, layout)
     cut = _shared(prefix, text)
-    single = all(len(ids) == 1 for ids in ask.candidates)
+    single = all(len(ids) == 1 for ids in candidates)
     end = layout.answer_end[:1]
-    row_at = len(text) - cut if ask.candidates and single else None
+    row_at = len(text) - cut if candidates and single else None
     branches = [Branch(cut, text[cut:] + target + end, row_at)]
     if not single:
-        branches += [Branch(cut, text[cut:] + ids + end) for ids in ask.candidates]
+        branches += [Branch(cut, text[cut:] + ids + end) for ids in candidates]
     return branches
 
 
@@ -146,26 +152,32 @@ def _shared(prefix: Ids, text: Ids) -> int:
     return next(differ, min(len(prefix), len(text)))
 
 
-def _answer_scores(ask: Ask, scores: Sequence[BranchScore], n_end: int) -> list[AnswerScore]:
-    single = all(len(ids) == 1 for ids in ask.candidates)
-    per_chain = 1 if single else 1 + len(ask.candidates)
-    answers = []
-    for number, wanted in enumerate(ask.targets):
-        target, *others = scores[number * per_chain : (number + 1) * per_chain]
-        start = len(target.logprobs) - len(wanted) - n_end
-        if target.row is not None:
-            candidates = tuple(float(target.row[ids[0]]) for ids in ask.candidates)
+def _answer_scores(
+    edits: Sequence[EditedChain],
+    candidates: tuple[Ids, ...],
+    scores: Sequence[BranchScore],
+    n_end: int,
+) -> list[AnswerScore]:
+    """The scores of one example's branches, put together by edited chain."""
+    single = all(len(ids) == 1 for ids in candidates)
+    per_chain = 1 if single else 1 + len(candidates)
+    answers: list[AnswerScore] = []
+    for number, (_, target) in enumerate(edits):
+        of_target, *others = scores[number * per_chain : (number + 1) * per_chain]
+        start = len(of_target.logprobs) - len(target) - n_end
+        if of_target.row is not None:
+            values = tuple(float(of_target.row[ids[0]]) for ids in candidates)
         else:
-            candidates = tuple(
+            values = tuple(
                 float(other.logprobs[-len(ids) - n_end :].sum())
-                for other, ids in zip(others, ask.candidates, strict=True)
+                for other, ids in zip(others, candidates, strict=True)
             )
         answers.append(
             AnswerScore(
-                logprob=float(target.logprobs[start : start + len(wanted)].sum()),
-                n_tokens=len(wanted),
-                greedy=bool(target.greedy[start:].all()),
-                candidates=candidates,
+                logprob=float(of_target.logprobs[start : start + len(target)].sum()),
+                n_tokens=len(target),
+                greedy=bool(of_target.greedy[start:].all()),
+                candidates=values,
             )
         )
     return answers

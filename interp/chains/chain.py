@@ -25,15 +25,8 @@ class Step:
 Chain = tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class LayoutIds:
-    """A `Layout` in token ids of one tokenizer."""
-
-    think_open: tuple[int, ...]
-    think_close: tuple[int, ...]
-    answer_cue: tuple[int, ...]
-    answer_end: tuple[int, ...]
-    filler: tuple[int, ...]
+LayoutIds = Layout[tuple[int, ...]]
+"""A task's layout in the token ids of one tokenizer."""
 
 
 def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -52,7 +45,7 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     )
 
 
-def encode_layout(tokenizer: Any, layout: Layout) -> LayoutIds:
+def encode_layout(tokenizer: Any, layout: Layout[str]) -> LayoutIds:
     """The fixed text around a chain, in token ids.
 
     Raises:
@@ -65,16 +58,18 @@ def encode_layout(tokenizer: Any, layout: Layout) -> LayoutIds:
                 f"a layout needs text for {name}, but this tokenizer makes no tokens of "
                 f"{getattr(layout, name)!r}. Give it some, e.g. Layout({name}='...')."
             )
-    return LayoutIds(
+    return Layout(
         think_open=encode(tokenizer, layout.think_open),
         think_close=encode(tokenizer, layout.think_close),
         answer_cue=encode(tokenizer, layout.answer_cue),
         answer_end=encode(tokenizer, layout.answer_end),
         filler=encode(tokenizer, layout.filler),
+        answer_open=encode(tokenizer, layout.answer_open),
+        joiner=layout.joiner,
     )
 
 
-def encode_answer(tokenizer: Any, layout: Layout, answer: str) -> tuple[int, ...]:
+def encode_answer(tokenizer: Any, layout: Layout[str], answer: str) -> tuple[int, ...]:
     """Token ids of an answer as it stands after the answer cue, without `answer_end`."""
     return encode(tokenizer, layout.answer_open + answer if answer else "")
 

@@ -34,6 +34,7 @@ LAYOUT = Layout(
     think_open=THINK,
     think_close=END_THINK,
     answer_cue=ANSWER,
+    answer_open="",
     answer_end=EOS,
     filler=FILLER,
     joiner=" ",

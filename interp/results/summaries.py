@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -64,14 +64,8 @@ Items = Mapping[str, Item]
 """Example -> its item, for one key."""
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A row before its interval is known."""
-
-    key: RowKey
-    sample: Sample | PooledSample
-    n_missing: int
-    note: str
+Draft = tuple[Measurement, Sample | PooledSample]
+"""A row that has no value yet, and what the value is made of."""
 
 
 def summarise(
@@ -110,29 +104,34 @@ def summarise(
     drafts += [_contrast_draft(key, groups[a], groups[b]) for key, a, b in _contrasts(groups)]
     drafts += [draft for ratio in ratios for draft in _ratio_drafts(groups, ratio)]
     drafts += [draft for statistic in pooled for draft in _pooled_drafts(groups, statistic)]
-    drafts.sort(key=lambda draft: _sort_key(draft.key))
-    estimates = _estimates([draft.sample for draft in drafts], seed=seed, n_boot=n_boot)
-    rows: list[Measurement] = []
-    for draft, estimate, q in zip(drafts, estimates, _adjust(drafts, estimates), strict=True):
-        contrast = _contrasted_roles(draft.key)
-        rows.append(
-            Measurement(
-                **vars(draft.key),
-                contrast=contrast,
-                pair=pair,
-                value=estimate.value,
-                low=estimate.low,
-                high=estimate.high,
-                n=estimate.n,
-                n_missing=draft.n_missing,
-                chance=NAN if contrast else chance[draft.key.task],
-                seed=seed,
-                p=estimate.p if contrast else NAN,
-                q=q,
-                note=_note(draft, estimate),
-            )
+    drafts.sort(key=lambda draft: _sort_key(draft[0]))
+    estimates = _estimates([sample for _, sample in drafts], seed=seed, n_boot=n_boot)
+    q = _adjust([row for row, _ in drafts], estimates)
+    return [
+        replace(
+            row,
+            pair=pair,
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            n=estimate.n,
+            chance=NAN if row.contrast else chance[row.task],
+            seed=seed,
+            p=estimate.p if row.contrast else NAN,
+            q=adjusted,
+            note=_note(row.note, sample, estimate),
         )
-    return rows
+        for (row, sample), estimate, adjusted in zip(drafts, estimates, q, strict=True)
+    ]
+
+
+def _draft(key: RowKey, sample: Sample | PooledSample, n_missing: int, note: str = "") -> Draft:
+    """The row of a key, to be filled in from its sample."""
+    row = Measurement(
+        **{name: getattr(key, name) for name in KEY}, contrast=_contrasted_roles(key), pair="",
+        value=NAN, low=NAN, high=NAN, n=0, n_missing=n_missing, chance=NAN, seed=0, note=note,
+    )  # fmt: skip
+    return row, sample
 
 
 def _check_chance(keys: Iterable[RowKey], chance: Mapping[str, float]) -> None:
@@ -185,7 +184,7 @@ def _mean_draft(key: RowKey, members: Items, differences: Collection[tuple[str, 
     values = np.array([item.value for item in known], dtype=np.float64)
     add_up = collect_differences if (key.probe, key.metric) in differences else collect
     sample = add_up(values, [item.problem for item in known])
-    return Draft(key, sample, len(missing), _reasons(missing, len(members)))
+    return _draft(key, sample, len(missing), _reasons(missing, len(members)))
 
 
 def _contrasts(keys: Iterable[RowKey]) -> Iterator[tuple[RowKey, RowKey, RowKey]]:
@@ -218,7 +217,7 @@ def _contrast_draft(key: RowKey, base: Items, post: Items) -> Draft:
     sample = collect_pairs(np.array(first), np.array(second), problems)
     n_pairs = len(first) + len(missing) + n_alone
     note = _reasons(missing, n_pairs, no_partner=n_alone)
-    return Draft(key, sample, len(missing) + n_alone, note)
+    return _draft(key, sample, len(missing) + n_alone, note)
 
 
 def _ratio_drafts(groups: Mapping[RowKey, Items], ratio: Ratio) -> list[Draft]:
@@ -236,11 +235,11 @@ def _ratio_drafts(groups: Mapping[RowKey, Items], ratio: Ratio) -> list[Draft]:
         own_key = replace(key, metric=ratio.metric)
         if is_too_rare(weights):  # the row is kept, so that the page says why it has no value
             empty = collect(np.array([], dtype=np.float64), [])
-            drafts.append(Draft(own_key, empty, len(members), TOO_RARE))
+            drafts.append(_draft(own_key, empty, len(members), TOO_RARE))
         else:
             is_bounded = all(max(abs(a.value), abs(b.value)) <= 1 for a, b in known)
             sample = Sample(sums, weights, "ratio" if is_bounded else "real")
-            drafts.append(Draft(own_key, sample, len(pairs) - len(known), ""))
+            drafts.append(_draft(own_key, sample, len(pairs) - len(known), ""))
     return drafts
 
 
@@ -263,7 +262,7 @@ def _pooled_drafts(groups: Mapping[RowKey, Items], pooled: PooledStatistic) -> l
             if not math.isnan(item.value)
         }
     drafts = [
-        Draft(key, collect_scores(pooled.statistic, [*scored.values()]), len(missing[key]),
+        _draft(key, collect_scores(pooled.statistic, [*scored.values()]), len(missing[key]),
               _reasons(missing[key], len(scored) + len(missing[key])))
         for key, scored in scores.items()
     ]  # fmt: skip
@@ -273,7 +272,7 @@ def _pooled_drafts(groups: Mapping[RowKey, Items], pooled: PooledStatistic) -> l
         sides = ([a[example] for example in shared], [b[example] for example in shared])
         unmeasured = {item.example for item in (*missing[base], *missing[post])}
         n_missing = len(unmeasured | (a.keys() ^ b.keys()))
-        drafts.append(Draft(key, collect_scores(pooled.statistic, *sides), n_missing, ""))
+        drafts.append(_draft(key, collect_scores(pooled.statistic, *sides), n_missing, ""))
     return drafts
 
 
@@ -304,10 +303,11 @@ def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str
     return f"not measurable{how_many}: {'; '.join(shown)}"
 
 
-def _note(draft: Draft, estimate: Estimate) -> str:
-    notes = [draft.note] if draft.note else []
-    if estimate.n == 0 and not notes and isinstance(draft.sample, PooledSample):
-        notes.append(NO_POOLED_VALUE[draft.sample.statistic])
+def _note(reason: str, sample: Sample | PooledSample, estimate: Estimate) -> str:
+    """The reasons for missing items, and what there is to know about the interval."""
+    notes = [reason] if reason else []
+    if estimate.n == 0 and not notes and isinstance(sample, PooledSample):
+        notes.append(NO_POOLED_VALUE[sample.statistic])
     if estimate.n == 1:
         notes.append("one problem: no interval")
     if estimate.n > 1 and estimate.low == estimate.high:
@@ -315,13 +315,13 @@ def _note(draft: Draft, estimate: Estimate) -> str:
     return ". ".join(notes)
 
 
-def _adjust(drafts: Sequence[Draft], estimates: Sequence[Estimate]) -> list[float]:
+def _adjust(rows: Sequence[Measurement], estimates: Sequence[Estimate]) -> list[float]:
     """Benjamini-Hochberg q over the contrasts of each probe and metric."""
-    q = [NAN] * len(drafts)
+    q = [NAN] * len(rows)
     families: dict[tuple[str, str], list[int]] = {}
-    for index, draft in enumerate(drafts):
-        if _contrasted_roles(draft.key):
-            families.setdefault((draft.key.probe, draft.key.metric), []).append(index)
+    for index, row in enumerate(rows):
+        if row.contrast:
+            families.setdefault((row.probe, row.metric), []).append(index)
     for members in families.values():
         adjusted = benjamini_hochberg(np.array([estimates[i].p for i in members], dtype=np.float64))
         for index, value in zip(members, adjusted, strict=True):

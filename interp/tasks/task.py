@@ -22,31 +22,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 StepTruth = Literal["right", "wrong", "unknown", "none"]
 """Whether the claim of a step agrees with the facts: *right*, *wrong*, *unknown* (no fact is known
 about it) or *none* (the step claims nothing that could be checked)."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The fixed text around a chain. Empty strings encode to no tokens."""
+Piece = TypeVar("Piece", str, tuple[int, ...])
+"""A piece of text, or its token ids."""
 
-    think_open: str
+
+@dataclass(frozen=True)
+class Layout(Generic[Piece]):
+    """The fixed pieces around a chain: `Layout[str]` of a task, `Layout[Ids]` in one tokenizer."""
+
+    think_open: Piece
     """Opens a chain; empty if the text of the question does so."""
-    think_close: str
+    think_close: Piece
     """Closes a chain; empty if the answer cue does so."""
-    answer_cue: str
+    answer_cue: Piece
     """Stands before the answer."""
-    answer_end: str
+    answer_open: Piece
+    """Stands between the cue and the answer: ' ' in running text, empty in most."""
+    answer_end: Piece
     """Ends the answer; generation stops there."""
-    filler: str
+    filler: Piece
     """One repetition of the filler text (Lanham et al. 2023 use ' ...')."""
     joiner: str
     """What joins pieces into readable text: ' ' for word-level tokenizers, '' for others."""
-    answer_open: str = ""
-    """Text between the cue and the answer: ' ' in running text."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Task:
     """All of one layout, each with an `id` of its own."""
     chance: float
     """Accuracy of guessing, in [0, 1]; 0 for open answers that cannot be guessed."""
-    layout: Layout
+    layout: Layout[str]
     """Text around chain and answer."""
     rewriter: Rewriter
     """Makes mistakes and paraphrases of steps, and reads the result of a step."""
