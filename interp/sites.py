@@ -139,6 +139,12 @@ def parse_site(text: str) -> Site:
 
     Raises:
         ValueError: If no site has this name; the message lists the known streams.
+
+    Example:
+        >>> parse_site("resid_post.3")
+        Site(layer=3, stream='resid_post')
+        >>> str(parse_site("model.layers.3"))
+        'blocks.3.hook_resid_post'
     """
     for pattern, stream in _SPELLINGS:
         match = pattern.fullmatch(text)

@@ -29,8 +29,8 @@ from interp.results import plots
 from interp.results.summaries import summarise
 from interp.tasks import make_task
 from probes import find_probe
-from probes.audit.run import pair_readers
-from probes.audit.verdict import Cell, find, read_corruption
+from probes.audit import pair_readers
+from probes.audit.verdict import find_row, read_corruption
 from probes.model_names import find_model
 
 torch.set_num_threads(1)
@@ -63,11 +63,11 @@ for name in ("early_answering", "information_gain", "corruption"):
     items += find_probe(name)().run(readers, task, traces, seed=0)
 rows = summarise(items, pair="base -> swapped-sft-pool", chance={task.name: task.chance}, seed=0)
 for reader in readers:
-    cell = Cell(task.name, reader, "gold")
-    reliant = find(rows, "corruption", "joint", "reliant", cell)
-    print(f"{reader}: follows the chain {reliant.value:.2f} [{reliant.low:.2f}, {reliant.high:.2f}]")
-assert read_corruption(rows, Cell(task.name, "base", "gold")) == "load-bearing"
-assert read_corruption(rows, Cell(task.name, "post", "gold")) == "not load-bearing"
+    where = {"task": task.name, "reader": reader, "writer": "gold"}
+    reliant = find_row(rows, "corruption", "joint", "reliant", **where)
+    print(f"{reader}: follows the chain {reliant.describe()}")
+assert read_corruption(rows, task.name, "base", "gold") == "load-bearing"
+assert read_corruption(rows, task.name, "post", "gold") == "not load-bearing"
 
 
 # %% [markdown]
@@ -86,7 +86,7 @@ def on_gold(probe, condition, metric):
 
 plots.curve(
     on_gold("early_answering", "share", "same_answer"),
-    x=lambda row: row.step / 100,
+    x="kept",
     xlabel="share of the chain kept",
     ylabel="same answer",
 )
@@ -94,7 +94,7 @@ plots.curve(
 # %%
 plots.curve(
     on_gold("information_gain", "share", "logprob"),
-    x=lambda row: row.step / 100,
+    x="kept",
     xlabel="share of the chain kept",
     ylabel="log p of the answer (nats)",
 )
@@ -140,7 +140,7 @@ from pathlib import Path
 
 figure = plots.curve(
     on_gold("early_answering", "share", "same_answer"),
-    x=lambda row: row.step / 100,
+    x="kept",
     xlabel="share of the chain kept",
     ylabel="same answer",
 )

@@ -27,15 +27,15 @@ from tempfile import mkdtemp
 import torch
 
 from interp.results import plots
-from interp.chains.chain import (decode, encode)
-from interp.methods.directions import (collect, logit_lens, mean_difference, with_reference)
+from interp.chains.chain import decode, encode
+from interp.methods.directions import collect, logit_lens, mean_difference, with_reference
 from interp.organisms.saes.bundled_saes import find_sae
 from interp.sites import Site
-from interp.methods.steering import (SweepSettings, compare, random_band, sweep, write_steered)
+from interp.methods.steering import SweepSettings, compare, random_band, sweep, write_steered
 from interp.tasks import make_task
-from interp.methods.vector_cards import (load_vector, save_card)
+from interp.methods.vector_cards import load_vector, save_card
 from probes.model_names import find_model
-from probes.sae_features import (RANDOM, SaeFeatures, label)
+from probes.sae_features import RANDOM, SaeFeatures, label
 
 torch.set_num_threads(1)
 base, grpo = find_model("base"), find_model("grpo")

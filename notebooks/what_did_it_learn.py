@@ -25,7 +25,7 @@ from tempfile import mkdtemp
 
 import torch
 
-from probes.audit.run import (Settings, audit, pair_readers)
+from probes.audit import AuditSettings, audit, pair_readers
 from probes.model_names import find_model
 from probes.knowledge_and_gain import plot_knowledge_and_gain
 
@@ -39,7 +39,7 @@ models = {name: find_model(f"clinic-{name}") for name in ("base", "sft", "grpo")
 # so; it is exact here, since each step claims one fact that can be looked up.
 
 # %%
-asked = Settings(tasks=("clinic/facts",), n=360, probes=("knowledge_index",), writers=("base", "post"))
+asked = AuditSettings(tasks=("clinic/facts",), n=360, probes=("knowledge_index",), writers=("base", "post"))
 facts = audit(pair_readers(models["base"], models["sft"]), asked, folder / "facts")
 ki = {r.writer: r for r in facts.rows if r.condition == "written" and r.metric == "ki"}
 for writer, row in ki.items():
@@ -54,7 +54,7 @@ assert ki["post"].value == 1.0
 
 # %%
 measures = ("accuracy", "information_gain", "knowledge_index")
-chains = Settings(tasks=("clinic/all",), n=60, probes=measures, writers=("base", "post"))
+chains = AuditSettings(tasks=("clinic/all",), n=60, probes=measures, writers=("base", "post"))
 rows = []
 for name in ("sft", "grpo"):
     done = audit(pair_readers(models["base"], models[name]), chains, folder / name)

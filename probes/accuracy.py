@@ -32,7 +32,7 @@ from interp.models import Model
 from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.tasks import Task
-from probes.cases import Case, Record, answer_alone, cases, make_items, read_cases
+from probes.cases import Case, CaseItems, answer_alone, cases, make_items, read_cases
 from probes.claims import PLAIN_TASKS
 from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
 from probes.selection import describe_rows, pick_rows
@@ -87,7 +87,7 @@ class Accuracy(Probe):
             asked = [(case, _answers_to_score(task, case)) for case in readable]
             label = f"given the chain: {reader} reads {writer}"
             for case, (gold, own) in read_cases(model, asked, label):
-                record = Record(self.name, task.name, case)
+                record = CaseItems(self.name, task.name, case)
                 record.add("given_chain", "accuracy", _is_right(case, gold))
                 if writer == reader:
                     record.add("given_chain", "replay", float(own.greedy))

@@ -2,7 +2,7 @@
 
 Every probe that reads chains runs over all writers and all readers (`cases`). Traces without a
 readable chain become items that say why (`unreadable`); what one case gives is collected in a
-`Record`.
+`CaseItems`.
 """
 
 from __future__ import annotations
@@ -235,6 +235,10 @@ def interpolate_shares(points: Sequence[float]) -> list[tuple[float, float]]:
 
     Returns:
         (share of the steps kept, 0 to 1; value), linear between neighbouring steps.
+
+    Example:
+        >>> interpolate_shares([0.0, 1.0])
+        [(0.0, 0.0), (0.25, 0.25), (0.5, 0.5), (0.75, 0.75), (1.0, 1.0)]
     """
     t = len(points) - 1
     curve: list[tuple[float, float]] = []
@@ -274,7 +278,7 @@ def make_items(
     ]  # fmt: skip
 
 
-class Record:
+class CaseItems:
     """Collects the items of one case under one probe."""
 
     def __init__(self, probe: str, task: str, case: Case) -> None:

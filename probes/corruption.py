@@ -44,7 +44,7 @@ from probes.cases import (
     NO_OTHER_ORDER,
     NOT_REPRODUCED,
     Case,
-    Record,
+    CaseItems,
     cases,
     choose_donor_chains,
     pair_targets,
@@ -131,7 +131,7 @@ class Corruption(Probe):
             ]
             answered = read_cases(model, asked, f"corruption: {reader} reads {writer}")
             for (case, scores), made in zip(answered, edits, strict=True):
-                record = Record(self.name, task.name, case)
+                record = CaseItems(self.name, task.name, case)
                 _add_edits(record, case, made, scores)
                 items += record.items
         return tuple(items)
@@ -209,7 +209,7 @@ def _answers_to_score(task: Task, case: Case, edits: Sequence[Edit]) -> list[Edi
 
 
 def _add_edits(
-    record: Record, case: Case, edits: Sequence[Edit], scores: Sequence[AnswerScore]
+    record: CaseItems, case: Case, edits: Sequence[Edit], scores: Sequence[AnswerScore]
 ) -> None:
     full, *rest = scores
     same: dict[str, float] = {}
@@ -236,7 +236,7 @@ def _gives(score: AnswerScore, case: Case, edit: Edit) -> float:
     return float(score.greedy)
 
 
-def _add_joint(record: Record, same: Mapping[str, float]) -> None:
+def _add_joint(record: CaseItems, same: Mapping[str, float]) -> None:
     """Decorative and reliant, read from several edits of the same item."""
     keys = ("paraphrase", "mistake_propagated", "swapped")
     words, mistake, swapped = (same[key] for key in keys)

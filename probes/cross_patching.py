@@ -60,7 +60,7 @@ from interp.models import Model
 from interp.results.plots import curve, dots
 from interp.results.rows import Item, Measurement, Ratio
 from interp.tasks import Task
-from probes.cases import Case, Record, cases, not_applicable, unreadable
+from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
 from probes.model_names import find_model
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
@@ -142,7 +142,7 @@ class CrossPatching(Probe):
             for case in readable:
                 classes = find_classes(case, task)
                 if classes is None:
-                    record = Record(self.name, task.name, case)
+                    record = CaseItems(self.name, task.name, case)
                     record.add(PATCHED, moved, float("nan"), note=NO_CANDIDATE, position=ALL)
                     items += record.items
                 else:
@@ -244,7 +244,7 @@ def find_classes(case: Case, task: Task) -> PositionClasses | None:
 def _items(
     task: Task, case: Case, classes: PositionClasses, model: Model, donors: Mapping[str, Model]
 ) -> Sequence[Item]:
-    record = Record(CrossPatching.name, task.name, case)
+    record = CaseItems(CrossPatching.name, task.name, case)
     everywhere = {ALL: classes.positions[ALL]}
     itself = patch_spans(model, classes.ids, Donor(model, classes.ids), everywhere)
     _add(record, IDENTITY, classes, itself, itself.plain)
@@ -259,7 +259,7 @@ def _items(
 
 
 def _add(
-    record: Record,
+    record: CaseItems,
     condition: str,
     classes: PositionClasses,
     spans: PatchedSpans,

@@ -54,7 +54,7 @@ from interp.results.rows import Item, Measurement
 from interp.sites import Site, steering_layer
 from interp.stats.estimates import benjamini_hochberg, collect_differences, estimate_all
 from interp.tasks import Task
-from probes.cases import Case, Record, cases, not_applicable, unreadable
+from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
 from probes.cross_patching import PAIR
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
@@ -108,15 +108,17 @@ class DirectionByCorruption(Probe):
     )
 
     layer: int | None = None
-    """Layer after which resid_post is edited; the middle one unless named, negative counts from
-    the end."""
+    """Layer of the edited resid_post (default: 37 % of the depth; negative: from the end)."""
     operator: Literal["add", "ablate"] = "add"
+    """Add the direction, or project it out."""
     dose: float = 0.5
     """Mean residual norms at the positions of the direction, or the share that is projected out."""
     positions: Literal["question", "all"] = "question"
     """The last question token alone, where the direction was found, or every token."""
     n_random: int = 8
+    """Random control directions of the same length."""
     batch_size: int = 256
+    """Texts in a forward pass."""
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Interactions of each chain, writer and reader, and those of random directions."""
@@ -186,7 +188,7 @@ class DirectionByCorruption(Probe):
         for number, arm in enumerate(arms):
             steered = self._answers(model, readable, edits, arm)
             for case, before, after in zip(readable, plain, steered, strict=True):
-                record = Record(self.name, task.name, case)
+                record = CaseItems(self.name, task.name, case)
                 _record(record, before, after, draw=number - 1 if number else None)
                 items += record.items
         return items
@@ -299,7 +301,7 @@ def _answer(case: Case, logp: torch.Tensor) -> tuple[float, Ids]:
 
 
 def _record(
-    record: Record,
+    record: CaseItems,
     before: Sequence[tuple[float, Ids] | None],
     after: Sequence[tuple[float, Ids] | None],
     *,

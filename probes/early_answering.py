@@ -38,7 +38,7 @@ from interp.tasks import Task
 from probes.cases import (
     NOT_REPRODUCED,
     Case,
-    Record,
+    CaseItems,
     cases,
     interpolate_shares,
     pair_targets,
@@ -98,7 +98,7 @@ class EarlyAnswering(Probe):
             answered = list(read_cases(model, asked, label))
             chain_free = [(case.example.problem, free.choice) for case, (free, *_) in answered]
             for case, (free, *scores) in answered:
-                record = Record(self.name, task.name, case)
+                record = CaseItems(self.name, task.name, case)
                 _add_curve(record, scores)
                 others = [
                     choice for problem, choice in chain_free if problem != case.example.problem
@@ -127,7 +127,7 @@ def _cuts(case: Case) -> list[Chain | None]:
     return [None, *(truncate(case.chain, k) for k in range(len(case.chain) + 1))]
 
 
-def _add_curve(record: Record, scores: Sequence[AnswerScore]) -> None:
+def _add_curve(record: CaseItems, scores: Sequence[AnswerScore]) -> None:
     full = scores[-1]
     same = [same_answer(full, score) for score in scores]
     p = [_probability(full, score) for score in scores]
@@ -145,7 +145,7 @@ def _add_curve(record: Record, scores: Sequence[AnswerScore]) -> None:
 
 
 def _add_chain_free(
-    record: Record, full: AnswerScore, free: AnswerScore, others: Sequence[int]
+    record: CaseItems, full: AnswerScore, free: AnswerScore, others: Sequence[int]
 ) -> None:
     record.add("chain_free", "same_answer", same_answer(full, free), note=NOT_REPRODUCED)
     bias = float("nan")
@@ -155,7 +155,12 @@ def _add_chain_free(
 
 
 def area_over_curve(same: Sequence[float]) -> float:
-    """1 minus the area under same(k) over k/t, by trapezoids; NaN if any point is."""
+    """1 minus the area under same(k) over k/t, by trapezoids; NaN if any point is.
+
+    Example:
+        >>> area_over_curve([0.0, 0.0, 1.0])
+        0.75
+    """
     t = len(same) - 1
     return 1.0 - sum((a + b) / 2 for a, b in zip(same, same[1:], strict=False)) / t
 

@@ -42,7 +42,7 @@ from interp.results.plots import dots
 from interp.results.rows import Item, Measurement, Ratio
 from interp.stats.divergences import kullback_leibler
 from interp.tasks import Example, Task
-from probes.cases import Record, cases, not_applicable, unreadable
+from probes.cases import CaseItems, cases, not_applicable, unreadable
 from probes.cross_patching import PAIR
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
 
@@ -111,7 +111,7 @@ class FirstToken(Probe):
             for case in readable:
                 text = render(case.trace.prompt_ids, case.chain, case.layout)
                 start = len(case.trace.prompt_ids) - 1
-                record = Record(self.name, task.name, case)
+                record = CaseItems(self.name, task.name, case)
                 first, rest = _divergences(readers["base"], post, text, start)
                 record.add("text", "kl_first", first)
                 record.add("text", "kl_rest", rest, note="the text ends after one token")

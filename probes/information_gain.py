@@ -40,7 +40,7 @@ from probes.cases import (
     NO_DONOR,
     NO_OTHER_ORDER,
     Case,
-    Record,
+    CaseItems,
     cases,
     choose_donor_chains,
     interpolate_shares,
@@ -115,7 +115,7 @@ class InformationGain(Probe):
             for (case, scores), donor in zip(answered, donors, strict=True):
                 t = len(case.chain)
                 free, *lp = [score.mean_logprob for score in scores]
-                record = Record(self.name, task.name, case)
+                record = CaseItems(self.name, task.name, case)
                 record.add("chain", "empty_block", lp[0] - free)
                 points = [free, *lp[1 : t + 1]]
                 _add_curve(record, points)
@@ -160,7 +160,7 @@ def _gold_ids(case: Case, task: Task) -> tuple[int, ...]:
     return encode_answer(case.tokenizer, task.layout, case.example.answer)
 
 
-def _add_curve(record: Record, points: Sequence[float]) -> None:
+def _add_curve(record: CaseItems, points: Sequence[float]) -> None:
     """The curve from no chain (k = 0) to the full chain, and its steps' gains."""
     for k, value in enumerate(points):
         record.add("chain", "logprob", value, step=k)
@@ -170,7 +170,9 @@ def _add_curve(record: Record, points: Sequence[float]) -> None:
         record.add("share", "logprob", value, kept=kept)
 
 
-def _add_summaries(record: Record, points: Sequence[float], case: Case, stated: int | None) -> None:
+def _add_summaries(
+    record: CaseItems, points: Sequence[float], case: Case, stated: int | None
+) -> None:
     t = len(points) - 1
     total = points[-1] - points[0]
     for metric, value in (

@@ -44,7 +44,7 @@ from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.divergences import jensen_shannon, kullback_leibler
 from interp.tasks import Task
-from probes.cases import Case, Record, cases, unreadable
+from probes.cases import Case, CaseItems, cases, unreadable
 from probes.claims import reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
@@ -100,7 +100,7 @@ class PathMasks(Probe):
             rows = [_row(case) for case in readable]
             paths = path_logprobs(model, rows, n_sink=self.n_sink, progress=label)
             for case, logprobs in zip(readable, paths, strict=True):
-                record = Record(self.name, task.name, case)
+                record = CaseItems(self.name, task.name, case)
                 _add_effects(record, logprobs)
                 items += record.items
         return tuple(items)
@@ -128,7 +128,7 @@ def _row(case: Case) -> PathRow:
     return PathRow(trace.prompt_ids, chain, cue + trace.answer_ids, len(cue))
 
 
-def _add_effects(record: Record, logprobs: Mapping[str, Tensor]) -> None:
+def _add_effects(record: CaseItems, logprobs: Mapping[str, Tensor]) -> None:
     """Divergences between the answer's distributions under two masks, averaged over its tokens."""
     js: dict[str, float] = {}
     for effect, (first, second) in EFFECTS.items():

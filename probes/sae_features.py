@@ -85,6 +85,7 @@ class SaeFeatures(Probe):
     sae: str = ""
     """Folder of an SAE of the base model; the bundled one, found by the weights, if empty."""
     n_features: int = 4
+    """Latents that are tried, those of the highest ReasonScore."""
     n_random: int = 4
     """Random latents, whose mean is reported."""
     doses: tuple[float, ...] = (-1.0, 0.5, 1.0)
@@ -92,6 +93,7 @@ class SaeFeatures(Probe):
     n_clean: int = 150
     """Texts, at most, into which tokens are put."""
     batch_size: int = 64
+    """Texts in a forward pass."""
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Both metrics for each example, reader, feature and dose."""

@@ -27,7 +27,7 @@ from interp.results.plots import dots
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.sites import Site
 from interp.tasks import Task
-from probes.cases import Case, Record, cases, not_applicable, unreadable
+from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
 from probes.cross_patching import NO_CANDIDATE, NO_ODDS, PAIR, WORDS, find_classes, has_odds
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 
@@ -134,7 +134,7 @@ def transfer_items(
         if classes is not None:
             known.append((case, classes))
         else:
-            record = Record("sae_transfer", task.name, case)
+            record = CaseItems("sae_transfer", task.name, case)
             nan = float("nan")
             record.add(RECONSTRUCTED, "error", nan, note=NO_CANDIDATE, position=ALL)
             items += record.items
@@ -147,7 +147,7 @@ def transfer_items(
     start = -1  # position 0 of a text is not among the activations
     for case, classes in known:
         for name in PAIR:
-            record = Record("sae_transfer", task.name, replace(case, reader=name))
+            record = CaseItems("sae_transfer", task.name, replace(case, reader=name))
             for position, places in classes.positions.items():
                 rows = [start + place for place in places if place > 0]
                 if rows:
@@ -158,7 +158,7 @@ def transfer_items(
 
 
 def _add(
-    record: Record, position: str, reader: str, errors: TransferErrors, rows: Sequence[int]
+    record: CaseItems, position: str, reader: str, errors: TransferErrors, rows: Sequence[int]
 ) -> None:
     metrics = {"error": getattr(errors, reader)}
     if reader == "post":

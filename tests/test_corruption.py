@@ -89,9 +89,11 @@ def test_mistakes_are_planted_at_every_step_and_filler_covers_its_share(setting,
 
     tiny, task, traces = setting
     seen = []
+    whole_chain = {trace.prompt_ids: trace.steps for trace in traces["gold"]}
 
-    def answer_of(ask, chain):
-        seen.append((ask.chain, chain))
+    def answer_of(prompt, candidates, chain):
+        del candidates
+        seen.append((whole_chain[prompt], chain))
         return 0
 
     planted(monkeypatch, answer_of)

@@ -96,7 +96,7 @@ def test_all_heads_of_the_donor_at_the_last_layer_are_all_there_is(tiny: Any):
 
 def test_groups_share_what_is_frozen(tiny: Any, monkeypatch: pytest.MonkeyPatch):
     """Each further group keeps the z of its own senders in memory, and nothing else."""
-    from interp.methods.patching import paths
+    from interp.methods.patching import path_patching
 
     sizes: list[int] = []
 
@@ -105,7 +105,7 @@ def test_groups_share_what_is_frozen(tiny: Any, monkeypatch: pytest.MonkeyPatch)
         sizes.append(sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
         return sweep(model, ids, cells, **settings)
 
-    monkeypatch.setattr(paths, "sweep", weigh)
+    monkeypatch.setattr(path_patching, "sweep", weigh)
     donor, groups = Donor(tiny, CLEAN), [[(0, head)] for head in range(4)]
     for n_groups in (1, 4):
         path_patch(tiny, CORRUPTED, donor, groups[:n_groups], mlps="frozen")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
@@ -54,28 +55,40 @@ def test_every_probe_is_complete(name):
     assert check_probe(name) == []
 
 
-def test_an_incomplete_probe_is_told_what_it_lacks(monkeypatch):
+HALF = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from probes.probe import Headline, Probe
+
+
+@dataclass(frozen=True)
+class Half(Probe):
+    """Half a probe."""
+
+    name: ClassVar[str] = "half"
+    title: ClassVar[str] = "Half"
+    question: ClassVar[str] = "Is it complete"
+    reading: ClassVar[tuple[str, ...]] = ("No.",)
+    headline: ClassVar[tuple[Headline, ...]] = (Headline("all", "value", "the value:"),)
+
+    undescribed: int = 0
+'''
+
+
+def test_an_incomplete_probe_is_told_what_it_lacks(monkeypatch, tmp_path):
     """Each fault below is planted, and each is named."""
+    import importlib.util
     import sys
-    from types import ModuleType
 
     import probes
     from probes.contract import check_probe
-    from probes.probe import Headline, Probe
 
-    @dataclasses.dataclass(frozen=True)
-    class Half(Probe):
-        name = "half"
-        title = "Half"
-        question = "Is it complete"
-        reading = ("No.",)
-        headline = (Headline("all", "value", "the value is"),)
-        undescribed: int = 0
-
-    module = ModuleType("probes.half")
-    module.Half = Half
-    Half.__module__ = "probes.half"
+    (tmp_path / "half.py").write_text(HALF)
+    spec: Any = importlib.util.spec_from_file_location("probes.half", tmp_path / "half.py")
+    module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "probes.half", module)
+    spec.loader.exec_module(module)
     monkeypatch.setitem(probes.PROBES, "half", "Half")
     faults = "\n".join(check_probe("half"))
     for words in ("question mark", "'undescribed' has no description", "`claims`", "must open"):

@@ -260,7 +260,7 @@ def test_17_a_result_that_is_there_twice_is_refused():
         condition="c", metric="m", value=1.0,
     )  # fmt: skip
     assert summarise([item], pair="a", chance={"t": 0.5}, seed=0)[0].n == 1
-    with pytest.raises(ValueError, match="got two for example 'e0'"):
+    with pytest.raises(ValueError, match="received two for example 'e0'"):
         summarise([item, replace(item, value=0.0)], pair="a", chance={"t": 0.5}, seed=0)
 
 

@@ -50,7 +50,7 @@ def test_unknown_names_list_the_known():
         make_task("arith/old", n=1, seed=0)
     with pytest.raises(ValueError, match="at least one example; received n=0"):
         make_task("sums", n=0, seed=0)
-    with pytest.raises(ValueError, match="there are 725 sums of 3 terms, but 726"):
+    with pytest.raises(ValueError, match="there are 725 sums of 3 terms, but n=726 was received"):
         make_task("sums", n=726, seed=0)
     assert len(make_task("sums", n=725, seed=0).examples) == 725
 

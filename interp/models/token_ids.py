@@ -19,6 +19,10 @@ def find_ids(ids: Sequence[int], wanted: Sequence[int], start: int = 0) -> int |
 
     Raises:
         ValueError: If nothing is looked for: an empty sequence would be found everywhere.
+
+    Example:
+        >>> find_ids([5, 1, 2, 1, 2], [1, 2], start=2)
+        3
     """
     part = tuple(wanted)
     if not part:

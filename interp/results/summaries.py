@@ -2,7 +2,7 @@
 
 `summarise` turns the items of any probes into `Measurement`s:
 
-- a **mean** for each `RowKey` that items have;
+- a **mean** for each set of columns (`RowKey`) that items have;
 - a **contrast** 'post - base' for each role (`ROLES`) that base and post play: of *readers* at a
   fixed writer (the same text read by both models, so that what differs is how much the reader
   relies on it), of *writers* at a fixed reader (what differs is the text), of *sources* of a
@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import combinations
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,24 @@ NO_POOLED_VALUE = {
 }
 TOO_RARE = "not measurable: the denominator is too rare for a ratio"
 KEY = tuple(field.name for field in fields(RowKey))
+"""The columns that say what a row is about."""
+EMPTY: dict[str, Any] = {
+    "pair": "",
+    "value": 0.0,
+    "low": 0.0,
+    "high": 0.0,
+    "n": 0,
+    "n_missing": 0,
+    "chance": 0.0,
+    "seed": 0,
+    "p": 0.0,
+    "q": 0.0,
+}
+"""The columns that are filled in last."""
 
 
 Items = Mapping[str, Item]
-"""Example -> its item, for one key."""
+"""Example -> its item, for one row."""
 
 
 Draft = tuple[Measurement, Sample | PooledSample]
@@ -100,8 +115,8 @@ def summarise(
     """
     groups = _group(items)
     _check_chance(groups, chance)
-    drafts = [_mean_draft(key, members, differences) for key, members in groups.items()]
-    drafts += [_contrast_draft(key, groups[a], groups[b]) for key, a, b in _contrasts(groups)]
+    drafts = [_mean_draft(row, members, differences) for row, members in groups.items()]
+    drafts += [_contrast_draft(row, groups[a], groups[b]) for row, a, b in _contrasts(groups)]
     drafts += [draft for ratio in ratios for draft in _ratio_drafts(groups, ratio)]
     drafts += [draft for statistic in pooled for draft in _pooled_drafts(groups, statistic)]
     drafts.sort(key=lambda draft: _sort_key(draft[0]))
@@ -125,17 +140,8 @@ def summarise(
     ]
 
 
-def _draft(key: RowKey, sample: Sample | PooledSample, n_missing: int, note: str = "") -> Draft:
-    """The row of a key, to be filled in from its sample."""
-    row = Measurement(
-        **{name: getattr(key, name) for name in KEY}, contrast=_contrasted_roles(key), pair="",
-        value=NAN, low=NAN, high=NAN, n=0, n_missing=n_missing, chance=NAN, seed=0, note=note,
-    )  # fmt: skip
-    return row, sample
-
-
-def _check_chance(keys: Iterable[RowKey], chance: Mapping[str, float]) -> None:
-    unknown = sorted({key.task for key in keys} - set(chance))
+def _check_chance(rows: Iterable[Measurement], chance: Mapping[str, float]) -> None:
+    unknown = sorted({row.task for row in rows} - set(chance))
     if unknown:
         raise ValueError(
             f"every task needs its chance level, received none for {unknown} "
@@ -143,64 +149,71 @@ def _check_chance(keys: Iterable[RowKey], chance: Mapping[str, float]) -> None:
         )
 
 
-def _contrasted_roles(key: RowKey) -> str:
-    """The roles that a row compares, joined by '+'; empty for a mean."""
-    return "+".join(role for role in ROLES if getattr(key, role) == CONTRAST)
-
-
-def _group(items: Iterable[Item]) -> dict[RowKey, dict[str, Item]]:
-    """Key -> its items, both in a fixed order."""
-    groups: dict[RowKey, dict[str, Item]] = {}
+def _group(items: Iterable[Item]) -> dict[Measurement, dict[str, Item]]:
+    """Empty row -> the items that it is about, both in a fixed order."""
+    read_columns = attrgetter(*KEY)
+    groups: dict[tuple[Any, ...], dict[str, Item]] = {}
     for item in items:
-        key = RowKey(**{field: getattr(item, field) for field in KEY})
+        key = read_columns(item)
         members = groups.setdefault(key, {})
         if item.example in members:
             raise ValueError(
                 f"one example has one value for a key, received two for example {item.example!r} "
-                f"and {key}. Give the values different conditions or coordinates, or average them "
-                "first."
+                f"and {dict(zip(KEY, key, strict=True))}. Give the values different conditions or "
+                "coordinates, or average them first."
             )
         if math.isinf(item.value):
             raise ValueError(
                 f"an item is a finite number, or NaN with a note that says why it could not be "
-                f"measured; received {item.value} for example {item.example!r} and {key}."
+                f"measured; received {item.value} for example {item.example!r} and "
+                f"{dict(zip(KEY, key, strict=True))}."
             )
         members[item.example] = item
-    return {key: dict(sorted(groups[key].items())) for key in sorted(groups, key=_sort_key)}
+    rows = {
+        Measurement(**dict(zip(KEY, key, strict=True)), **EMPTY): members
+        for key, members in groups.items()
+    }
+    return {row: dict(sorted(rows[row].items())) for row in sorted(rows, key=_sort_key)}
 
 
-def _sort_key(key: RowKey) -> tuple[Any, ...]:
+def _sort_key(row: Measurement) -> tuple[Any, ...]:
     """Rows about the whole come before the points of their curves, roles side by side."""
-    values = [getattr(key, point) for point in POINTS]
+    values = [getattr(row, point) for point in POINTS]
     points = tuple((value is not None, value or 0) for value in values)
-    roles = tuple(rank(getattr(key, role)) for role in ROLES)
-    names = (key.probe, key.task, key.condition, key.metric, key.variant, key.position)
+    roles = tuple(rank(getattr(row, role)) for role in ROLES)
+    names = (row.probe, row.task, row.condition, row.metric, row.variant, row.position)
     return (*names, points, roles)
 
 
-def _mean_draft(key: RowKey, members: Items, differences: Collection[tuple[str, str]]) -> Draft:
+def _mean_draft(
+    row: Measurement, members: Items, differences: Collection[tuple[str, str]]
+) -> Draft:
     known = [item for item in members.values() if not math.isnan(item.value)]
     missing = [item for item in members.values() if math.isnan(item.value)]
     values = np.array([item.value for item in known], dtype=np.float64)
-    add_up = collect_differences if (key.probe, key.metric) in differences else collect
+    add_up = collect_differences if (row.probe, row.metric) in differences else collect
     sample = add_up(values, [item.problem for item in known])
-    return _draft(key, sample, len(missing), _reasons(missing, len(members)))
+    note = _reasons(missing, len(members))
+    return replace(row, n_missing=len(missing), note=note), sample
 
 
-def _contrasts(keys: Iterable[RowKey]) -> Iterator[tuple[RowKey, RowKey, RowKey]]:
-    """Each contrast 'post - base' that the keys allow, with its two sides, base first."""
-    known = set(keys)
-    for key in keys:
-        played = [role for role in ROLES if getattr(key, role) == "base"]
+def _contrasts(
+    rows: Iterable[Measurement],
+) -> Iterator[tuple[Measurement, Measurement, Measurement]]:
+    """Each contrast 'post - base' that the rows allow, with its two sides, base first."""
+    known = set(rows)
+    for row in rows:
+        played = [role for role in ROLES if getattr(row, role) == "base"]
         # Each role alone, and several at once: on its own chains a model is writer and reader.
         for n in range(1, len(played) + 1):
             for roles in combinations(played, n):
-                other = replace(key, **dict.fromkeys(roles, "post"))
+                other = replace(row, **dict.fromkeys(roles, "post"))
                 if other in known:
-                    yield replace(key, **dict.fromkeys(roles, CONTRAST)), key, other
+                    sides: dict[str, Any] = dict.fromkeys(roles, CONTRAST)
+                    yield replace(row, **sides, contrast="+".join(roles)), row, other
 
 
-def _contrast_draft(key: RowKey, base: Items, post: Items) -> Draft:
+def _contrast_draft(row: Measurement, base: Items, post: Items) -> Draft:
     first: list[float] = []
     second: list[float] = []
     problems: list[str] = []
@@ -217,62 +230,68 @@ def _contrast_draft(key: RowKey, base: Items, post: Items) -> Draft:
     sample = collect_pairs(np.array(first), np.array(second), problems)
     n_pairs = len(first) + len(missing) + n_alone
     note = _reasons(missing, n_pairs, no_partner=n_alone)
-    return _draft(key, sample, len(missing) + n_alone, note)
+    return replace(row, n_missing=len(missing) + n_alone, note=note), sample
 
 
-def _ratio_drafts(groups: Mapping[RowKey, Items], ratio: Ratio) -> list[Draft]:
-    """One draft for each key of the numerator; problems are resampled, so both means move."""
+def _ratio_drafts(groups: Mapping[Measurement, Items], ratio: Ratio) -> list[Draft]:
+    """One draft for each row of the numerator; problems are resampled, so both means move."""
     drafts: list[Draft] = []
-    for key, members in groups.items():
-        under = groups.get(replace(key, metric=ratio.under), {})
-        if (key.probe, key.metric) != (ratio.probe, ratio.over) or not under:
+    for row, members in groups.items():
+        under = groups.get(replace(row, metric=ratio.under), {})
+        if (row.probe, row.metric) != (ratio.probe, ratio.over) or not under:
             continue
         pairs = [(members[example], under[example]) for example in members if example in under]
         known = [(a, b) for a, b in pairs if not math.isnan(a.value + b.value)]
         problems = [a.problem for a, _ in known]
         sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
         weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
-        own_key = replace(key, metric=ratio.metric)
+        named = replace(row, metric=ratio.metric)
         if is_too_rare(weights):  # the row is kept, so that the page says why it has no value
             empty = collect(np.array([], dtype=np.float64), [])
-            drafts.append(_draft(own_key, empty, len(members), TOO_RARE))
+            drafts.append((replace(named, n_missing=len(members), note=TOO_RARE), empty))
         else:
             is_bounded = all(max(abs(a.value), abs(b.value)) <= 1 for a, b in known)
             sample = Sample(sums, weights, "ratio" if is_bounded else "real")
-            drafts.append(_draft(own_key, sample, len(pairs) - len(known), ""))
+            drafts.append((replace(named, n_missing=len(pairs) - len(known)), sample))
     return drafts
 
 
-def _pooled_drafts(groups: Mapping[RowKey, Items], pooled: PooledStatistic) -> list[Draft]:
-    """The statistic for each key that has scores of both kinds, and its contrasts."""
-    scores: dict[RowKey, dict[str, ScoredItem]] = {}
-    missing: dict[RowKey, list[Item]] = {}
-    for key, positives in groups.items():
-        negatives = groups.get(replace(key, metric=pooled.negative))
-        about = (key.probe, key.condition, key.metric)
+def _pooled_drafts(groups: Mapping[Measurement, Items], pooled: PooledStatistic) -> list[Draft]:
+    """The statistic for each row that has scores of both kinds, and its contrasts."""
+    scores: dict[Measurement, dict[str, ScoredItem]] = {}
+    missing: dict[Measurement, list[Item]] = {}
+    for row, positives in groups.items():
+        negatives = groups.get(replace(row, metric=pooled.negative))
+        about = (row.probe, row.condition, row.metric)
         if about != (pooled.probe, pooled.condition, pooled.positive) or negatives is None:
             continue
         kinds = [(item, True) for item in positives.values()]
         kinds += [(item, False) for item in negatives.values()]
-        own_key = replace(key, metric=pooled.statistic)
-        missing[own_key] = [item for item, _ in kinds if math.isnan(item.value)]
-        scores[own_key] = {
+        named = replace(row, metric=pooled.statistic)
+        missing[named] = [item for item, _ in kinds if math.isnan(item.value)]
+        scores[named] = {
             item.example: ScoredItem(item.example, item.problem, item.value, is_positive)
             for item, is_positive in kinds
             if not math.isnan(item.value)
         }
-    drafts = [
-        _draft(key, collect_scores(pooled.statistic, [*scored.values()]), len(missing[key]),
-              _reasons(missing[key], len(scored) + len(missing[key])))
-        for key, scored in scores.items()
-    ]  # fmt: skip
-    for key, base, post in _contrasts(scores):
+    drafts: list[Draft] = [
+        (
+            replace(
+                row,
+                n_missing=len(missing[row]),
+                note=_reasons(missing[row], len(scored) + len(missing[row])),
+            ),
+            collect_scores(pooled.statistic, [*scored.values()]),
+        )
+        for row, scored in scores.items()
+    ]
+    for row, base, post in _contrasts(scores):
         a, b = scores[base], scores[post]
         shared = [example for example in a if example in b]
         sides = ([a[example] for example in shared], [b[example] for example in shared])
         unmeasured = {item.example for item in (*missing[base], *missing[post])}
         n_missing = len(unmeasured | (a.keys() ^ b.keys()))
-        drafts.append(_draft(key, collect_scores(pooled.statistic, *sides), n_missing, ""))
+        drafts.append((replace(row, n_missing=n_missing), collect_scores(pooled.statistic, *sides)))
     return drafts
 
 

@@ -84,6 +84,10 @@ def area_under_curve(
     Returns:
         The area under the ROC curve (Mann-Whitney U over the number of pairs), one for each column;
         NaN if either class is empty.
+
+    Example:
+        >>> float(area_under_curve(np.array([0.9, 0.4, 0.5]), np.array([True, True, False])))
+        0.5
     """
     from scipy.stats import rankdata
 

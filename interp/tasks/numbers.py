@@ -43,13 +43,17 @@ _LEAD_INS = ("That is to say: ", "In this step: ", "What follows is this: ")
 
 
 def read_number(text: str) -> str:
-    """The first number of a text in normal form: ``$1,200.50 a day`` gives ``1200.5``.
+    """The first number of a text in normal form.
 
     Args:
         text: What was written after an answer cue.
 
     Returns:
         Digits, a sign and a decimal point where needed; empty if the text has no number.
+
+    Example:
+        >>> read_number("$1,200.50 a day")
+        '1200.5'
     """
     match = _SIGNED.search(text)
     return "" if match is None else write_number(_value(match))

@@ -54,7 +54,12 @@ def split_lines(text: str) -> tuple[str, ...]:
 
 
 def split_at_semicolons(text: str) -> tuple[str, ...]:
-    """Cuts ``3 + 4 = 7 ; 7 * 2 = 3 ;`` after each ``;``; joined by blanks it is the text again."""
+    """Cuts after each ``;``; joined by blanks the steps are the text again.
+
+    Example:
+        >>> split_at_semicolons("3 + 4 = 7 ; 7 * 2 = 3 ;")
+        ('3 + 4 = 7 ;', '7 * 2 = 3 ;')
+    """
     steps: list[list[str]] = [[]]
     for word in text.split():
         steps[-1].append(word)
