@@ -20,11 +20,12 @@ def write_file(path: Path, data: bytes) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, since replacing is atomic only within a file system.
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with draft.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # else a crash may leave the new name on an empty file
         draft.replace(path)
 
 

@@ -81,6 +81,7 @@ def run_jobs(
                         break
                     waiting.remove(job)
                     at = free.popleft()
+                    # Asked before its first job: once busy, the process could not answer.
                     if at not in pids:
                         pids[at] = pools[at].submit(os.getpid)
                     running[pools[at].submit(worker, devices[at], job)] = job, at
@@ -92,7 +93,7 @@ def run_jobs(
                     if error := future.exception():
                         raise _failure(devices[at], job, error) from error
                     yield job, future.result()
-        except BaseException:
+        except BaseException:  # also Ctrl-C, and a caller that stops taking results
             _end([*pids.values()])  # leaving the pools waits for their workers
             raise
 

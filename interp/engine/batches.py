@@ -1,4 +1,4 @@
-"""Batches: as large as a token budget allows, and smaller when memory says so.
+"""Batches: as large as a token budget allows, and smaller when memory runs out.
 
 Rows of like length are put together, longest first, so that padding is little and a batch that does
 not fit fails at once. When a batch runs out of memory it is done again in two halves, down to
@@ -35,6 +35,7 @@ def token_batches(costs: Sequence[int], budget: int) -> list[list[int]]:
     order = sorted(range(len(costs)), key=lambda row: (-costs[row], row))
     batches: list[list[int]] = []
     for row in order:
+        # The first row of a batch is its longest, to which all others are padded.
         if batches and (len(batches[-1]) + 1) * costs[batches[-1][0]] <= budget:
             batches[-1].append(row)
         else:
@@ -45,7 +46,7 @@ def token_batches(costs: Sequence[int], budget: int) -> list[list[int]]:
 def _is_out_of_memory(error: RuntimeError) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    text = str(error)
+    text = str(error)  # the CPU's allocator raises a plain RuntimeError
     return "allocate memory" in text or "not enough memory" in text or "out of memory" in text
 
 
@@ -69,5 +70,6 @@ def in_halves(
     except RuntimeError as error:
         if len(jobs) < 2 or not _is_out_of_memory(error):
             raise
+    # Outside `except`: the traceback would keep the tensors of the failed attempt alive.
     middle = len(jobs) // 2
     return in_halves(work, jobs[:middle]) + in_halves(work, jobs[middle:])

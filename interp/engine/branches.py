@@ -90,6 +90,7 @@ def _plant(branches: Sequence[Branch]) -> list[_Tree]:
     """Lays branches out as trees of at most TREE_SIZE tokens (or one branch)."""
     trees: list[_Tree] = []
     nodes: dict[tuple[int, int, int], int] = {}
+    # By cut: only branches of one cut can share tokens, so they should meet in one tree.
     for number in sorted(range(len(branches)), key=lambda n: branches[n].cut):
         branch = branches[number]
         n_read = len(branch.suffix) - 1
@@ -98,6 +99,7 @@ def _plant(branches: Sequence[Branch]) -> list[_Tree]:
             nodes = {}
         tree, node, path = trees[-1], -1, list[int]()
         for depth, token in enumerate(branch.suffix[:n_read]):
+            # With the cut: after another one a token has another past and another position.
             key = (branch.cut, node, token)
             if key not in nodes:
                 nodes[key] = len(tree.ids)
@@ -120,7 +122,7 @@ def _visible(trees: Sequence[_Tree], n_prefix: int) -> Bool[Tensor, "batch q_pos
         own = table[:, n_prefix:]
         for node, parent in enumerate(tree.parents):
             if parent >= 0:
-                own[node] = own[parent]
+                own[node] = own[parent]  # complete, since parents come before their children
             own[node, node] = True
         np.fill_diagonal(own, True)  # padding sees itself, so that no row of the table is empty
         table[: len(tree.ids), :n_prefix] = columns < np.array(tree.cuts, dtype=np.int64)[:, None]
@@ -184,6 +186,7 @@ def _score_states(
         owners: Number of the prefix of each branch, for the error of a state that is not finite.
     """
     flat = np.concatenate([np.array(places, dtype=np.int64) for places in predictors])
+    # Branches share states, and each state costs a row of logits: form every row once.
     needed, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
     sources: Int[Tensor, " pos"] = torch.from_numpy(inverse.reshape(-1))
     tokens: Int[Tensor, " pos"] = torch.tensor([token for b in branches for token in b.suffix])
@@ -236,13 +239,13 @@ def _score(
         branches: Of each of them, at least one.
         trees: These branches laid out.
     """
-    kept = [max(branch.cut for branch in of_prefix) for of_prefix in branches]
+    kept = [max(branch.cut for branch in of_prefix) for of_prefix in branches]  # none sees more
     ids = pad_right(model, [prefix[:n] for prefix, n in zip(prefixes, kept, strict=True)])
     has_nodes = any(tree.ids for of_prefix in trees for tree in of_prefix)
-    n_rounds = max(map(len, trees)) if has_nodes else 0
+    n_rounds = max(map(len, trees)) if has_nodes else 0  # one-token suffixes need no pass
     cache = new_cache(model) if n_rounds else None
     passes = [body(model, ids, cache=cache)]
-    empty = _Tree([], [], [], [], {})
+    empty = _Tree([], [], [], [], {})  # keeps the rows of the cache in place
     for round_ in range(n_rounds):
         here = [of_prefix[round_] if round_ < len(of_prefix) else empty for of_prefix in trees]
         passes.append(_read_trees(model, cache, here, max(kept)))
@@ -276,6 +279,7 @@ def _score_in_memory(
         (n,) = part
 
         def score_some(some: Sequence[Branch]) -> list[BranchScore]:
+            # Planted again, since paths count branches within the part.
             return _score(model, [n], [prefixes[n]], [some], [_plant(some)])[0]
 
         return [in_halves(score_some, branches[n])]

@@ -38,7 +38,7 @@ from interp.sites import Site
 
 def draws_of(seed: int, n: int) -> Float[Tensor, " step"]:
     """The uniform numbers that belong to a seed, one per new token, in float64."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)  # on the CPU: CUDA draws other numbers
     return torch.rand(n, generator=generator, dtype=torch.float64)
 
 
@@ -59,10 +59,12 @@ def pick_tokens(
     """
     if draws is None:
         return logits.argmax(-1)
+    # In float64: a float32 sum over the vocabulary would round rare tokens away. It need not end at
+    # exactly 1, so draws are scaled by its end. `right`: a draw of 0 passes over probability 0.
     cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
     places = draws.to(logits.device)[:, None] * cumulative[:, -1:]
     chosen = torch.searchsorted(cumulative, places, right=True)[:, 0]
-    return chosen.clamp_max(logits.shape[-1] - 1)
+    return chosen.clamp_max(logits.shape[-1] - 1)  # the product may round up to the end
 
 
 def as_ends(stop: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
@@ -199,6 +201,7 @@ class Decoder:
         positions = [length + self._n_read for length in self._lengths]
         self._editor.move(self._rows, positions, decoding=True)
         self._n_read += 1
+        # Without padding no mask is needed, and attention may take its fast kernel.
         padded, n_keys = self._width > min(self._lengths), self._width + self._n_read
         return body(
             self.model,

@@ -57,8 +57,8 @@ POSITION_BLOCK = 8
 """Positions whose cells are computed together."""
 
 TOKEN_BUDGET = 2048
-"""Tokens, those of the past counted, that a pass holds: as many as stay near a CPU's cores. A GPU
-may like more."""
+"""Most tokens in a pass, the past included: as many as stay in the caches of a CPU. A GPU may be
+faster with more."""
 
 REPLAY_STEPS = 50
 """Rounding steps, of the largest value, by which unchanged rows may be off the plain run."""
@@ -96,8 +96,8 @@ class Sweep:
 class _Past:
     """Keys and values of the first tokens, the same for all rows of a batch and never changed.
 
-    It is as much of a Hugging Face cache as a block needs that adds its own keys and values to
-    those before and reads all of them.
+    It has the part of the interface of a Hugging Face cache through which a block adds its own keys
+    and values to the earlier ones and gets all of them back.
     """
 
     def __init__(self, kept: Sequence[tuple[Tensor, Tensor]], length: int) -> None:
@@ -222,7 +222,7 @@ def _climb(
     editor = Editor(model, interventions, lengths, writes=False)
     editor.move(list(lengths), [stair.start] * len(jobs), decoding=False)
     hidden = stair.left[:0]
-    entrances = [*(call.entered for call in stair.calls), stair.left]
+    entrances = [*(call.entered for call in stair.calls), stair.left]  # last: after all blocks
     last = model.n_layers - 1
     is_short = last_only and not any(
         e.site.layer is None or (e.site.layer == last and e.site.stream in _IN_OR_AFTER_MLP)
@@ -283,7 +283,7 @@ def _check_replay(model: Model, text: _Text, n_last: int) -> int:
     scale = float(text.hidden[start:].float().abs().max())
     rounding = REPLAY_STEPS * torch.finfo(model.dtype).eps
     share = min(rounding, REPLAY_SHARE * n_layers**0.5)
-    if not error <= share * scale:
+    if not error <= share * scale:  # `not <=` refuses NaN
         raise RuntimeError(
             f"{model.name} does not give its own results when its blocks are called one by one: "
             f"off by {error:.3g} where values go up to {scale:.3g}. Its blocks share more than "
@@ -361,8 +361,8 @@ def sweep(
         logits_at: All positions, or the last one only.
         position_block: Positions whose cells are computed together. Larger blocks recompute more
             tokens in fewer passes, which pays where a pass is cheap (a GPU, a small model).
-        token_budget: Largest number of tokens in a pass, each row counted with all its text (what
-            it does not read it looks back on); halved by itself on running out of memory.
+        token_budget: Largest number of tokens in a pass, each row counted with its whole text,
+            since it attends to what is not recomputed; halved on running out of memory.
         progress: Label of a progress bar for work over two seconds.
 
     Returns:
@@ -381,7 +381,7 @@ def sweep(
         return Sweep((), (), 0, 0)
     text = _read_text(model, ids, logits_at == "all")
     n_block_tokens = model.n_layers * len(ids) + _check_replay(model, text, position_block)
-    n_rows = max(1, token_budget // len(ids))
+    n_rows = max(1, token_budget // len(ids))  # a text beyond the budget goes row by row
     results: dict[int, tuple[Tensor, list[Receipt]]] = {}
     for start, of_start in track(list(jobs.items()), progress):
         stair = _build(model, text, start)

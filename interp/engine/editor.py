@@ -199,7 +199,7 @@ class Editor:
                 {
                     row: _plan(number, intervention, row, lengths[row], writes)
                     for row in asked
-                    if row in lengths
+                    if row in lengths  # interventions may name rows of other batches
                 }
             )
         self._groups: dict[Site, list[_Group]] = {}
@@ -222,6 +222,7 @@ class Editor:
         """
         self._first = tuple(first)
         window = (tuple(rows), decoding)
+        # While decoding each row has one column, so the groups hold until a row leaves.
         if window == self._window and decoding:
             return
         self._window = window
@@ -234,6 +235,7 @@ class Editor:
             chain = chains.setdefault(intervention.site, [])
             head = intervention.head
             places = {(batch, column, head) for batch, column, _ in edits}
+            # Only the last group may grow: joining an earlier one would change the order of action.
             if not (
                 chain
                 and _alike(chain[-1].operator, intervention.operator)
@@ -311,7 +313,7 @@ class Editor:
         doses = torch.where(group.in_norms, group.doses * norm, group.doses)
         after = group.operator(before, group.vectors, doses).to(picked.dtype)
         edit_norm = (after.to(before.dtype) - before).norm(dim=-1)
-        share = torch.where(edit_norm == 0, edit_norm, edit_norm / norm[:, 0])
+        share = torch.where(edit_norm == 0, edit_norm, edit_norm / norm[:, 0])  # 0 / 0 would be NaN
         assert self._window is not None
         self._entries.append(_Entry(group, self._window[0], self._first, edit_norm, share))
         edited.index_put_(group.place, after.reshape(picked.shape))
@@ -332,6 +334,7 @@ class Editor:
             {row: [] for row in plans} for plans in self._plans
         ]
         for entry in self._entries:
+            # Fetched only here: during the pass every fetch would make it wait for a GPU.
             norms = zip(entry.edit_norm.tolist(), entry.share.tolist(), strict=True)
             for (number, batch, column), (norm, share) in zip(
                 entry.group.owners, norms, strict=True

@@ -2,7 +2,7 @@
 
 A row that reaches a stop sequence leaves the batch at once and costs nothing more. Tokens are drawn
 per row from a seed of its own, so a row writes the same text alone, in a batch, and in a batch of
-other size or order. `interp.engine.decoder` reads the batch.
+another size or order. `interp.engine.decoder` reads the batch.
 
 Interventions act on the prompt and on every generated token that the model reads. The first new
 token is predicted from the last prompt token: to move it, an intervention must include that one
@@ -73,7 +73,7 @@ def _write_token(
 ) -> Int[Tensor, " batch"]:
     """Chooses one token per row and appends it."""
     logits = unembed(model, hidden)
-    total = logits.logsumexp(-1)
+    total = logits.logsumexp(-1)  # not finite if any logit is NaN or +inf: one check per row
     if not bool(torch.isfinite(total).all()):
         bad = int((~torch.isfinite(total)).nonzero()[0])
         raise nan_error(model, f"row {rows[bad].number} after {len(rows[bad].ids)} new tokens")
@@ -111,6 +111,7 @@ def _generate_batch(
     decoder = Decoder(model, prompts, settings.interventions, max_new_tokens=n_new)
     with hooked(model, decoder.handlers()):
         _decode(model, rows, settings, decoder)
+    # One less than was written: the last token is never read.
     receipts = decoder.receipts({row.number: len(row.ids) - 1 for row in rows})
     return [
         Generation(
@@ -169,7 +170,7 @@ def generate(
     )
     check_rows_exist(interventions, len(prompts))
     check_widths(model, interventions)
-    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
+    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))  # to pad less
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     written: dict[int, Generation] = {}
 

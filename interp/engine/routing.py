@@ -110,6 +110,7 @@ class _Writer:
         self._settings = settings
         self._all_rows, self._rows = list(rows), list(rows)
         prompts = {row.number: row.prompt for row in rows}
+        # Base's own readings stay in front: entry n of the base's batch is row n.
         self._readings = [(number, "base") for number in prompts]
         if settings.window == "all":
             self._readings += [
@@ -132,6 +133,7 @@ class _Writer:
             for_base = None if tokens is None else [tokens[row] for row, _ in self._readings]
             for_post = None if tokens is None else [tokens[row.number] for row in self._rows]
             self._write_tokens(self._base.read(for_base), self._post.read(for_post))
+            # Rows that have stopped are gone, so all rows are of one length.
             if len(self._rows[0].ids) == self._settings.max_new_tokens:
                 break
             if any(row.stopped for row in self._rows):
@@ -161,6 +163,7 @@ class _Writer:
             model = self._post.model if bad[0] == "post" else self._base.model
             where = f"row {row.number} after {len(row.ids)} new tokens, source {bad[0]!r}"
             raise nan_error(model, where)
+        # One number for all sources: they differ only where their distributions do.
         draws = None if row.draws is None else row.draws[len(row.ids)].expand(len(stacked))
         tokens = pick_tokens(stacked, draws, self._settings.temperature).tolist()
         readers = {"base": self._base, "post": self._post}
@@ -190,7 +193,7 @@ class _Writer:
             self._read_candidates(offered, logits_of)
         for place, row in enumerate(self._rows):
             step = steps[place]
-            if len(logits_of[place]) > 2:
+            if len(logits_of[place]) > 2:  # candidates were read, so there is more to choose from
                 step = self._step(row, logits_of[place], place)
             self._push(row, step)
 
@@ -202,6 +205,7 @@ class _Writer:
             return
         window = self._settings.window
         assert window != "all"
+        # Both slices: the text may be shorter than the window, and long prompts are not copied.
         tails = [[*rows[n].prompt[-window:], *rows[n].ids][-window:] for n, _ in forks]
         readings = [(rows[n].number, name) for n, name in forks]
         edits, names = batch_interventions(readings, self._settings)
@@ -233,7 +237,7 @@ class _Writer:
         row.stopped = any(tuple(row.ids[-len(end) :]) == end for end in self._settings.stop)
 
     def _results(self) -> list[Routing]:
-        n_read = {row.number: len(row.ids) - 1 for row in self._all_rows}
+        n_read = {row.number: len(row.ids) - 1 for row in self._all_rows}  # the last is never read
         n_read_of = {n: n_read[row] for n, (row, _) in enumerate(self._all_readings)}
         self._file(self._base.decoder.receipts(n_read_of), self._all_readings, self._names)
         for receipt in self._post.decoder.receipts(n_read):
@@ -359,7 +363,7 @@ def route(
         capture, max_new_tokens, as_ends(stop), temperature,
     )  # fmt: skip
     _check(pair, prompts, settings, seeds, batch_size)
-    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
+    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))  # to pad less
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     written: dict[int, Routing] = {}
     for batch in track(batches, progress):

@@ -67,11 +67,12 @@ def pad_left(model: Model, rows: Sequence[Sequence[int]]) -> Padded:
     ids = pad_right(model, [[*[0] * (width - len(row)), *row] for row in rows])
     n_pads = torch.tensor([width - len(row) for row in rows], device=ids.device)
     columns = torch.arange(width, device=ids.device)
-    positions = (columns - n_pads[:, None]).clamp_min(0)
+    positions = (columns - n_pads[:, None]).clamp_min(0)  # padding needs a position that exists
     real = columns >= n_pads[:, None]
     if not bool(n_pads.any()):
         return Padded(ids, positions, real, None)
     causal = columns[:, None] >= columns
+    # A padding token that saw nothing would have a softmax over nothing, which is NaN.
     itself = torch.eye(width, dtype=torch.bool, device=ids.device)
     return Padded(ids, positions, real, (causal & real[:, None, :]) | itself)
 
@@ -85,6 +86,7 @@ def _capture_into(store: dict[Site, Tensor], site: Site) -> Handler:
 
 def _check_finite(model: Model, numbers: Sequence[int], logits: Sequence[Tensor]) -> None:
     for number, row in zip(numbers, logits, strict=True):
+        # The sum is cheap, but may overflow where all logits are finite; only then look at each.
         if not bool(torch.isfinite(row.sum())) and not bool(torch.isfinite(row).all()):
             raise nan_error(model, f"row {number}")
 
@@ -102,9 +104,11 @@ def _read(
     lengths = [len(row) for row in rows.values()]
     starts = [max(lengths) - length if left else 0 for length in lengths]
     editor = Editor(model, interventions, dict(zip(rows, lengths, strict=True)), writes=False)
+    # Column `start` holds position 0.
     editor.move(list(rows), [-start for start in starts], decoding=False)
     store: dict[Site, Tensor] = {}
     captures = [(site, _capture_into(store, site)) for site in dict.fromkeys(capture)]
+    # In this order captures receive what the edits returned.
     with hooked(model, [*editor.handlers(), *captures]):
         if left:
             padded = pad_left(model, list(rows.values()))
@@ -114,6 +118,7 @@ def _read(
             hidden = body(model, pad_right(model, list(rows.values())))
     spans = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     if last_only:
+        # Picked before unembedding: logits of all positions are what fills memory.
         ends = torch.tensor([span.stop - 1 for span in spans], device=hidden.device)
         logits = tuple(unembed(model, hidden[torch.arange(len(rows)), ends])[:, None])
     else:
@@ -135,6 +140,7 @@ def _join(parts: Sequence[PassResult]) -> PassResult:
             site: tuple(activation for part in parts for activation in part.captures[site])
             for site in parts[0].captures
         },
+        # As one pass would order them, however often the batch was halved.
         tuple(sorted(receipts, key=lambda receipt: (receipt.intervention, receipt.row))),
     )
 

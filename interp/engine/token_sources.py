@@ -58,6 +58,7 @@ def resolve(choice: object, step: TokenChoice, d_vocab: int) -> tuple[str, int]:
     match choice:
         case str(source) if source in step.proposed:
             return source, step.proposed[source]
+        # bool is a subclass of int: without the last test True would be token 1.
         case (str(source), int(token)) if source in step.proposed and not isinstance(token, bool):
             if 0 <= token < d_vocab:
                 return source, token
@@ -160,7 +161,7 @@ def merge_receipts(receipts: Sequence[Receipt]) -> tuple[Receipt, ...]:
         positions = tuple(at for part in parts for at in part.positions)
 
         def mean(name: str, parts: Sequence[Receipt] = parts) -> float:
-            edited = [part for part in parts if part.positions]
+            edited = [part for part in parts if part.positions]  # the norms of the others are NaN
             total = sum(getattr(part, name) * part.n_positions for part in edited)
             return total / sum(part.n_positions for part in edited) if edited else float("nan")
 

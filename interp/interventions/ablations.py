@@ -26,7 +26,7 @@ from interp.interventions import Intervention, Positions, replace
 from interp.sites import Site
 
 MIN_TEXTS = 8
-"""Fewest texts that a mean is taken over: of fewer, each is still a good part of its own mean."""
+"""Fewest texts in a mean: with fewer, a text makes up much of the mean that replaces its values."""
 
 
 def _of_head(captures: Sequence[Tensor], head: int | None) -> list[Tensor]:
@@ -62,6 +62,7 @@ def mean_ablation(
             f"{MIN_TEXTS} texts, received {len(captures)}. Capture more texts, or use "
             f"`resample_ablation`"
         )
+    # In float32: in half precision the mean would be rounded before it is used.
     mean = torch.cat(_of_head(captures, head)).float().mean(0)
     return Intervention(site, replace, mean, positions=positions, rows=rows, head=head)
 
@@ -99,6 +100,6 @@ def resample_ablation(
                 f"from. Add one, or leave the longest rows out"
             )
         value = values[rng.choice(donors)][: len(own)]
-        where = tuple(range(len(own)))
+        where = tuple(range(len(own)))  # listed, not 'all': only then one vector per position
         edits.append(Intervention(site, replace, value, positions=where, rows=(row,), head=head))
     return edits

@@ -73,9 +73,10 @@ class Intervention:
         self._check_vector()
         if not math.isfinite(self.dose):
             raise ValueError(f"a dose is a finite number, received {self.dose} for {self.site}")
+        # These operators would ignore the dose, and a dose-response curve would come out flat.
         if self.dose != 1.0 and self.operator in (replace, zero_ablate):
             raise ValueError(
-                f"{_name(self.operator)} has no degrees, received dose {self.dose}. Use "
+                f"{_name(self.operator)} is all or nothing, received dose {self.dose}. Use "
                 f"`interpolate` to move part of the way"
             )
         if self.unit == "norms" and self.operator is not add:
@@ -112,6 +113,7 @@ class Intervention:
 
 
 def _check_listed(name: str, listed: Any, otherwise: str) -> None:
+    # Not isinstance: True would pass as index 1.
     if not isinstance(listed, tuple) or not all(type(index) is int for index in listed):
         raise ValueError(
             f"{name} must be {otherwise} or a tuple of whole numbers, received {listed!r}. One "

@@ -47,7 +47,7 @@ def interpolate(
     dose: Float[Tensor, "pos 1"],
 ) -> Float[Tensor, "pos d_model"]:
     """Moves towards the vector: dose 0 changes nothing, dose 1 arrives."""
-    return torch.lerp(activation, vector, dose)
+    return torch.lerp(activation, vector, dose)  # exact at dose 1, where x + 1 * (v - x) rounds
 
 
 def replace(
@@ -137,6 +137,7 @@ class ClampLatent:
             latents[:, self.latent] = target[:, 0]
             return self.sae.decode(latents).to(activation)
         direction = self.sae.W_dec[self.latent]
+        # Such an SAE (TopK) decodes with normed rows, whatever norm W_dec stores.
         if getattr(self.sae.cfg, "rescale_acts_by_decoder_norm", False):
             direction = direction / direction.norm()
         # Only the change passes through the SAE's number format, never what it leaves as it is.

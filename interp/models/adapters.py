@@ -104,6 +104,7 @@ LLAMA = Adapter(
         "embed": Place("model.embed_tokens", "out"),
         "resid_pre": Place(_BLOCK, "in"),
         "ln1": Place(f"{_BLOCK}.input_layernorm", "out"),
+        # q and k as projected: before the rotation, and before a norm on them (Qwen3).
         "q": Place(f"{_ATTENTION}.q_proj", "out", "n_heads"),
         "k": Place(f"{_ATTENTION}.k_proj", "out", "n_kv_heads"),
         "v": Place(f"{_ATTENTION}.v_proj", "out", "n_kv_heads"),

@@ -48,7 +48,7 @@ class Bridge:
     """A `TransformerBridge` with checks around its hooks."""
 
     lens: Any
-    """The TransformerBridge, for what is not offered here; it has none of the guards."""
+    """The TransformerBridge, for anything not offered here; its own methods are not guarded."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,12 +132,13 @@ class Bridge:
 
 
 def _guard(name: str, point: Any, hook: Hook, fired: set[str]) -> Hook:
-    """The same hook, which takes note that it ran and does not write where that would be wrong."""
+    """Wraps a hook: records that it ran, and refuses an edit that would go wrong."""
+    # A point of another name means that this name is only an alias for it.
     read_only = name.endswith("hook_resid_mid") and point.name != name
 
     def run(activation: Tensor, hook: Any, inner: Hook = hook) -> Tensor | None:
         fired.add(name)
-        version = activation._version
+        version = activation._version  # counts writes in place, which return nothing
         changed = inner(activation, hook=hook)
         if read_only and (changed is not None or activation._version != version):
             raise ValueError(
@@ -152,8 +153,9 @@ def _guard(name: str, point: Any, hook: Hook, fired: set[str]) -> Hook:
 
 
 def _wrap(hf: Any, tokenizer: Any) -> Bridge:
-    """Wraps a module, which is taken apart by it."""
+    """Wraps a module, which TransformerLens takes apart."""
     d_vocab = hf.config.get_text_config().vocab_size
+    # Spread out over the vocabulary, as in `check_model`; read before the module is taken apart.
     ids = torch.arange(1, 7, device=hf.device)[None] * d_vocab // 7
     with torch.no_grad():
         expected = hf(input_ids=ids).logits
@@ -177,6 +179,7 @@ def _wrap(hf: Any, tokenizer: Any) -> Bridge:
     with torch.no_grad():
         found = lens(ids)
     error, scale = float((found - expected).abs().max()), float(expected.abs().max())
+    # Wider than the bounds of `check_close`: rounding adds up over blocks. `not <=` refuses NaN.
     if not error <= (1e-3 if hf.dtype == torch.float32 else 1e-1) * scale:
         raise ValueError(
             f"TransformerLens computes another function than {type(hf).__name__}: logits differ by "
@@ -220,5 +223,6 @@ def load_bridge(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "fl
         ValueError: As for `load_model`, and as for `open_bridge`.
     """
     folder = find_folder(path_or_id, dtype)
+    # Fused attention would never form the scores and patterns that a bridge offers.
     parts = load_parts(folder, device=device, dtype=dtype, kernel="eager")
     return _wrap(parts.hf, parts.tokenizer)

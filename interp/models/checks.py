@@ -66,6 +66,7 @@ def _check_modules(model: Model) -> None:
 def check_weights(model: Model) -> None:
     """Raises ValueError, naming the tensor, if a weight is not a finite number."""
     for name, weight in model.hf.named_parameters():
+        # The sum is cheap, but may overflow where all weights are finite; only then look at each.
         if not bool(torch.isfinite(weight.sum())) and not bool(torch.isfinite(weight).all()):
             n_bad = int((~torch.isfinite(weight)).sum())
             raise ValueError(
@@ -126,6 +127,7 @@ def _check_sums(model: Model, read: dict[Site, Tensor]) -> None:
 def _edit_row(row: int, noise: Tensor, activation: Tensor) -> Tensor:
     changed = activation.clone()
     scale = activation[row].float().norm() / noise.norm()
+    # As large as the activation; 0.1 moves one that is zero, too.
     changed[row] = activation[row] + (scale + 0.1) * noise.to(activation)
     return changed
 
@@ -137,9 +139,11 @@ def _check_edits(model: Model, ids: Tensor) -> None:
         for site in all_sites(model)
         if site.stream in _REACHING and (site.layer is None or site.layer in layers)
     ]
+    # Drawn on the CPU, so that a seed gives the same noise for every device.
     noise = torch.randn(
         (ids.shape[1], model.d_model), generator=torch.Generator().manual_seed(0)
     ).to(model.device)
+    # The last row is left alone: compared within one batch, any difference is the edit's.
     batch = ids.expand(len(sites) + 1, -1)
     with hooked(model, [(site, partial(_edit_row, row, noise)) for row, site in enumerate(sites)]):
         logits = unembed(model, body(model, batch)[:, -1])

@@ -77,6 +77,7 @@ def _masks(
         return attention_mask(model, visible)
     if key_positions is None:
         key_positions = torch.arange(visible.shape[-1], device=visible.device)[None]
+    # The queries are the last of the keys; a window counts the query itself, hence `<` below.
     distance = key_positions[:, -visible.shape[-2] :, None] - key_positions[:, None]
     sliding = attention_mask(model, visible & (distance < adapter.window))
     if not adapter.mask_per_type:
@@ -91,7 +92,7 @@ def new_cache(model: Model) -> Any:  # noqa: ARG001
     """An empty cache for keys and values, which drops none of them."""
     from transformers import DynamicCache
 
-    return DynamicCache()
+    return DynamicCache()  # given the config, its sliding layers would drop keys
 
 
 def body(
@@ -131,7 +132,7 @@ def body(
 def unembed(
     model: Model, hidden: Float[Tensor, "*batch d_model"]
 ) -> Float[Tensor, "*batch d_vocab"]:
-    """Logits of final hidden states, in float32 whatever the weights are.
+    """Logits of final hidden states, in float32 whatever the dtype of the weights.
 
     Where the model divides its logits (Granite) or caps them (Gemma 2: `cap * tanh(logits / cap)`),
     so does this.
@@ -172,7 +173,7 @@ def read_on(
         key_positions=torch.cat([read, positions], 1),
         cache=cache,
     )
-    cache.crop(-ids.shape[1])
+    cache.crop(-ids.shape[1])  # a negative number removes that many tokens from the end
     return hidden
 
 
@@ -202,6 +203,7 @@ def check_row(model: Model, row: Sequence[int], what: str) -> None:
             f"least one token, for example the beginning-of-text id"
         )
     check_length(model, len(row), what)
+    # The embedding would not say which row, and on a GPU would fail only in some later call.
     if not 0 <= min(row) <= max(row) < model.d_vocab:
         raise ValueError(
             f"{what} holds the id {max(row) if min(row) >= 0 else min(row)}, but {model.name} "

@@ -61,6 +61,7 @@ def check_close(
     """
     scale = max(float(term.abs().max()) for term in (expected, *terms))
     error = float((actual.float() - expected.float()).abs().max())
+    # `not <=` refuses NaN; the floor allows for rounding where everything is close to zero.
     if not error <= _TOLERANCE.get(model.dtype, 5e-2) * max(scale, 1e-6):
         raise ValueError(
             f"the adapter '{model.adapter.family}' does not describe {model.name}: {name} is off "
@@ -107,7 +108,7 @@ def _implied(
     """What must hold in one row [pos, ...] after its edit: (name, actual, expected)."""
     n_per_group = model.n_heads // model.n_kv_heads
     z, v = row["z"], row["v"].repeat_interleave(n_per_group, 1)
-    n_seen = torch.arange(1, len(v) + 1, device=v.device)[:, None, None]
+    n_seen = torch.arange(1, len(v) + 1, device=v.device)[:, None, None]  # position 0 sees itself
     mean = v.float().cumsum(0) / n_seen
     of_group = slice(head * n_per_group, (head + 1) * n_per_group)
     first = ("z of position 0 against v", z[0], v[0])
@@ -121,6 +122,7 @@ def _implied(
         half = row["mlp_post"].shape[-1] // 2
         post = row["mlp_post"][:, :half].float()
         linear = row.get("mlp_pre_linear", torch.ones_like(row["mlp_post"]))[:, :half].float()
+        # Multiplied crosswise: dividing by a linear part near zero would blow up rounding.
         return [("mlp_post of constant mlp_pre", post * linear[:1], post[:1] * linear)]
     after = row[_COMPUTED_FROM[stream]]
     return [(f"{_COMPUTED_FROM[stream]} of constant {stream}", after, _held(after))]
@@ -164,6 +166,7 @@ def check_layout(model: Model, ids: Int[Tensor, "1 pos"]) -> None:
 
     handlers: list[tuple[Site, Handler]] = []
     for layer in range(model.n_layers):
+        # Edits come first, so that the reads of the same sites see them.
         handlers += [(Site(layer, name), partial(_edit_rows, name, rows)) for name in edited]
         # The streams of a block are compared when it ends, and overwritten by the next block.
         handlers += [(Site(layer, name), partial(read.__setitem__, name)) for name in streams]

@@ -106,6 +106,7 @@ def _in_part(model: Model, site: Site, change: _Change, activation: Tensor) -> T
     return rearrange(torch.cat(parts, -1), join)
 
 
+# Models of some families pass hidden_states by place and others by name.
 def _change_input(
     change: _Change, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -122,7 +123,7 @@ def _change_output(change: _Change, _module: Any, _args: Any, output: Any) -> An
     changed = change(output if whole else output[0])
     if changed is None:
         return None
-    return changed if whole else (changed, *output[1:])
+    return changed if whole else (changed, *output[1:])  # attention returns (output, weights)
 
 
 def _on_input(module: Any, change: _Change) -> Any:
@@ -160,6 +161,7 @@ def _register(model: Model, site: Site, change: _Change) -> list[Any]:
         entered: list[Tensor] = []
         handles.append(_on_input(block, partial(_remember, entered)))
         change = partial(_fold_back, entered, change)
+    # The wrapper put on last sees the activation first: scaled, cut to its part, split into heads.
     if place.heads is not None:
         change = partial(_in_heads, change, getattr(model, place.heads))
     if place.parts:

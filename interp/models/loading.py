@@ -31,7 +31,7 @@ _HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
 
 
 def find_folder(path: str | Path, dtype: str) -> Path:
-    """The folder of a model, fetched from the hub if need be; asked for a dtype that exists.
+    """Finds the folder of a model, or fetches it from the hub; checks the dtype as well.
 
     Raises:
         ValueError: If there is neither folder nor hub id of that name, or the dtype is unknown.
@@ -45,8 +45,8 @@ def find_folder(path: str | Path, dtype: str) -> Path:
     if not _HUB_ID.fullmatch(path_or_id) or folder.exists():
         raise ValueError(
             f"a model is a folder with config.json and safetensors, or a hub id 'owner/name'; "
-            f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it has not the form "
-            f"of a hub id"
+            f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it does not "
+            f"have the form of a hub id"
         )
     from huggingface_hub import snapshot_download
 
@@ -63,7 +63,7 @@ def _read_architecture(folder: Path) -> str:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(
-            f"{folder} holds no config.json, so it is no model in Hugging Face format. "
+            f"{folder} holds no config.json, so it is not a model in Hugging Face format. "
             f"Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)"
         )
     try:
@@ -106,7 +106,7 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder} holds no *.safetensors, the only weight format that is read (others can run "
             f"code when opened). Convert with model.save_pretrained(folder)"
         )
-    return sorted(files)
+    return sorted(files)  # the checksum runs over the files in this order
 
 
 def _check_weight_files(folder: Path) -> list[Path]:
@@ -115,6 +115,7 @@ def _check_weight_files(folder: Path) -> list[Path]:
     files = weight_files(folder)
     for file in files:
         try:
+            # Opening reads the header only, and refuses a file shorter than the header says.
             with safe_open(file, framework="pt") as tensors:
                 tensors.keys()
         except SafetensorError as error:
@@ -139,6 +140,7 @@ def _hash_tensors(hf: Any) -> str:
     digest = hashlib.sha256()
     for name, weight in sorted(hf.state_dict().items()):
         digest.update(name.encode())
+        # As bytes, because numpy has no bfloat16.
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
@@ -170,6 +172,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
             output_loading_info=True,
         )
     hf, report = loaded
+    # transformers would leave these at random values and only warn.
     missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
     if missing:
         raise ValueError(
@@ -224,6 +227,7 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
 
 def _check_tokenizer(model: Model) -> None:
     largest = max(model.tokenizer.get_vocab().values(), default=-1)
+    # The reverse is harmless: many models pad the embedding beyond the tokenizer.
     if largest >= model.d_vocab:
         raise ValueError(
             f"the tokenizer of {model.name} has ids up to {largest}, but the model scores only ids "
@@ -238,7 +242,7 @@ def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
     Args:
         hf: A causal language model; it is set to evaluation mode and otherwise left alone.
         tokenizer: Its tokenizer.
-        name: How results call it.
+        name: Its name in results.
 
     Returns:
         The model; its hash is over the names and bytes of its tensors.
@@ -272,6 +276,7 @@ def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "flo
     folder = find_folder(path_or_id, dtype)
     adapter = _read_adapter(folder)
     hf, tokenizer, files = load_parts(folder, device=device, dtype=dtype, kernel=adapter.kernel)
+    # Resolved, because the path '.' has no name; the cached folder of a hub id is named by a hash.
     name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
     model = Model(name, hf, tokenizer, adapter, hash_files(files))
     _check_tokenizer(model)

@@ -54,6 +54,7 @@ class Model:
     @property
     def d_head(self) -> int:
         """Width of one head."""
+        # Qwen3 and Gemma choose head_dim freely: n_heads * d_head need not be d_model.
         return int(getattr(self.hf.config, "head_dim", None) or self.d_model // self.n_heads)
 
     @property
@@ -61,7 +62,7 @@ class Model:
         """Width of the MLP's hidden layer."""
         config = self.hf.config
         width = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
-        return int(width or 4 * self.d_model)
+        return int(width or 4 * self.d_model)  # GPT-2 leaves n_inner None for the usual width
 
     @cached_property
     def d_vocab(self) -> int:
@@ -97,8 +98,8 @@ def site_shape(model: Model, site: Site) -> tuple[int, ...]:
     """Shape of the activation of one position at a site.
 
     Args:
-        model: The model that is asked.
-        site: Where.
+        model: The model.
+        site: A site that it has.
 
     Returns:
         (d_model,), (d_mlp,) or (heads, d_head).

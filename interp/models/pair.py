@@ -33,7 +33,7 @@ def _check_tokenizers(base: Model, post: Model) -> None:
             f"the models of a pair must share one tokenizer; those of {base.name} and {post.name} "
             f"differ in {len(differing)} tokens, the first being {', '.join(differing[:N_SHOWN])}. "
             f"If post-training added tokens, add them to the tokenizer of the base model too and "
-            f"resize its embedding; if these are models of two families, they are no pair"
+            f"resize its embedding; models of two families are not a pair"
         )
 
 
@@ -66,7 +66,7 @@ class ModelPair:
 
     @property
     def name(self) -> str:
-        """How results call the pair."""
+        """Name of the pair in results."""
         return f"{self.base.name} -> {self.post.name}"
 
     @property
@@ -91,8 +91,8 @@ def load_pair(
         The pair.
 
     Raises:
-        ValueError: If a model cannot be loaded or the two are no pair.
+        ValueError: If a model cannot be loaded or the two are not a pair.
     """
     first = load_model(base, device=device, dtype=dtype)
-    same = str(base) == str(post)
+    same = str(base) == str(post)  # then one object serves as both, at half the memory
     return ModelPair(first, first if same else load_model(post, device=device, dtype=dtype))

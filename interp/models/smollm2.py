@@ -66,13 +66,14 @@ def smollm2_path(cache: Path | None = None) -> Path:
     source, licence = _packaged_files()
     _check_sha256(source)
     root.mkdir(parents=True, exist_ok=True)
+    # In the same folder, so that the rename below stays within one file system.
     draft = Path(tempfile.mkdtemp(prefix=f"{FOLDER}.", dir=root))
     try:
         _convert(source, draft)
         if licence is not None:
             shutil.copyfile(licence, draft / "LICENSE")
         (draft / "NOTE.txt").write_text(NOTE, encoding="utf-8")
-        draft.chmod(0o755)
+        draft.chmod(0o755)  # mkdtemp lets only its owner in
         try:
             draft.rename(target)
         except OSError:
@@ -124,16 +125,17 @@ def _convert(source: Path, folder: Path) -> None:
     settings = read.config.to_dict()
     for foreign in ("quantization_config", "_name_or_path", "_model_name_or_path", "model_type"):
         settings.pop(foreign, None)
+    # Without storage: the weights that were read are assigned, not copied.
     with torch.device("meta"):
         model = LlamaForCausalLM(LlamaConfig(**settings))
     model.load_state_dict(read.state_dict(), assign=True)
-    model.tie_weights()
+    model.tie_weights()  # assigning gave the embedding and lm_head tensors of their own
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     _forget_source(folder / "tokenizer_config.json")
-    (folder / "model.safetensors").chmod(0o644)
+    (folder / "model.safetensors").chmod(0o644)  # safetensors lets only its owner read
 
 
 def _forget_source(config: Path) -> None:

@@ -40,4 +40,4 @@ def stop_sequences(tokenizer: Any, *ends: Sequence[int]) -> tuple[tuple[int, ...
     """The sequences that end a text: those given, without empty ones, and the end-of-text token."""
     eos = tokenizer.eos_token_id
     found = [*(tuple(end) for end in ends if end), *([] if eos is None else [(int(eos),)])]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))  # one of `ends` may be the end-of-text token
