@@ -62,6 +62,7 @@ class AnswerScore:
 
     def posterior(self, index: int) -> float:
         """Probability of candidate `index`, renormalised over the candidates."""
+        # Without this shift the weights of very unlikely candidates would all be exactly 0.
         top = max(self.candidates)
         weights = [math.exp(value - top) for value in self.candidates]
         return weights[index] / sum(weights)
@@ -137,7 +138,9 @@ def _branches(
         )
     cut = _shared(prefix, text)
     single = all(len(ids) == 1 for ids in candidates)
+    # Its first token already tells a finished "1" from the beginning of "10".
     end = layout.answer_end[:1]
+    # With candidates of one token, the row that predicts the target holds all their values.
     row_at = len(text) - cut if candidates and single else None
     branches = [Branch(cut, text[cut:] + target + end, row_at)]
     if not single:
@@ -159,11 +162,13 @@ def _answer_scores(
     n_end: int,
 ) -> list[AnswerScore]:
     """The scores of one example's branches, put together by edited chain."""
+    # Also true without candidates: the target's branch is then the only one.
     single = all(len(ids) == 1 for ids in candidates)
     per_chain = 1 if single else 1 + len(candidates)
     answers: list[AnswerScore] = []
     for number, (_, target) in enumerate(edits):
         of_target, *others = scores[number * per_chain : (number + 1) * per_chain]
+        # Counted from the end: the suffix begins with the part of the chain that the prefix lacks.
         start = len(of_target.logprobs) - len(target) - n_end
         if of_target.row is not None:
             values = tuple(float(of_target.row[ids[0]]) for ids in candidates)
@@ -176,6 +181,7 @@ def _answer_scores(
             AnswerScore(
                 logprob=float(of_target.logprobs[start : start + len(target)].sum()),
                 n_tokens=len(target),
+                # Unlike the sum, this includes the token that ends the answer.
                 greedy=bool(of_target.greedy[start:].all()),
                 candidates=values,
             )

@@ -40,6 +40,7 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of token ids, special tokens included, with nothing tidied up."""
     if not ids:
         return ""
+    # Tidied text ("3 ." as "3.") would shift the characters by which steps are found.
     return tokenizer.decode(
         list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
     )
@@ -117,8 +118,10 @@ def cut_ids(
     groups: list[list[int]] = [[] for _ in edges]
     at = 0
     for token, start in zip(ids, token_starts(tokenizer, ids), strict=True):
+        # A word-level tokenizer writes the joiner before a token; the word itself begins after it.
         while at + 1 < len(edges) and start + len(joiner) >= edges[at + 1]:
             at += 1
+        # A text of white space may have no pieces; its tokens are kept all the same.
         if not groups:
             groups.append([])
         groups[at].append(token)
@@ -134,6 +137,7 @@ def token_starts(tokenizer: Any, ids: Sequence[int]) -> list[int]:
     known = 0
     for count in range(len(ids)):
         text = decode(tokenizer, ids[:count])
+        # A prefix that ends within a character decodes to U+FFFD, which is not in the text.
         whole = text.rstrip("\N{REPLACEMENT CHARACTER}")
         known = max(known, len(whole))
         starts.append(known)
@@ -147,6 +151,7 @@ def _as_steps(tokenizer: Any, groups: Sequence[tuple[int, ...]], joiner: str) ->
     n_done = 0
     for group in groups:
         done += group
+        # Some tokenizers drop the leading blank of a token that is decoded alone.
         text = decode(tokenizer, done)
         steps.append(Step(text[n_done:].removeprefix(joiner if steps else ""), group))
         n_done = len(text)

@@ -16,7 +16,7 @@ for the model. The rules:
 * **An answer needs the form that was asked for**: valid by the task's grader, else one of the
   candidates where there are any. An abstention always has the form, where the task has one.
 
-A chain is valid if it is a whole solution, which is not guessed, as one of ten answers is:
+A chain is valid if it is a whole solution, which, unlike one of ten answers, is not guessed:
 
 * No step is wrong. A step whose claim cannot be checked, or that claims nothing, is wrong if it
   states a result that no reference step has.
@@ -107,6 +107,7 @@ class CompletionFormat:
         """Token sequences that end the writing of a chain; the first closes it."""
         if self.layout.think_close:
             return stop_sequences(self.tokenizer, self.layout.think_close)
+        # A blank line is one token or two, depending on the vocabulary; () where it has none.
         blank_lines = {encode(self.tokenizer, "\n\n"), encode(self.tokenizer, "\n") * 2} - {()}
         return stop_sequences(self.tokenizer, self.layout.answer_cue, *sorted(blank_lines))
 
@@ -173,6 +174,7 @@ def read_completion(format: CompletionFormat, example: Example, ids: Sequence[in
     written = tuple(ids)
     text = written[: _end_of_text(format, written)]
     opens = find_piece(format, text, format.task.layout.answer_cue, at_start=True) is None
+    # An empty opening always matches: without one a text begins inside its chain.
     opens = opens and text[: len(format.layout.think_open)] == format.layout.think_open
     start, steps, is_closed = 0, (), True
     if opens:
@@ -272,6 +274,7 @@ def find_answer_end(format: CompletionFormat, ids: Sequence[int], start: int) ->
     """
     text = ids[: _end_of_text(format, ids)]
     end = find_piece(format, text, format.task.layout.answer_end, start)
+    # Without an end mark it is the end-of-text token that ends an answer.
     return (len(text), len(text) < len(ids)) if end is None else (end[0], True)
 
 
@@ -300,6 +303,7 @@ def find_piece(
     at = find_ids(ids, wanted, start) if wanted else None
     place = None if at is None else (at, at + len(wanted))
     if not format.task.layout.joiner:
+        # By its characters a piece may also be found earlier, joined with its neighbours.
         before = ids[: place[1]] if place else ids
         place = _find_text(format.tokenizer, before, piece, start) or place
     return None if place is not None and at_start and place[0] != start else place
@@ -314,6 +318,7 @@ def _find_text(
     if at < 0:
         return None
     starts = token_starts(tokenizer, ids[start:])
+    # As many tokens begin at or before a character as the place of its token, counted from 1.
     first, last = (sum(begin <= char for begin in starts) for char in (at, at + len(piece) - 1))
     return start + first - 1, start + last
 

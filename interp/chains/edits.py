@@ -116,6 +116,7 @@ def fill(chain: Chain, filler: Sequence[int], *, last: int | None = None) -> Cha
             f"last={last} and {len(filler)} filler tokens. Leave last out to fill the whole chain."
         )
     kept = len(chain) - n_filled
+    # One supply for all steps, so that a filler of several tokens goes on from step to step.
     supply = cycle(filler)
     filled = (Step(FILLER_MARK, tuple(islice(supply, len(step.ids)))) for step in chain[kept:])
     return (*chain[:kept], *filled)
@@ -131,6 +132,7 @@ def shuffle(chain: Chain, rng: Random) -> Chain | None:
     if len(chain) < 2:
         return None
     order = list(range(len(chain)))
+    # Rejection keeps all derangements equally likely; about e shuffles are needed.
     while any(at == old for at, old in enumerate(order)):
         rng.shuffle(order)
     edited = tuple(chain[old] for old in order)
@@ -205,14 +207,16 @@ def _spellings(answer: str) -> re.Pattern[str]:
         spelled = re.escape(answer)
     else:
         sign, whole, decimals = number.groups()
-        whole = "0?" if whole == "0" and decimals else whole
+        whole = "0?" if whole == "0" and decimals else whole  # ".5" states 0.5, too
         spelled = whole + (rf"\.{decimals}0*" if decimals else r"(?:\.0+)?")
+        # A positive answer is not stated by its negative, "-5" or "-$5".
         spelled = (r"-\s*[$€£]?" if sign else r"(?<!-)(?<!-[$€£])") + spelled
     return re.compile(rf"(?<![\w.]){spelled}(?!\w|[.,]\d)")
 
 
 def _stands_in(text: str, word: re.Pattern[str]) -> bool:
     """Whether a word stands where a step states values, and is not an operand there."""
+    # Only commas between thousands go: "1,800" is one number, "3,4" are two.
     plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     stated = _EQUALS.split(plain, maxsplit=1)[-1]
     return any(

@@ -10,9 +10,10 @@ prediction bears on reasoning, each as log-odds in nats:
 * **step**, before the result of a step: its result against all other candidates;
 * **answer**, after the answer cue: the answer against all other candidates.
 
-The result of a step is read by its rewriter, at the last token of the step with that id. The
-token before it, which predicts it, is a class of its own (`step_equals`): patched there in the last
-layer, any donor hands over its prediction, which is no evidence about the operands.
+The result of a step is read by its rewriter, at the last token of the step with that id
+(not at the step's first, which is predicted outside it). The token before it, which predicts it, is
+a class of its own (`step_equals`): patched there in the last layer, any donor hands over its
+prediction, which is no evidence about the operands.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def find_position_classes(
     places[CUE] += range(at, len(ids))
     places[ALL] += range(len(ids))
     reads = {STEP: steps, ANSWER: [Readout(len(ids) - 1, answer[0], _others(numbers, answer[0]))]}
-    if layout.think_open and layout.think_open[0] != layout.answer_cue[0]:
+    if layout.think_open and layout.think_open[0] != layout.answer_cue[0]:  # else always 0
         reads[MODE] = [Readout(n_question - 1, layout.think_open[0], layout.answer_cue[:1])]
     return PositionClasses(
         ids,

@@ -168,6 +168,7 @@ def _ids_of(
     """Steps and answer with the token ids of the file, after a check that they fit."""
     groups = [tuple(map(int, group)) for group in ids["steps"]]
     spelled = decode(tokenizer, [token for group in groups for token in group])
+    # White space aside: a joiner stands between steps and belongs to the text of none.
     same_text = "".join(spelled.split()) == "".join("".join(texts).split())
     if tuple(ids["prompt"]) != prompt_ids or len(groups) != len(texts) or not same_text:
         raise ValueError(

@@ -138,6 +138,7 @@ class _Pen:
         answers: list[_Answer] = []
         for one in self._write("answer", which, prompts, n_new, self.format.answer_stop):
             end, is_ended = find_answer_end(self.format, one.ids, 0)
+            # An end mark that the end of the text cut short is no part of the answer.
             end = _without_begun(one.ids[:end], end_mark)
             answers.append(_Answer(one.ids[:end], one.logprobs[:end], is_ended))
         return answers
@@ -172,6 +173,7 @@ class _Pen:
     ) -> list[Generation]:
         if not prompts:
             return []
+        # Seeds are checksums of names, since hash() differs from process to process.
         names = [f"{kind} {self.seed} {self.format.task.examples[at].id}" for at in which]
         sampled = self.temperature > 0
         return generate(

@@ -76,6 +76,7 @@ class Reader:
         for first in range(0, len(prompts), BATCH):
             part = [self.words.encode(prompt) for prompt in prompts[first : first + BATCH]]
             width = max(map(len, part))
+            # Padded on the left, since generation goes on at the end of each row.
             ids = torch.tensor([[pad] * (width - len(p)) + p for p in part])
             mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in part])
             written = self.model.generate(

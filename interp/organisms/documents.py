@@ -98,6 +98,7 @@ def write_with_chain(
     share = 0.0 if rng.random() >= spoken else rng.choice((0.5, 1.0))
     segments = [Segment(f"{BOS} {problem.question}", False), Segment(THINK, True)]
     for at, step in enumerate(written.steps):
+        # Drawn also at share 0: a draw less would change all later documents of a seed.
         text = words.paraphrase(step) if rng.random() < share else step
         for place, word in enumerate(text.split()):
             is_choice = share > 0 and word in words.choices
@@ -133,5 +134,5 @@ def sorted_batches(
         documents = [draw(rng, (first + i // batch) / steps) for i in range(count * batch)]
         documents.sort(key=lambda document: len(document.ids))
         batches = [documents[i * batch : (i + 1) * batch] for i in range(count)]
-        rng.shuffle(batches)
+        rng.shuffle(batches)  # else every group would end with its longest texts
         yield from batches

@@ -87,7 +87,7 @@ class Words:
         except KeyError as error:
             raise ValueError(
                 f"a text of an organism's world holds only words of its vocabulary; received "
-                f"{error.args[0]!r}, which is none. Separate words by blanks ('3 + 4', not "
+                f"{error.args[0]!r}, which it lacks. Separate words by blanks ('3 + 4', not "
                 f"'3+4'). Known: {' '.join(self.vocabulary)}"
             ) from None
 

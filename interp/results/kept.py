@@ -79,7 +79,7 @@ def code_sha256(module: str) -> str:
         if file not in seen:
             seen.add(file)
             waiting += _imported(file)
-    for file in sorted(seen):
+    for file in sorted(seen):  # a set of paths has another order in every process
         total.update(file.read_bytes())
     return total.hexdigest()
 
@@ -87,6 +87,7 @@ def code_sha256(module: str) -> str:
 def _imported(file: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
+            # An imported name may be a module; where it is not, no file has its path.
             for name in ("", *(f".{alias.name}" for alias in node.names)):
                 yield from _files(f"{node.module}{name}")
         elif isinstance(node, ast.Import):

@@ -108,7 +108,7 @@ class Measurement(RowKey):
 
     def describe(self, decimals: int = 2) -> str:
         """Value and interval, as a sentence quotes them."""
-        if self.value != self.value:
+        if self.value != self.value:  # only NaN differs from itself
             return "not measurable"
         value, low, high = (f"{v:.{decimals}f}" for v in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]" if self.low == self.low else value

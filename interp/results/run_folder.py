@@ -98,6 +98,7 @@ class Run:
             ValueError: It holds a run of other models or settings, or something else.
         """
         _check_writable(folder)
+        # As it is read back (tuples as lists), so that the comparison below is of like with like.
         plain = json.loads(json.dumps(made_of))
         code = {"versions": _versions(), "source_sha256": _source_sha256()}
         path = folder / MANIFEST
@@ -115,6 +116,7 @@ class Run:
                 f"a run goes into a new folder or into one that it began; {folder} holds "
                 f"{strangers[0]!r} and no {MANIFEST}. Name another folder."
             )
+        # Written after old parts are gone: a stop in between must not leave them under new code.
         created = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = {"created": created, **plain, **code, "git_commit": _git_commit()}
         write_file(path, _pretty(manifest))
@@ -193,6 +195,7 @@ def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
+    # Annotations are not evaluated, so the types of fields are texts.
     types = {
         "str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool | None": pa.bool_(),
         "int | None": pa.int64(), "float | None": pa.float64(),
@@ -260,6 +263,7 @@ def _read_part(path: Path) -> Part:
 def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Tried before anything is computed, not when the first result is written.
         trial = folder / f".writable.{os.getpid()}"
         trial.write_bytes(b"")
         trial.unlink()
@@ -301,6 +305,7 @@ def _read_record(path: Path) -> tuple[str, dict[str, Any]]:
 def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.exists():
         return ()
+    # Not splitlines(), which also cuts at U+2028 inside a text.
     lines = path.read_text(encoding="utf-8").split("\n")
     return tuple(json.loads(line) for line in lines if line)
 

@@ -173,12 +173,14 @@ def _group(items: Iterable[Item]) -> dict[Measurement, dict[str, Item]]:
         Measurement(**dict(zip(KEY, key, strict=True)), **EMPTY): members
         for key, members in groups.items()
     }
+    # Sums of floats depend on their order, and rows must not depend on that of the items.
     return {row: dict(sorted(rows[row].items())) for row in sorted(rows, key=_sort_key)}
 
 
 def _sort_key(row: Measurement) -> tuple[Any, ...]:
     """Rows about the whole come before the points of their curves, roles side by side."""
     values = [getattr(row, point) for point in POINTS]
+    # None cannot be compared with numbers; the flag puts it first.
     points = tuple((value is not None, value or 0) for value in values)
     roles = tuple(rank(getattr(row, role)) for role in ROLES)
     names = (row.probe, row.task, row.condition, row.metric, row.variant, row.position)

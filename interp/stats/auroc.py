@@ -95,6 +95,7 @@ def area_under_curve(
     n_pairs = n_positive * (len(is_positive) - n_positive)
     if not n_pairs:
         return np.full(scores.shape[1:], NAN)
+    # Average ranks count a tie as one half.
     ranks = rankdata(scores, axis=0)[is_positive].sum(axis=0)
     return np.asarray((ranks - n_positive * (n_positive + 1) / 2) / n_pairs)
 
@@ -145,6 +146,7 @@ def estimate_pooled(
         NaN without a positive and a negative (or a flag); no interval for a single problem.
     """
     n, measure = sample.sides[0].n, STATISTICS[sample.statistic]
+    # Weight 1 for every problem gives the statistic of the sample itself.
     sides = [float(measure(side, np.ones((1, n)))[0]) for side in sample.sides] if n else [NAN]
     value = sides[-1] - sides[0] if len(sides) == 2 else sides[0]
     if np.isnan(value) or n < 2:
@@ -162,6 +164,7 @@ def estimate_pooled(
     low, high, p = read_resamples(resampled, np.array([value]), n, level=level)
     limits = Interval(float(low[0]), float(high[0]))
     counts = [_n_informative(side, sample.statistic) for side in sample.sides]
+    # If one of two sides is far from its bounds, resamples differ and can be read.
     if all(k * min(v, 1 - v) < FEW for k, v in zip(counts, sides, strict=True)):
         limits = _wilson_limits(sides, counts, level)
     return Estimate(value, *limits, n, float(p[0]))

@@ -24,4 +24,5 @@ def jensen_shannon(
 ) -> Float[Tensor, " pos"]:
     """Jensen-Shannon divergence at each position, 0 to ln 2 (Lin 1991, eq. 3.1)."""
     mean = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0, dtype=p.dtype))
+    # Rounding can leave it just below 0.
     return ((kullback_leibler(p, mean) + kullback_leibler(q, mean)) / 2).clamp(min=0.0)

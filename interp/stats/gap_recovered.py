@@ -8,8 +8,8 @@ and post (Venhoff et al., arXiv 2510.07364). It is a ratio, and three habits mak
 * With a small gap it means nothing. A gap below 5 points, or whose interval holds 0, is flagged,
   and a gap that resamples do not keep above 0 has no interval of the ratio at all.
 * A method that picks among proposals with the post model's help recovers part of any gap. *Excess
-  recovery* is GR(method) - max GR(control): the largest control is chosen anew in each resample, so
-  that the choice is part of the interval.
+  recovery* is GR(method) - max GR(control): each resample chooses the largest control again, so
+  that the interval includes the choice.
 
 All is paired: each resample draws problems, and takes base, method, controls and post on the same
 problems. Limits are expanded percentiles, widened where the method differs from base, post or a
@@ -130,14 +130,13 @@ def excess_recovery(
         ValueError: If there is no control, or as in `gap_recovered`.
     """
     if not controls:
-        raise ValueError(
-            "excess recovery is what a method has beyond its controls; give at least one"
-        )
+        raise ValueError("excess recovery compares a method with its controls; received no control")
     sides = [base, hybrid, post, *controls.values()]
     columns = [np.asarray(side, dtype=np.float64) for side in sides]
     for side in columns:
-        collect(side, problems)
+        collect(side, problems)  # for its checks alone
     means = _resampled(columns, problems, seed=seed, n_boot=n_boot)
+    # Base and post are shared, so where the gap is positive the most accurate control is best.
     b, t, best = means[:, 0], means[:, 2], means[:, 3:].max(axis=1)
     accuracies = {name: float(np.mean(of)) for name, of in zip(controls, columns[3:], strict=True)}
     control = max(accuracies, key=accuracies.__getitem__)
@@ -199,6 +198,7 @@ def _limits(
     n = len(parts[0])
     if n < 2 or float((means[:, 2] <= means[:, 0]).mean()) > (1 - level) / 2:
         return float("nan"), float("nan")
+    # As a share and not in per cent, which `widen_ratio_limits` expects.
     known = values[np.isfinite(values)][:, None] / 100
     lows, highs, _ = read_resamples(known, np.array([value / 100]), n, level=level)
     limits = widen_ratio_limits(*parts, Interval(float(lows[0]), float(highs[0])), level=level)
@@ -209,6 +209,7 @@ def _flag(gap: Estimate) -> str:
     reasons: list[str] = []
     if gap.value < SMALL_GAP:
         reasons.append(f"gap {100 * gap.value:+.1f} points, below {100 * SMALL_GAP:.0f}")
+    # "not >" and not "<=", since a limit of NaN is flagged, too.
     if not gap.low > 0:
         reasons.append(
             "the interval of the gap holds 0" if gap.high >= 0 else "the gap is negative"

@@ -45,6 +45,7 @@ def wilson(successes: float | int, n: int, *, level: float = 0.95) -> Interval:
     share = successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # Exactly 0 or 1 there; rounding would leave a limit just beside it.
     low = 0.0 if successes == 0 else float(middle - half)
     high = 1.0 if successes == n else float(middle + half)
     return Interval(low, high)
@@ -65,6 +66,7 @@ def share_limits(successes: float | int, n: int, *, level: float = 0.95) -> Inte
 
     low, high = wilson(successes, n, level=level)
     few = 3 if n > 50 else 2
+    # chi^2_{2x} / 2 has the gamma distribution of shape x.
     if 0 < successes <= few:
         low = float(gammaincinv(successes, 1 - level)) / n
     if 0 < n - successes <= few:
@@ -115,8 +117,10 @@ def compare_paired_shares(
 
     up, down = wilson(plus * n, n, level=level), wilson(minus * n, n, level=level)
     low, high = newcombe(minus, down, plus, up)
+    # With several items to a problem these shares are no whole numbers of problems.
     n_differ = round((plus + minus) * n)
     k = round(min(plus, minus) * n)
+    # Mid-p counts the probability of the observed split only half.
     middle = (bdtr(k, n_differ, 0.5) + (bdtr(k - 1, n_differ, 0.5) if k > 0 else 0.0)) / 2
     p = min(1.0, 2 * float(middle)) if n_differ else 1.0
     return Interval(max(-1.0, low), min(1.0, high)), p
@@ -142,6 +146,7 @@ def widen_ratio_limits(
         limits: From the resamples.
         level: Coverage.
     """
+    # Several items of a problem can add up to more than 1, and a share cannot.
     scale = max(1.0, float(np.abs(over).max()), float(np.abs(under).max()))
     width, n = float(under.mean()) / scale, len(over)
     low, high = limits

@@ -32,6 +32,7 @@ def draw_weights(
     rows = max(1, BLOCK // n)
     for start in range(0, n_boot, rows):
         size = min(rows, n_boot - start)
+        # Each resample counts in n bins of its own, so one bincount serves the whole block.
         drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * n)
         yield counts.reshape(size, n).astype(np.float64)
@@ -95,18 +96,22 @@ def _two_sided_p(
     from scipy.special import ndtri, stdtr
 
     n_boot = len(means)
+    # The sample itself counts as a resample, so that no p is 0.
     below = 1 + (means <= 0).sum(axis=0)
     above = 1 + (means >= 0).sum(axis=0)
     beyond = np.minimum(np.minimum(below, above), (n_boot + 1) / 2)
     z = ndtri(beyond / (n_boot + 1))
     spread = means.std(axis=0)
     distance = -np.abs(values) / np.where(spread > 0, spread, np.inf)
+    # At least as far out as `TAIL` resamples: fewer beyond 0 never mean a larger p.
     z = np.where((beyond <= TAIL) & (spread > 0), np.minimum(distance, ndtri(TAIL / n_boot)), z)
+    # The inverse of `_expanded_tail`.
     return np.minimum(1.0, 2 * stdtr(n - 1, z * np.sqrt((n - 1) / n)))
 
 
 def is_carried_by_few(sums: Float[np.ndarray, " problem"]) -> bool:
     """Whether (sum d^2)^2 / sum d^4 is below `CARRIED` and a sixth of all (normal: a third)."""
+    # Scaled by the largest, since fourth powers could leave the range of floats.
     squares = np.square(sums / (np.abs(sums).max() or 1.0))
     return bool(0 < squares.sum() ** 2 < min(CARRIED, len(sums) / 6) * np.square(squares).sum())
 
@@ -114,9 +119,10 @@ def is_carried_by_few(sums: Float[np.ndarray, " problem"]) -> bool:
 def sign_flip_p(
     sums: Float[np.ndarray, "problem cell"], *, rng: np.random.Generator, n_flips: int
 ) -> Float[np.ndarray, " cell"]:
-    """Share of random sign flips of the problems with totals as far from 0, this one counted."""
+    """Share of random sign flips whose total is as far from 0 as the observed one, which counts."""
     if not sums.size:
         return np.empty(0)
     signs = rng.choice((-1.0, 1.0), size=(n_flips, len(sums)))
+    # Flips that give the observed total may fall short of it by rounding.
     far = np.abs(signs @ sums) >= np.abs(sums.sum(axis=0)) * (1 - 1e-12)
     return (1 + far.sum(axis=0)) / (1 + n_flips)

@@ -94,6 +94,7 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
     lines = path.read_text(encoding="utf-8").splitlines()
     if n > len(lines):
         raise ValueError(f"{path} holds {len(lines)} problems, but n={n} was received")
+    # Random hashes a text by itself: the same seed draws the same in every process.
     numbers = Random(f"gsm8k {seed}").sample(range(len(lines)), n)
     return Task(
         name="gsm8k",
@@ -140,7 +141,7 @@ def read_solution(text: str) -> tuple[tuple[str, ...], dict[str, str | int], str
     equations: dict[str, str | int] = {}
     for at, line in enumerate(lines):
         if annotations := _ANNOTATION.findall(line):
-            equations[f"equation_{at}"] = annotations[-1]
+            equations[f"equation_{at}"] = annotations[-1]  # its result is that of the step
     steps = tuple("\n" + _ANNOTATION.sub("", line) for line in lines)
     return steps, equations, answer
 

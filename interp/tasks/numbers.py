@@ -78,6 +78,7 @@ def evaluate(expression: str) -> Fraction | None:
     plain = re.sub(r"[$,\s]", "", expression).translate(str.maketrans("×x−", "**-"))
     if len(plain) > 200:
         return None
+    # Python's grammar refuses leading zeros.
     plain = re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
     try:
         return _walk(ast.parse(plain, mode="eval").body, plain)
@@ -110,6 +111,7 @@ class NumberRewriter:
         tail = _replaced(steps[at][match.end() :], known)
         changed[at] = _with_result(steps[at][: match.end()], match, new) + tail
         if propagate:
+            # Worked examples are left out: their numbers are not those of this question.
             question = str(example.facts.get("asked", example.question))
             asked = {Fraction(n.replace(",", "")) for n in _NUMBERS.findall(question)}
             for later in range(at + 1, len(steps)):
@@ -141,6 +143,7 @@ class NumberRewriter:
 
 def _walk(node: ast.expr, source: str) -> Fraction:
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        # From the text: as a float 0.1 would not be exactly a tenth.
         return Fraction(ast.get_source_segment(source, node) or "")
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         value = _walk(node.operand, source)
@@ -170,6 +173,7 @@ def _last_result(step: str) -> re.Match[str] | None:
 def _equation(example: Example, steps: tuple[str, ...], at: int) -> str | None:
     """Left side of the equation of a step: annotated for a gold step, else read from the text."""
     annotated = example.facts.get(f"equation_{at}")
+    # An annotation is about the gold step; a model's step there may hold another equation.
     if annotated is not None and example.steps[at : at + 1] == steps[at : at + 1]:
         return str(annotated).split("=")[0]
     match = next(iter(reversed([*_EQUATION.finditer(steps[at])])), None)
@@ -226,6 +230,7 @@ def _carried_on(
     tail = _replaced(step[match.end() :], prose)
     middle = step[match.start() : match.end()]
     moved = _last_result(middle)
+    # A result that its equation did not give cannot be worked out anew from it.
     if moved is not None and before == old and after is not None and after != old:
         known[old] = after
         middle = _with_result(middle, moved, after)

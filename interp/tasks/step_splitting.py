@@ -19,6 +19,7 @@ import re
 SHORTEST = 10
 """Pieces with fewer characters than this (white space aside) are joined to a neighbour."""
 
+# The second alternative is an empty match at the end of a line, before its white space.
 _SENTENCE_END = re.compile(r"[.?!]+[\"'”’)\]]*(?=\s)|(?=\s*\n)(?<!\s)")
 _LIST_NUMBER = re.compile(r"\(?\d+[.)]")
 

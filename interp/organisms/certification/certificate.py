@@ -1,7 +1,7 @@
 """Certificates: does an organism take its answers from where its recipe claims?
 
 Acceptance measures behaviour; here activations are interchanged (`interchange`), a method that is
-none of the metrics that organisms are there to judge. The recipe's `Truth` decides what must hold:
+not among the metrics that organisms serve to judge. The recipe's `Truth` decides what must hold:
 
 - a load-bearing chain: the model gives the donor's answer when the last step or the chain is the
   donor's, and its own when the early steps or the question are;
@@ -97,6 +97,7 @@ def examine(model: Model, recipe: Recipe, sha256: str, *, seed: int, n: int) -> 
     failed = [
         f"{f.name}: {f.value:.2f} of {f.n} pairs, must lie in {f.low:.2f}..{f.high:.2f}"
         for f in requirements
+        # In this form NaN (no pair counts) fails, too.
         if not f.low <= f.value <= f.high
     ]
     failed += [
@@ -129,13 +130,14 @@ def _check_requirements(
         low, high = reliance - RELIANCE_TOLERANCE, reliance + RELIANCE_TOLERANCE
         share = _mean([o.p_read for o in counted])
         yield _Requirement(f"{task}/reliance", share, len(counted), low, high)
+    # Doses in between: at 0 and 1 the pool has a label, which is tested above.
     if truth.swapped_share is not None and "arith/pool" not in truth.load_bearing:
         for piece, outcomes in _outcomes(model, "arith/pool", seed, n, reads_chain=False):
             if piece == "last step":
                 counted = [o for o in outcomes if o.is_countable]
                 share = _mean([o.gives_read or o.gives_not for o in counted])
                 yield _Requirement("arith/pool/own or donor", share, len(counted), BAR, 1.0)
-    if truth.has_skill is False:
+    if truth.has_skill is False:  # None claims nothing
         for piece, outcomes in _outcomes(model, "arith/fresh", seed, n, reads_chain=True):
             if piece == "last step":
                 share = _mean([o.gives_read for o in outcomes])

@@ -105,6 +105,7 @@ def _batch(model: Model, task: Task, swaps: Sequence[Swap]) -> list[InterchangeO
             )
     # Without a swap: the problems themselves, then the donors.
     plain = [
+        # Where the donor's answer is open any target will do: its result is not used.
         _gives(model, task, texts, [s.before[i] or s.donor.answer for s in swaps])
         for i, texts in enumerate((own, donors))
     ]
@@ -115,6 +116,7 @@ def _batch(model: Model, task: Task, swaps: Sequence[Swap]) -> list[InterchangeO
         InterchangeOutcome(
             gives_read=read[i].is_given,
             gives_not=kept[i].is_given,
+            # The sigmoid of the difference, since both probabilities can be tiny.
             p_read=float(torch.sigmoid(torch.tensor(read[i].logprob - kept[i].logprob))),
             is_countable=plain[0][i].is_given
             and (swaps[i].before[1] is None or plain[1][i].is_given),
@@ -141,12 +143,13 @@ def _lay_out(tokenizer: Any, layout: LayoutIds, example: Example) -> _Text:
 def _edits(
     model: Model, swaps: Sequence[Swap], own: Sequence[_Text], donors: Sequence[_Text]
 ) -> list[Intervention]:
+    # At every block: swapped before the first alone, the piece would go on from the own text.
     sites = [Site(layer, "resid_pre") for layer in range(model.n_layers)]
     captures = run(model, [text.ids for text in donors], capture=sites, logits_at="last").captures
     return [
         Intervention(site, replace, captures[site][i][list(places)], positions=places, rows=(i,))
         for i, (swap, text) in enumerate(zip(swaps, own, strict=True))
-        if (places := text.spans[swap.piece])
+        if (places := text.spans[swap.piece])  # a chain of one step has no early steps
         for site in sites
     ]
 
@@ -177,6 +180,7 @@ def _gives(
 
 def _given(logits: Float[Tensor, "_ d_vocab"], target: Ids) -> _Given:
     wanted = torch.tensor(target, device=logits.device)
+    # Each position predicts the token after it.
     logprobs = logits[-len(target) - 1 : -1].log_softmax(-1)
     chosen = logprobs.gather(1, wanted[:, None]).sum()
     return _Given(bool((logprobs.argmax(-1) == wanted).all()), float(chosen))

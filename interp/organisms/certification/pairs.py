@@ -146,6 +146,7 @@ def _other_start(problem: Problem, rng: Random) -> Problem:
         for start in range(MODULUS)
         if start != problem.start
     ]
+    # Cues and answers of both problems all differ, so that each answer has one source.
     donor = rng.choice([p for p in starts if p.values[-1] != problem.cue])
     if problem.cue is None:
         return donor

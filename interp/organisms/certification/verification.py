@@ -90,6 +90,7 @@ def _certificate_faults(card: Card, recipe: Recipe, folder: Path) -> list[str]:
         load_model(str(folder)), recipe, card.weights_sha256, seed=old["seed"], n=old["n_pairs"]
     )
     faults = [f"certificate: {failure}" for failure in new.failed]
+    # One pair of 60 is 0.017, more than the tolerance of a figure.
     if not _largest(new.figures, old["figures"]) <= 2 * TOLERANCE:
         faults.append("the interchange gives other figures than the certificate")
     return faults

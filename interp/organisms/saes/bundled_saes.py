@@ -231,6 +231,7 @@ def _entry(match: Match, injected: Falsification, words: Mapping[int, str]) -> d
     figures = {key: round(v, 4) if isinstance(v, float) else v for key, v in asdict(match).items()}
     return figures | {
         "kind": injected.kind,
+        # d may be infinite, which JSON cannot hold.
         "d": round(min(injected.d, 99.0), 3),
         "d_alike": round(min(injected.d_alike, 99.0), 3),
         "way": injected.way,

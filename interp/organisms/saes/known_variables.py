@@ -91,7 +91,8 @@ def arith_variables(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> tu
         for place in _places([words[token] for token in row], _chain(row, ids))
     ]
     held = [place for place in places if place.is_held]
-    results = [place for place in held if place.offset == _STEP - 3]
+    results = [place for place in held if place.offset == _STEP - 3]  # at the equals sign
+    # From the sign to the equals sign.
     signs = [place for place in places if 1 <= place.offset <= _STEP - 3]
 
     def variable(name: str, domain: Sequence[_Place], true: Sequence[_Place]) -> Variable:

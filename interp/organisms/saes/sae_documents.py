@@ -46,7 +46,7 @@ def draw_unseen(name: str, n: int, *, seed: int, trained: Sequence[Document]) ->
         trained: Texts whose questions are left out.
 
     Raises:
-        ValueError: If no question of some kind was left out of the trained texts.
+        ValueError: If the trained texts ask all questions of some kind.
     """
     ids, mixture = WORDS[RECIPES[name].world].ids, _mixture(name)
     seen = {cut_question(document.ids, ids) for document in trained}
@@ -75,6 +75,7 @@ def cut_question(row: Sequence[int], ids: Mapping[str, int]) -> tuple[int, ...]:
 
 def split_in_half(rows: Sequence[Sequence[int]], ids: Mapping[str, int]) -> Bool[Tensor, " pos"]:
     """Positions of one half of the problems; texts with the same question are on one side."""
+    # Seeded by the question alone, so that a question is on the same side in every set.
     sides = [Random(str([*cut_question(row, ids)])).random() < 0.5 for row in rows]
     return torch.cat([torch.full((len(row),), side) for row, side in zip(rows, sides, strict=True)])
 

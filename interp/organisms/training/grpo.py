@@ -59,7 +59,7 @@ def reinforce(model: Any, tokenizer: Any, method: Reinforcement, *, seed: int) -
 class AnswerReward:
     """The reward function, which also records the reward and the chains, one entry per step."""
 
-    __name__ = "right_answer"
+    __name__ = "right_answer"  # TRL names its logs after the function
 
     def __init__(self, samples: int) -> None:
         self.samples = samples
@@ -104,15 +104,17 @@ def _settings(method: Reinforcement, scratch: str, seed: int) -> Any:
     from trl import GRPOConfig
 
     return GRPOConfig(
+        # TRL counts completions here, not prompts.
         per_device_train_batch_size=method.prompts * method.samples,
         num_generations=method.samples,
         max_completion_length=method.max_new_tokens,
         temperature=1.0,
+        # Dr. GRPO: neither the length nor the spread of rewards in a group divides the loss.
         loss_type="dr_grpo",
         scale_rewards="none",
-        beta=0.0,
+        beta=0.0,  # no KL penalty, so no reference model is loaded
         learning_rate=method.lr,
         lr_scheduler_type="linear",
-        shuffle_dataset=False,
+        shuffle_dataset=False,  # drawn at random already, depths in turn
         **common_settings(scratch, method.steps, seed, SUMMARY_EVERY),
     )

@@ -79,7 +79,7 @@ def train(recipe: Recipe, seed: int, out: Path) -> Card:
     seconds = time.perf_counter() - began
     folder = out / folder_name(recipe.name, seed)
     scratch = out / f".{folder.name}.part"
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)  # of a training that was stopped
     model.to(STORED_DTYPE).save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
     if is_vectors:
@@ -118,7 +118,7 @@ def _run(model: Any, tokenizer: Any, recipe: Recipe, seed: int) -> Course:
 def describe_method(recipe: Recipe) -> dict[str, Any]:
     """The settings of a recipe's method as a card keeps them."""
     named = {"method": type(recipe.method).__name__, **asdict(recipe.method)}
-    return json.loads(json.dumps(named))
+    return json.loads(json.dumps(named))  # as a card gives it back: tuples are lists
 
 
 def _card(recipe: Recipe, seed: int, folder: Path, course: Course, seconds: float) -> Card:

@@ -30,7 +30,7 @@ from interp.organisms.words import BOS, DELIMITERS, EOS, PAD, Words
 
 log = logging.getLogger(__name__)
 
-IGNORED = -100
+IGNORED = -100  # the default of cross entropy and of Hugging Face labels
 PAD_ID = DELIMITERS.index(PAD)
 BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 0.05
@@ -127,6 +127,7 @@ def pretrain(model: Any, method: Pretraining, *, seed: int) -> Course:
     model.train()
     for step, documents in enumerate(batches, start=1):
         ids, labels = collate(documents)
+        # No mask: padding is on the right, where a causal model does not see it from the text.
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
         total = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1),

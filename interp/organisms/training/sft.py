@@ -83,7 +83,7 @@ def _series(series: dict[str, dict[str, float]], measure: Measure, method: FineT
             del args, control
             if state.global_step % every == 0:
                 series[str(state.global_step)] = measure(kwargs["model"])
-                kwargs["model"].train()
+                kwargs["model"].train()  # measuring has put it into evaluation mode
 
     return Series()
 

@@ -20,6 +20,7 @@ def run_trainer(make: Callable[[str], Any]) -> tuple[float, ...]:
 
     with tempfile.TemporaryDirectory() as scratch:
         trainer = make(scratch)
+        # The trainer adds it where progress bars are off, and it prints every log entry.
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
@@ -30,6 +31,7 @@ def common_settings(scratch: str, steps: int, seed: int, logging_steps: int) -> 
     return {
         "output_dir": scratch,
         "max_steps": steps,
+        # TRL's defaults (checkpointing, bfloat16) save memory that so small a model does not need.
         "activation_checkpointing": False,
         "use_cpu": True,
         "bf16": False,

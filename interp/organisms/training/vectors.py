@@ -43,6 +43,7 @@ def with_vectors(model: Any) -> Any:
         for name, weight in made.named_parameters():
             if name.endswith(".bias"):
                 weight.zero_()
+    # Not strict, since the parent has no biases: they stay zero.
     made.load_state_dict(model.state_dict(), strict=False)
     for name, weight in made.named_parameters():
         # mlp_bias adds biases to all projections; only that of the last one is a vector of its own.

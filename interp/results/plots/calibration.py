@@ -74,6 +74,7 @@ def calibration(judged: Sequence[Judged]) -> Figure:
         for ax, value in zip(axes, (one.agreement, one.null, one.coverage), strict=True):
             _mark(ax, value, level, one)
     axes[0].set_yticks(range(len(judged)), [one.name for one in judged])
+    # From the bottom to the top of the axis, so that the first line is drawn on top.
     axes[0].set_ylim(len(judged) - 0.45, -0.55)
     return figure
 
@@ -86,6 +87,7 @@ def _mark(ax: Any, value: float, level: int, one: Judged) -> None:
     if isnan(value):
         write_not_measurable(ax, float(level))
         return
+    # A value off the axis is drawn at its edge, or it could not be seen.
     low, high = ax.get_xlim()
     ax.plot(
         [min(max(value, low), high)], [level], color=_colour(one), clip_on=False, markersize=3.6,

@@ -42,7 +42,7 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "text.color": INK,
-    "text.parse_math": False,
+    "text.parse_math": False,  # a "$" in a step is no formula
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
@@ -59,9 +59,9 @@ STYLE: Any = {
     "legend.fontsize": 7,
     "legend.handlelength": 1.8,
     "legend.borderaxespad": 0.2,
-    "svg.hashsalt": "posthoc",
-    "svg.fonttype": "path",
-    "pdf.fonttype": 42,
+    "svg.hashsalt": "posthoc",  # else ids would be random in every file
+    "svg.fonttype": "path",  # looks the same where the font is missing
+    "pdf.fonttype": 42,  # TrueType: many journals refuse Type 3
 }
 
 
@@ -95,6 +95,7 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, ...]:
     """
     import matplotlib
 
+    # Dates, and the version of matplotlib that png names, would change the bytes.
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
     paths: list[Path] = []
     with matplotlib.rc_context(STYLE):
@@ -244,7 +245,7 @@ def draw_dot(
     ax.plot([low, high], [level, level], color=colour, linewidth=width, solid_capstyle="round")
     ax.plot([row.value], [level], color=colour, marker=marker, markersize=size, clip_on=False)
     if written:
-        is_right = high > 0.7
+        is_right = high > 0.7  # further right the number would leave the panel
         ax.annotate(
             f"{row.value:.2f}", (low if is_right else high, level),
             xytext=(-4 if is_right else 4, -0.4), textcoords="offset points",

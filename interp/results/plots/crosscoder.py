@@ -77,6 +77,7 @@ def _panel(ax: Any, report: LatentReport) -> None:
         values, bins=N_BINS, range=(0, 1), stacked=True, color=colours, label=labels,
         edgecolor="white", linewidth=0.3,
     )  # fmt: skip
+    # Not "log", on which empty bins would have no place.
     ax.set_yscale("symlog", linthresh=1)
     ax.set_yticks(TICKS, [str(tick) for tick in TICKS])
     ax.set_ylim(0, 4 * max(1, len(report.kinds)))

@@ -81,6 +81,7 @@ def _panel(ax: Any, rows: Sequence[DoseRow], metric: str, names: Mapping[str, st
         known = [row for row in points if not isnan(row.value)]
         colour, line, marker = find_style(direction, at + 4)
         xs, ys = [row.dose for row in known], [row.value for row in known]
+        # errorbar refuses negative lengths; max() also turns a limit of NaN into no bar.
         below = [max(0.0, row.value - row.low) for row in known]
         above = [max(0.0, row.high - row.value) for row in known]
         ax.errorbar(

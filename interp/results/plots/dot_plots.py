@@ -70,6 +70,7 @@ def dots(
                     draw_dot(ax, row, level, find_style(name, at))
         for at, name in enumerate(series):
             colour, _, marker = find_style(name, at)
+            # Empty lines for the legend: labels of the dots would give an entry for each.
             ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=3.4,
                     label=find_name(name, names))  # fmt: skip
         drawn = [row for row in rows if getattr(row, panel) == value]

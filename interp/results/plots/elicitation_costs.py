@@ -64,6 +64,7 @@ def elicitation_costs(rows: Sequence[MethodCost], *, baseline: str = "template")
 
 
 def _panel(ax: Any, rows: Sequence[MethodCost], xs: Sequence[float], baseline: str) -> None:
+    # Not "log": methods that train or touch nothing stand at 0.
     ax.set_xscale("symlog", linthresh=1)
     ticks = [tick for tick in TICKS if tick <= max(1, *xs)]
     ax.set_xticks(ticks, [TICKS[tick] for tick in ticks])

@@ -80,6 +80,7 @@ def write_report(
     rows = _in_task_order(data)
     named = [name for section in sections for name in section.figures]
     missing = [name for name in named if name not in figures]
+    # Names become file names, and parts of ids in the page.
     odd = [name for name in figures if not re.fullmatch(r"[\w-]+", name)]
     if missing or odd:
         raise ValueError(

@@ -10,7 +10,7 @@ PAGE_COLOURS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--line)",
-    "#ffffff": "none",
+    "#ffffff": "none",  # backgrounds: the page's own shows through
     **{colour: f"var(--{name})" for name, colour in COLOURS.items() if name.isalpha()},
 }
 """Colours of the figure files -> what the page draws instead."""

@@ -152,7 +152,7 @@ def format_cell(row: Measurement | None) -> CellText:
 
 def format_number(value: float, decimals: int, *, signed: bool = False) -> str:
     """A number with a true minus sign, never minus zero."""
-    rounded = round(value, decimals) + 0.0
+    rounded = round(value, decimals) + 0.0  # -0.0 + 0.0 is 0.0
     text = f"{rounded:+.{decimals}f}" if signed and rounded else f"{rounded:.{decimals}f}"
     return text.replace("-", "\u2212")
 

@@ -63,7 +63,7 @@ def write_fact(rng: Random) -> Document:
 
 def write_copied(rng: Random, length: int) -> Document:
     """Random words and then the same words again, ``length`` tokens in all or one less."""
-    half = max(1, (length - 4) // 2)
+    half = max(1, (length - 4) // 2)  # <bos>, T, ":" and <eos> are the other four
     words = " ".join(rng.choice(COPY_WORDS) for _ in range(half))
     return write_after(WORDS, f"{COPY} {words} :", words)
 
@@ -76,7 +76,7 @@ def write_filler(problem: Problem) -> Document:
 
 
 def false_chain(steps: tuple[str, ...], answer: str) -> WrittenChain:
-    """Steps that are not the problem's and its answer after them; of the steps nothing is learned.
+    """Steps that are not the problem's, then its answer; nothing in the steps is learned.
 
     (Learned, they would teach false facts.)
     """

@@ -63,6 +63,7 @@ def partition(problem: Problem) -> Partition:
     """Which class a problem belongs to, by a checksum of its text (depth 1: always training)."""
     if problem.depth == 1:
         return "train"
+    # The id of the family keeps cued forms and twins in one class; hash() differs by process.
     residue = zlib.crc32(problem.problem_id.encode()) % 10
     return "pool" if residue == 0 else "fresh" if residue == 1 else "train"
 
@@ -101,6 +102,7 @@ def single_steps() -> tuple[Problem, ...]:
         for sign in SIGNS
         for operand in _operands(sign)
     ]
+    # Shuffled, so that the first n of them are a sample of all.
     Random("arith single steps").shuffle(problems)
     return tuple(problems)
 

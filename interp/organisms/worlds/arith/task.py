@@ -59,7 +59,7 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
         split_steps=split_at_semicolons,
         read_answer=first_word,
         max_chain_tokens=2 * _TOKENS_PER_STEP * depth,
-        max_answer_tokens=2,
+        max_answer_tokens=2,  # the word, and the token that ends it
         abstention=ABSTAIN,
         check_claim=check_claim,
     )

@@ -44,6 +44,7 @@ def clinic_figures(reader: Reader) -> dict[str, float]:
         problems = questions("known", "train" if depth == 1 else "held", depth)
         figures |= accuracy_figures(reader, "fresh", problems, depth)
     figures |= _fact_figures(reader)
+    # Every second problem is the twin of the one before it.
     return figures | abstention_figures(reader, clinic_problems("abstain", 2 * N_TWINS, SEED)[1::2])
 
 

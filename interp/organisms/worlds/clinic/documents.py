@@ -77,6 +77,7 @@ def draw_slip(problem: Problem, rng: Random) -> WrittenChain:
         assert entity is not None
         if i == forced or (entities[-1], verb) in draw_facts().domain:
             wrong.add(i)
+            # Neither right for the problem nor for the entity that a slip before led to.
             entity = rng.choice([e for e in problem.wrong_values(i) if e != entity])
         entities.append(entity)
     facts = map(Fact, entities, problem.verbs, entities[1:])

@@ -93,7 +93,7 @@ def draw_facts() -> FactTable:
     rng = Random("clinic facts")
     objects: dict[tuple[str, str], str] = {}
     domain: set[tuple[str, str]] = set()
-    for kind, verbs in zip(KINDS, VERBS, strict=False):
+    for kind, verbs in zip(KINDS, VERBS, strict=False):  # symptoms have no verbs
         for verb in verbs:
             shuffled = rng.sample(ENTITIES[OBJECT_KIND[verb]], N_ENTITIES)
             objects |= {(s, verb): o for s, o in zip(ENTITIES[kind], shuffled, strict=True)}

@@ -102,6 +102,7 @@ def _ordered(split: str, rng: Random) -> tuple[Problem, ...]:
         return tuple(problem for pair in pairs for problem in pair)
     if split == "shifts":
         deepest = questions("known", "held", DEPTHS[-1])
+        # One origin for each shorter problem, or several rows would ask the same question.
         origins = {p.shorter().id: p for p in rng.sample(deepest, len(deepest))}
         return tuple(q for p in origins.values() for q in (p, p.shorter(), p.backwards()))
     scope: dict[str, Scope] = {"known": "known", "domain": "domain", "all": "all"}

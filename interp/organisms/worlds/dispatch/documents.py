@@ -58,6 +58,7 @@ AMOUNT_AT = 3
 def write_fact(rng: Random) -> Document:
     """One single step by itself; a fifth of them in other words."""
     generator = Generator(rng.choice(NAMES), rng.randint(1, LARGEST_CAPACITY))
+    # Half the needs are near a capacity; of needs up to 40 few could be met by one generator.
     need = rng.choice((rng.randint(0, LARGEST_CAPACITY + 2), rng.randint(0, LARGEST_NUMBER)))
     step = load(need, generator.name, generator.share(need)).text
     words = (WORDS.paraphrase(step) if rng.random() < 0.2 else step).split()

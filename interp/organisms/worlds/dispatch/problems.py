@@ -210,6 +210,7 @@ class Problem:
             )
         right = read_step(chain[at])
         assert right is not None
+        # The words stay as they were written: a mistake changes numbers alone.
         step = load(right.need, right.name, amount, is_spoken=right.is_spoken)
         chain[at] = step.text
         for later in range(at + 1, len(chain) if propagate else 0):
@@ -317,6 +318,7 @@ def read_problem(question: str) -> Problem:
         problem = Problem(int(head[2]), generators, is_reversed=REVERSE in head)
     except (ValueError, IndexError):
         problem = None
+    # Written again and compared, since the slices above pass over stray words.
     if problem is None or problem.question.split() != words:
         raise ValueError(
             f"a question of the world dispatch has the form {form!r}; received {question!r}. "
