@@ -11,15 +11,16 @@ after the question alone and after the reader's own chain. In each condition
   (AbstentionBench: Kirichenko et al. 2025, arXiv 2506.09038);
 * p_unanswerable and p_answerable: mean probability of the abstention on either kind;
 * auroc: P(a random unanswerable question has more of it than a random answerable one): how well
-  the two are told apart, wherever the threshold lies. A model can abstain less and know as much;
+  the two are told apart at any threshold. A model can abstain less and know as much;
 * twin_auroc: the same within twins, which differ in the missing premise alone.
 
 `recall_change` is forced minus direct: the effect of thinking. Writer and reader are the same.
 Precision and AUROC are of all questions together (`interp.stats.auroc`). Precision depends on the
 share of unanswerable questions: compare it only between tasks with the same share.
 
-Example: of two twins a model abstains on the one without a premise and on one of the two that have
-an answer: recall 1/2, false abstention 1/2, precision 1/2, and auroc says whether it was near.
+Example: of two questions without an answer and their two answerable twins, a model abstains on one
+of each kind: recall 1/2, false abstention 1/2, precision 1/2. The AUROC tells whether it was still
+more inclined to abstain where there is no answer.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class Abstention(Probe):
                 if example.answer == task.abstention:
                     values += [(mode, "twin_auroc", *wins[mode][at]) for mode in CONDITIONS]
                     direct, forced = own["direct"][at], own["forced"][at]
+                    # Here the right answer is to abstain, so `correct` is recall.
                     change = float(forced.correct) - float(direct.correct)
                     change = change if forced.answer_ids else NAN
                     values.append(("forced", "recall_change", change, NO_END))
@@ -163,6 +165,7 @@ def abstention_probability(
         layout,
         [trace.prompt_ids for trace in forced],
         [trace.steps for trace in forced],
+        # None shows no think block, which is how the direct answer was asked for.
         [[(None, target), (trace.steps, target)] for trace in forced],
         progress=f"abstention: {reader}",
     )
@@ -203,7 +206,7 @@ def _twin_wins(task: Task, probability: Sequence[float]) -> dict[int, tuple[floa
         if example.answer == task.abstention:
             others = rivals.get(example.problem, [])
             won = [(p > other) + (p == other) / 2 for other in others]
-            is_known = bool(others) and not math.isnan(p + sum(others))
+            is_known = bool(others) and not math.isnan(p + sum(others))  # one NaN makes the sum NaN
             value = sum(won) / len(won) if is_known else NAN
             wins[at] = (value, NO_END if others else NO_TWIN)
     return wins

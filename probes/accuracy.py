@@ -9,7 +9,7 @@ first answers the questions by itself, in three ways:
 
 The probe reports accuracy in each, the share of *valid* traces among the free ones (chain opened,
 not empty and closed, answer ended; arXiv 2605.21127), accuracy on those alone, and the probability
-of opening a chain at the first token. `chain_gain` is forced minus direct: what the chain buys
+of opening a chain at the first token. `chain_gain` is forced minus direct: the gain from the chain
 (Sprague et al., arXiv 2409.12183). Here writer and reader are the same model.
 
 Two further gates are read from the traces: `given_chain`, the reader's accuracy when it is shown
@@ -90,6 +90,7 @@ class Accuracy(Probe):
                 record = CaseItems(self.name, task.name, case)
                 record.add("given_chain", "accuracy", _is_right(case, gold))
                 if writer == reader:
+                    # Not the best candidate: what must come out again is the very tokens.
                     record.add("given_chain", "replay", float(own.greedy))
                 items += record.items
         return tuple(items)

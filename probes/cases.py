@@ -45,6 +45,7 @@ class Case:
 
     def rng(self, edit: str) -> Random:
         """Random numbers for one edit: the same for every reader, whatever else is drawn."""
+        # `Random` hashes a text by SHA-512, so the draw is the same in every process.
         return Random(f"{edit} {self.seed} {self.example.id}")
 
 
@@ -217,6 +218,7 @@ def choose_donor_chains(readable: Sequence[Case], task: Task) -> list[Chain | No
     for case in readable:
         ends = task.conclusion(case.example, step_texts(case.chain))
         leads = (case.trace.answer, case.example.answer, ends)
+        # Without empty ones: two chains that conclude nothing would seem to agree.
         values.append(frozenset(value for value in leads if value))
     chosen = choose_donors(
         [case.chain for case in readable],
@@ -243,6 +245,7 @@ def interpolate_shares(points: Sequence[float]) -> list[tuple[float, float]]:
     t = len(points) - 1
     curve: list[tuple[float, float]] = []
     for percent in PERCENTS:
+        # In whole numbers: 100 % is exactly the last point, and no rounding reads beyond it.
         k, part = divmod(percent * t, 100)
         value = points[k] if part == 0 else points[k] + (points[k + 1] - points[k]) * part / 100
         curve.append((percent / 100, value))

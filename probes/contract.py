@@ -1,4 +1,4 @@
-"""The contract of a probe: what its class must say, and what its numbers must hold to.
+"""The contract of a probe: what its class must state, and what its numbers must satisfy.
 
 `check_probe` reads the class, then runs the probe on two bundled organisms (`base` and `grpo`) with
 `Probe.check_settings`, and lists what is missing or wrong:
@@ -57,6 +57,7 @@ def check_probe(name: str) -> list[str]:
     """
     probe = find_probe(name)
     faults = [*_check_words(probe, name), *_check_settings(probe), *_check_truth(probe)]
+    # The run is slow, and may fail for the very reasons that are already listed.
     return faults or check_run(probe)
 
 
@@ -85,6 +86,7 @@ def _check_settings(probe: type[Probe]) -> list[str]:
             describe_type(kind)
         except (TypeError, AttributeError):
             faults.append(f"setting {field!r} has a type that --set cannot read: {kind}")
+    # The last class of the MRO is `object`, whose source cannot be read.
     described = {name for owner in probe.__mro__[:-1] for name in _described_fields(owner)}
     made = cast("Any", probe)
     faults += [
@@ -136,6 +138,7 @@ def check_run(probe: type[Probe]) -> list[str]:
             not torch.equal(a, b) for a, b in zip(before[role], _copy_weights(model), strict=True)
         ):
             faults.append(f"the run changes the weights of {role}")
+    # Few resamples do: names in the rows are checked, limits are not.
     rows = summarise(
         first.items, pair="base -> grpo", chance={task.name: task.chance}, seed=SEED, n_boot=200,
         **statistics_of([probe.name]),
@@ -154,11 +157,13 @@ def _examine(made: Probe, readers: Readers, task: Task) -> Part:
             if writer == "gold"
             else write_traces(readers[writer], task, mode="forced", writer=writer, seed=SEED)
         )
+    # A new folder each time, or the second run could take up the work of the first.
     with TemporaryDirectory() as folder:
         return made.examine(readers, task, traces, seed=SEED, folder=Path(folder))
 
 
 def _copy_weights(model: Model) -> list[torch.Tensor]:
+    # Copied, since a state dict shares the memory of the model.
     return [weight.detach().clone() for weight in model.hf.state_dict().values()]
 
 

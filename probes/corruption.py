@@ -10,7 +10,7 @@ the text, so every edit is one forward branch.
   mistake, so the sharp case is the last step, reported alone as *mistake_last* with
   `follows_mistake` = the answer is now the wrong value.
 * mistake_propagated: a wrong value at the first step from which one reaches the end of the chain,
-  every later step worked on from it. The chain is coherent and ends elsewhere;
+  from which every later step goes on. The chain is coherent and ends elsewhere;
   `follows_mistake` as above.
 * filler: the last 25, 50, 75, 100 % of the steps replaced by as many filler tokens.
 * shuffled: the steps in another order. swapped: the chain of another problem, about as long.
@@ -139,6 +139,7 @@ class Corruption(Probe):
     def _edits(self, task: Task, case: Case, donor: Chain | None) -> list[Edit]:
         edits = _mistakes(task, case, every_step=self.every_step)
         for fraction in FRACTIONS:
+            # Rounded up, because `fill` must replace at least one step.
             last = math.ceil(fraction * len(case.chain))
             filled = fill(case.chain, case.layout.filler, last=last)
             edits.append(Edit(f"filler_{round(100 * fraction)}", filled))
@@ -182,6 +183,7 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
         )  # fmt: skip
         if made is None:
             return Edit(condition, None, NO_VALUE, step)
+        # A mistake that leads to the same end has no wrong answer that could be followed.
         ends = task.conclusion(case.example, step_texts(made)) or ""
         return Edit(condition, made, "", step, "" if ends == ended else ends)
 
@@ -200,6 +202,7 @@ def _answers_to_score(task: Task, case: Case, edits: Sequence[Edit]) -> list[Edi
     chains: list[Chain | None] = [case.chain]
     targets: list[Ids] = [case.trace.answer_ids]
     for edit in edits:
+        # An impossible edit repeats the full chain to keep the order; its value becomes NaN.
         chains.append(case.chain if edit.chain is None else edit.chain)
         targets.append(case.trace.answer_ids)
         if edit.wrong:
@@ -223,6 +226,7 @@ def _add_edits(
         if edit.wrong:
             follows = _gives(next(answers), case, edit)
             # A reader that gives the planted value anyway shows nothing by giving it again.
+            # Without candidates, `full` was scored for the trace's answer only and cannot tell.
             if case.candidates and _gives(full, case, edit):
                 follows = NAN
             record.add(edit.condition, "follows_mistake", follows, step=edit.step, note=HAD_IT)
@@ -241,5 +245,6 @@ def _add_joint(record: CaseItems, same: Mapping[str, float]) -> None:
     keys = ("paraphrase", "mistake_propagated", "swapped")
     words, mistake, swapped = (same[key] for key in keys)
     note = f"needs {', '.join(key for key in keys if math.isnan(same[key]))}"
+    # As products, so that NaN in one factor (an edit that is missing) leaves no value.
     record.add("joint", "reliant", words * (1 - mistake), note=note)
     record.add("joint", "decorative", words * mistake * swapped, note=note)

@@ -135,6 +135,7 @@ class CrossPatching(Probe):
             return none(reason=NO_ODDS)
         control = self._control(readers["base"])
         missing = unreadable(self.name, PATCHED, (moved,), readers, task, traces)
+        # Every measured item has a position; without one these would make rows of their own.
         items = [replace(item, position=ALL) for item in missing]
         for reader, _, model, readable in cases(readers, task, traces, seed=seed):
             (giver,) = (readers[name] for name in PAIR if name != reader)
@@ -269,6 +270,7 @@ def _add(
     for read in classes.readouts:
         own = float(classes.read(read, spans.plain))
         whole = float(classes.read(read, donor)) - own
+        # Not 0 without a gap: a patch that moves such a readout must still be counted.
         sign = -1.0 if whole < 0 else 1.0
         for (position, patched_layer), logits in spans.patched.items():
             if not classes.reaches(position, read):

@@ -12,8 +12,8 @@ A latent is no example, so classes and rates are in the record. Items are about 
 the squared error and the variance in each (their ratio is the FVU), and which share of the latents
 active there belongs to one model alone.
 
-Example: GRPO that only made a model choose what it could do before: no more exclusive latents than
-the nulls have, though Delta is not 0.5 for every latent.
+Example: if GRPO only made the model choose what it could do before, the pair has no more exclusive
+latents than the nulls, although Delta is not 0.5 for every latent.
 """
 
 from __future__ import annotations
@@ -229,6 +229,7 @@ def describe_record(record: Mapping[str, Any]) -> list[str]:
         values = "".join(f"{read(report):>10.3g}" for report in reports.values())
         lines.append(f"{label:16}{values}")
     rate, null = reports[PAIR].exclusive_rate, null_rate(reports)
+    # Both comparisons are False where a rate is NaN, which means that no latent was judged.
     relation = "above" if rate > null else "not above" if rate <= null else "not comparable with"
     n_seen = reports[PLANT].count(POST_ONLY)
     return [

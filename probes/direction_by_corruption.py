@@ -16,7 +16,7 @@ relies more on the chain. At dose 0 it is exactly 0.
 A steered reader may rely less on anything because it is broken. So random directions of the same
 length at the same site are crossed in the same way (ablated ones with the mean edit norm of the
 direction's own ablation; `draw` is the number of such a direction), and `summarise_interactions`
-sets the mean beside their band.
+compares the mean with their band.
 
 Example: a cut chain costs the plain reader 2.0 nats and the steered one 5.0: interaction -3.0.
 """
@@ -264,7 +264,7 @@ def pair_direction(readers: Readers, traces: Traces, layer: int) -> Direction | 
         return None
     where = [(-1,)] * len(prompts)
     sides = [collect(readers[name], prompts, where, site) for name in ("post", "base")]
-    if torch.equal(sides[0].values, sides[1].values):
+    if torch.equal(sides[0].values, sides[1].values):  # a zero vector has no direction
         return None
     return mean_difference(*sides)
 
@@ -377,7 +377,7 @@ def summarise_interactions(items: Sequence[Item], *, seed: int) -> tuple[Interac
     cells: dict[tuple[str, str, str, str, str], dict[int | None, list[Item]]] = {}
     for item in items:
         if not math.isnan(item.value):
-            metric = item.metric.partition("_")[2]
+            metric = item.metric.partition("_")[2]  # interaction_... and random_... share a cell
             key = (item.task, item.writer, item.reader, item.condition, metric)
             cells.setdefault(key, {}).setdefault(item.draw, []).append(item)
     rows: list[Interaction] = []

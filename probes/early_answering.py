@@ -161,13 +161,13 @@ def area_over_curve(same: Sequence[float]) -> float:
         >>> area_over_curve([0.0, 0.0, 1.0])
         0.75
     """
-    t = len(same) - 1
+    t = len(same) - 1  # at least 1: a readable chain has a step
     return 1.0 - sum((a + b) / 2 for a, b in zip(same, same[1:], strict=False)) / t
 
 
 def settling_point(same: Sequence[float]) -> float:
     """ET: the smallest k/t from which on every answer equals the last; NaN if any point is."""
-    if any(math.isnan(value) for value in same):
+    if any(math.isnan(value) for value in same):  # `not NaN` is False, so it would count as 1
         return float("nan")
     t = len(same) - 1
     changed = [k for k, value in enumerate(same) if not value]
@@ -176,7 +176,7 @@ def settling_point(same: Sequence[float]) -> float:
 
 def settling_point_by_probability(p: Sequence[float]) -> float:
     """ET_p = 1 - mean over k < t of min(1, p_k / p_t); NaN if any point is."""
-    if any(math.isnan(value) for value in p):
+    if any(math.isnan(value) for value in p):  # min(1.0, NaN) is 1.0
         return float("nan")
     *cut, full = p
     return 1.0 - sum(min(1.0, value / full) for value in cut) / len(cut)

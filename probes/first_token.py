@@ -105,17 +105,19 @@ class FirstToken(Probe):
         """Divergences on every writer's text; accuracy of models and mixtures on every example."""
         if set(readers) != set(PAIR):
             return not_applicable(self.name, "alone", "accuracy", readers, task, reason=NO_PAIR)
+        # A divergence is about both models; under post alone each text has one item.
         post_only = {"post": readers["post"]}
         items = unreadable(self.name, "text", ("kl_first",), post_only, task, traces)
         for _, _, post, readable in cases(post_only, task, traces, seed=seed):
             for case in readable:
                 text = render(case.trace.prompt_ids, case.chain, case.layout)
-                start = len(case.trace.prompt_ids) - 1
+                start = len(case.trace.prompt_ids) - 1  # its logits predict the first token
                 record = CaseItems(self.name, task.name, case)
                 first, rest = _divergences(readers["base"], post, text, start)
                 record.add("text", "kl_first", first)
                 record.add("text", "kl_rest", rest, note="the text ends after one token")
                 items += record.items
+        # Any first token can be transplanted, whether or not it opens a chain.
         form = find_format(task, readers["base"].tokenizer, needs_chain=False)
         return (*items, *self._transplants(readers, form))
 

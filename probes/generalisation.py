@@ -11,9 +11,8 @@ never showed). Shifted forms share the problem of their origin, so they are comp
 
 Where the form of an answer and its content come apart (`Task.grade`), they are reported apart
 (after Bernier et al. 2026, arXiv 2603.23004): format_valid, feasible (possible under the question's
-constraints), and infeasible_in_form, an answer in perfect form that cannot be, which is what a
-model shows that has learned the form alone. Each also with `direct_` before it. Writer and reader
-are the same.
+constraints), and infeasible_in_form, an answer in perfect form that is impossible, as a model gives
+that learned only the form. Each also with `direct_` before it. Writer and reader are the same.
 
 Example: an origin answered right and its form with one operation fewer answered wrong: drop 1.
 """

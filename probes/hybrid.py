@@ -61,6 +61,7 @@ def split_task(task: Task, share: float, *, seed: int) -> tuple[Task, Task]:
     Raises:
         NotMeasurableError: If either side would be empty.
     """
+    # Sorted, because the order of a set of texts differs between processes.
     problems = sorted({example.problem for example in task.examples})
     n = round(share * len(problems))
     if not 0 < n < len(problems):
@@ -157,6 +158,7 @@ class HybridDecoding(Probe):
             items += _unmeasured(learn, reader, "", TRAINING)
         done: dict[str, list[Hybrid]] = {}
         doses: dict[str, float] = {}
+        # In this order: a shuffled gate copies how often that of an earlier variant fired.
         for variant in VARIANTS:
             items += _unmeasured(learn, "base", variant.name, TRAINING)
             try:
@@ -275,7 +277,7 @@ def _choose_dose(
     for dose in setup.settings.doses:
         texts = write_hybrid(pair, learn, setup, variant, seed=seed, dose=dose, counts=counts)
         right[dose] = sum(one.text.correct for one in texts)
-    return {variant.name: max(right, key=right.__getitem__)}
+    return {variant.name: max(right, key=right.__getitem__)}  # of equals the first dose
 
 
 def values_of(items: Sequence[Item], metric: str) -> tuple[dict[str, list[float]], list[str]]:

@@ -117,12 +117,14 @@ class InformationGain(Probe):
                 free, *lp = [score.mean_logprob for score in scores]
                 record = CaseItems(self.name, task.name, case)
                 record.add("chain", "empty_block", lp[0] - free)
+                # lp[0], the empty think block, is no point: its form alone may move the answer.
                 points = [free, *lp[1 : t + 1]]
                 _add_curve(record, points)
                 stated = states_answer(case.chain, case.example.answer, task.rewriter)
                 _add_summaries(record, points, case, stated)
                 if self.nulls:
                     shuffled, swapped = (value - free for value in lp[t + 1 :])
+                    # The same seed as in `_chains`, which put the chain itself in its place.
                     if shuffle(case.chain, case.rng("shuffle")) is None:
                         shuffled = NAN
                     record.add("shuffled", "total", shuffled, note=NO_OTHER_ORDER)
@@ -184,6 +186,7 @@ def _add_summaries(
         ("infogain_ppl", infogain_ppl(points)),
     ):
         record.add("chain", metric, value, note=NO_GAIN)
+    # points[i] is the value before step i is read, so the stating step is left out.
     before = points[t if stated is None else stated] - points[0] if stated != 0 else NAN
     record.add("before_answer", "total", before, note=STATED_AT_ONCE)
 

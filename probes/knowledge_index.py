@@ -1,6 +1,6 @@
 """Knowledge index: how much of what a chain claims is true?
 
-Each step of each chain is held against the facts of the task's world (`Task.check_claim`): its
+Each step of each chain is compared with the facts of the task's world (`Task.check_claim`): its
 claim is *right*, *wrong*, *unknown* (about something that the facts do not hold), or there is none.
 No judge and no retriever stands between the step and the truth. Over the steps of one chain that
 claim something,
@@ -13,8 +13,8 @@ claim something,
   nothing or cannot be read**. So it rises with empty steps.
 
 Each is a mean over questions of the share in one chain. What is measured is text, not reading:
-under *written* a model is both writer and reader of its own chains; under *given* stand the chains
-of others (the task's own), which are the same for every reader.
+under *written* a model is both writer and reader of its own chains; *given* has the chains of
+others (the task's own), which are the same for every reader.
 
 Example: "3 + 4 = 7 ; so it goes ; 7 * 2 = 5 ;" has a right step, one without a claim and a wrong
 one: ki 1/2, wrong 1/2, claimless 1/3, ki_published 2/3.
@@ -89,6 +89,7 @@ class KnowledgeIndex(Probe):
             condition = "written" if is_own else "given"
             examples = find_examples(task, writer, written)
             for example, trace in zip(examples, written, strict=True):
+                # One metric is enough to count the chain as missing.
                 shares, note = {"ki": NAN}, f"the chain is {trace.status}"
                 if is_readable(trace):
                     claims: list[StepTruth] = [check(example, step.text) for step in trace.steps]

@@ -16,7 +16,7 @@ def find_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Mod
     """Loads the model that a name stands for.
 
     Args:
-        name: See the module's head.
+        name: See the docstring of the module.
         device: A torch device.
         dtype: A torch floating type by name.
 

@@ -6,8 +6,8 @@ arXiv 2605.24286, our own implementation):
 
 * full: nothing closed;
 * via_cot: the answer may not attend to the prompt, so the prompt reaches it through C only;
-* no_cot: nobody attends to C;
-* no_prompt: nobody attends to P;
+* no_cot: no token attends to C;
+* no_prompt: no token attends to P;
 * sink_only: both closed, the control.
 
 The first tokens of the text stay visible under every mask. Models park attention on them (the
@@ -124,6 +124,8 @@ class PathMasks(Probe):
 def _row(case: Case) -> PathRow:
     layout, trace = case.layout, case.trace
     chain = layout.think_open + chain_ids(case.chain)
+    # The closing tokens count to the answer: the token that predicts its first one must not lie
+    # in the chain, which some masks hide.
     cue = layout.think_close + layout.answer_cue
     return PathRow(trace.prompt_ids, chain, cue + trace.answer_ids, len(cue))
 

@@ -1,4 +1,4 @@
-"""The shape that every probe has: one class says everything that is particular to one question.
+"""The form of a probe: one class holds everything that is particular to one question.
 
 A probe is a frozen dataclass. Its *fields* are its settings: they make its command-line flags and
 are kept in the manifest. Its *class attributes* say what it asks, how its numbers are read, which
@@ -100,7 +100,7 @@ class Results:
     records: Mapping[str, Mapping[str, Any]]
     """Task -> `Part.record`."""
     tasks: tuple[str, ...]
-    """In the order in which to speak of them."""
+    """In the order of the report."""
     writer: str
     """Whose chains the readers are compared on."""
     seed: int
@@ -120,9 +120,9 @@ class Probe:
     is_in_audit: ClassVar[bool] = False
     """Whether it is part of `posthoc audit`: quick, and about one model or two."""
     n: ClassVar[int] = 100
-    """Examples of each task, where the user does not say."""
+    """Examples of each task, unless the user gives another number."""
     tasks: ClassVar[tuple[str, ...]] = ("arith/fresh",)
-    """Tasks that are asked, where the user does not say."""
+    """Tasks that are asked, unless the user names others."""
     writers: ClassVar[tuple[str, ...]] = ("gold",)
     """Whose chains it reads when it is asked for by name; empty if it reads none."""
     takes_many: ClassVar[bool] = False
@@ -143,6 +143,7 @@ class Probe:
     no_truth: ClassVar[str] = ""
     """Why calibration cannot check it, where there is no claim."""
 
+    # For the type checker: every subclass is a dataclass and gets its own.
     def __init__(self, **settings: Any) -> None: ...
 
     @abstractmethod

@@ -109,6 +109,7 @@ class SaeFeatures(Probe):
         except NotMeasurableError as error:
             reason = str(error)
             missing = not_applicable(self.name, FREE, "p_think", readers, task, reason=reason)
+            # Keyed as measured items are: without a writer, and with a variant.
             return Part(tuple(replace(item, writer="", variant=UNSTEERED) for item in missing))
         items = [
             Item(
@@ -159,7 +160,7 @@ class SaeFeatures(Probe):
         def switch(latent: int, dose: float) -> dict[str, list[float]]:
             return self._switch(model, form, sae, norm, latent, dose)
 
-        anything = features.others[0] if features.others else 0
+        anything = features.others[0] if features.others else 0  # at dose 0 any latent will do
         yield UNSTEERED, None, switch(anything, 0.0)
         for dose in self.doses:
             for feature in features.found:

@@ -69,6 +69,7 @@ class SaeTransfer(Probe):
         none = partial(not_applicable, self.name, RECONSTRUCTED, "error", readers, task)
         if set(readers) != set(PAIR):
             return none(reason=NO_PAIR)
+        # No odds are read here, but `find_position_classes` needs candidates of one token each.
         if not has_odds(readers, task):
             return none(reason=NO_ODDS)
         try:
@@ -77,6 +78,7 @@ class SaeTransfer(Probe):
             return none(reason=str(error))
         sae = load_sae(folder)
         missing = unreadable(self.name, RECONSTRUCTED, ("error",), readers, task, traces)
+        # Both readers read the same texts, so the cases of one will do.
         base_only = {"base": readers["base"]}
         readable = [case for *_, some in cases(base_only, task, traces, seed=seed) for case in some]
         return (

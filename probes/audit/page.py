@@ -32,6 +32,7 @@ def make_sections(
     sections: list[Section] = []
     for name in probes:
         probe = find_probe(name)
+        # A figure's name begins with that of its probe (checked by `check_probe`).
         figures = tuple(figure for figure in drawn if figure.startswith(name))
         text = (*probe.reading, cite(calibration, name))
         sections.append(Section(name, probe.title, probe.question, text, figures))

@@ -101,9 +101,11 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
         for name in settings.tasks
     ]
     probes = make_probes(settings)
+    # Before the slow part, since it refuses a folder that cannot be written or holds another run.
     run = Run.create(out, _made_of(readers, settings, probes))
     run.save_examples(tasks)
     items: list[Item] = []
+    # Not kept as parts: decoding is greedy, so a run that goes on writes the same chains again.
     traces = {task.name: _write_chains(readers, task, settings) for task in tasks}
     run.save_traces([t for by_writer in traces.values() for ts in by_writer.values() for t in ts])
     for task in tasks:
@@ -122,6 +124,7 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
     )
     run.save_results(items, rows)
     report = redraw(out)
+    # Read back, so that the caller gets what a later reader of the folder will get.
     data = load_run(out)
     return Audit(report, verdict_of(data), data.rows, data.items)
 
@@ -174,6 +177,7 @@ def results_of(data: RunData) -> dict[str, Results]:
 def read_settings(data: RunData) -> AuditSettings:
     """The settings of a run, from its manifest."""
     kept = data.manifest["settings"]
+    # JSON has no tuples: what was saved as tuples comes back as lists.
     options = tuple((name, tuple((k, v) for k, v in fields)) for name, fields in kept["options"])
     names = ("tasks", "probes", "writers")
     return AuditSettings(
@@ -202,7 +206,7 @@ def pair_readers(base: Model, *posts: Model, names: Sequence[str] = ("post",)) -
         names: What each of these is called.
     """
     readers = {"base": base}
-    for name, post in zip(names, posts, strict=False):
+    for name, post in zip(names, posts, strict=False):  # one model alone has no post
         readers[name] = ModelPair(base, post).post
     return readers
 
@@ -236,5 +240,6 @@ def _made_of(
         }
         for role, model in readers.items()
     }
+    # With all defaults: `settings` has only what differs from them, and a default may change.
     described = {name: repr(probe) for name, probe in probes.items()}
     return {"models": models, "settings": asdict(settings), "probes": described}

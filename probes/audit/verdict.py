@@ -97,6 +97,7 @@ def read_corruption(rows: Sequence[Measurement], task: str, reader: str, writer:
     )
     if reliant == LOAD_BEARING:
         return LOAD_BEARING
+    # `_side` calls any interval above the threshold load-bearing; here that means the reverse.
     if decorative == LOAD_BEARING:
         return NOT
     return NOT_MEASURABLE if NOT_MEASURABLE in (reliant, decorative) else UNDECIDED
@@ -135,10 +136,10 @@ def judge(
     """The verdict on a pair, or on one model.
 
     Args:
-        rows: All rows of the run. What it did not measure is not spoken of.
-        tasks: Tasks in the order in which to speak of them.
+        rows: All rows of the run. What was not measured is not mentioned.
+        tasks: Tasks, in the order of the lines.
         writers: Whose chains were read; the readers are compared on the first.
-        described: What the probe of a run of one probe says of its numbers, a line each.
+        described: Lines in which a probe that was run alone describes its numbers.
 
     Returns:
         A headline, and all lines with the numbers it rests on.
@@ -171,6 +172,7 @@ def _read(rows: Sequence[Measurement], task: str, reader: str, writer: str) -> d
     given = find_row(
         rows, "accuracy", "given_chain", "accuracy", task=task, reader=reader, writer=writer
     )
+    # "not >" and not "<=": with a NaN limit it is not shown to be above chance either.
     at_chance = given is not None and not given.low > given.chance
     readings = {name: read(rows, task, reader, writer) for name, read in INSTRUMENTS.items()}
     if not at_chance:
@@ -201,7 +203,7 @@ def _disagreements(task: str, readings: dict[str, dict[str, str]]) -> list[str]:
         f"{reason}."
         for reader, read in readings.items()
         for name, reason in REASONS.items()
-        if {read["corruption"], read[name]} == {LOAD_BEARING, NOT}
+        if {read["corruption"], read[name]} == {LOAD_BEARING, NOT}  # undecided contradicts nothing
     ]
 
 
@@ -236,6 +238,7 @@ def _headline(
     free = find_row(rows, "accuracy", "free", "accuracy", **own)
     forced = find_row(rows, "accuracy", "forced", "accuracy", **own)
     moves = [_move(free, "accuracy"), _move(forced, "accuracy when made to think")]
+    # If neither changed, the first says so for both.
     parts += [part for part in moves if not part.startswith(NO_CHANGE)] or moves[:1]
     if "corruption" in probes:
         parts.append(_say_change([read["corruption"] for read in readings.values()]))

@@ -78,6 +78,7 @@ def calibrate(
     began = time.perf_counter()
     folders = [folder_of(card, root) for card in cards]
     work = partial(measure, keep=keep, settings=settings)
+    # Workers return counts only: their items are in files, from which `read_units` takes them.
     n_run = sum(n for _, n in run_jobs(work, folders, ["cpu"] * workers))
     measured = time.perf_counter() - began
     rows = judge_all(read_units(cards, keep, settings, root))

@@ -62,7 +62,7 @@ def training_of(unit: Unit) -> Hashable:
 
 def measured(units: Sequence[Unit]) -> list[Unit]:
     """Those with a score."""
-    return [unit for unit in units if unit.score == unit.score]
+    return [unit for unit in units if unit.score == unit.score]  # NaN is not equal to itself
 
 
 def auroc(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Agreement:
@@ -75,7 +75,7 @@ def auroc(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Agreement:
             for at, unit in enumerate(measured(units))
         ]
         estimate = estimate_pooled(collect_scores("auroc", scored), seed=seed, n_boot=N_BOOT)
-        value = estimate.value
+        value = estimate.value  # the same for both: clusters change the interval alone
         intervals.append(Interval(estimate.low, estimate.high))
     return Agreement(value, *intervals)
 
@@ -113,6 +113,7 @@ def _limits(
     groups = list(members.values())
     if len(groups) < FEW or value != value:
         return NOWHERE
+    # Seeded as in `estimate_all`: an interval depends on its own groups and the seed alone.
     rng = np.random.default_rng((seed, len(groups)))
     drawn = rng.integers(0, len(groups), size=(N_BOOT, len(groups)))
     correlations = [
@@ -140,6 +141,7 @@ def retest(units: Sequence[Unit]) -> Retest:
     # Groups differ in size where a seed failed its certificate (Shrout and Fleiss' k, unequal n).
     k = (n - sum(len(g) ** 2 for g in groups) / n) / (len(groups) - 1)
     total = between + (k - 1) * within
+    # Where all scores are equal there is no variance to have a share of.
     return Retest((between - within) / total if total > 0 else float("nan"), difference)
 
 

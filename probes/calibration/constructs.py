@@ -75,6 +75,7 @@ def _load_bearing(recipe: Recipe) -> Mapping[str, float]:
 
 def _cue_driven(recipe: Recipe) -> Mapping[str, float]:
     known = recipe.truth.load_bearing.items()
+    # Negatives are load-bearing chains; without a cue, any other chain is neither kind.
     return {t: float(not bears) for t, bears in known if bears or t.endswith(CUED)}
 
 

@@ -79,6 +79,7 @@ def null_pairs(units: Sequence[Unit], *, seed: int = 0) -> Nulls:
         for a, b in combinations(group, 2)
         if len((pair := _paired(a, b))[0]) > 1
     ]
+    # A ratio of means is no mean of paired differences, so `collect_pairs` cannot test it.
     if not pairs or any(set(unit.under) - {1.0} for unit in units):
         return Nulls(NAN, NAN, 0)
     rng = np.random.default_rng(seed)
@@ -87,6 +88,7 @@ def null_pairs(units: Sequence[Unit], *, seed: int = 0) -> Nulls:
         names = sorted(set(problems))
         place = np.array([names.index(problem) for problem in problems])
         for _ in range(N_EXCHANGES):
+            # Drawn by problem: twins change sides together, or they would count as independent.
             is_exchanged = rng.random(len(names))[place] < 0.5
             sides = np.where(is_exchanged, second, first), np.where(is_exchanged, first, second)
             exchanged.append(collect_pairs(*sides, problems))
@@ -135,6 +137,7 @@ def coverage(units: Sequence[Unit], *, is_difference: bool = False, seed: int = 
 
 def _attainable(sample: Sample, rate: float) -> float:
     """The smallest sum of binomial probabilities that is at least `LEAST`, likeliest first."""
+    # Only a count of 0/1 items, one a problem, is binomial; elsewhere LEAST may be reached.
     if sample.kind != "share" or (sample.counts != 1).any():
         return LEAST
     from scipy.stats import binom
@@ -150,6 +153,7 @@ def _samples(unit: Unit, rng: np.random.Generator, *, is_difference: bool) -> li
         members.setdefault(problem, []).append(at)
     groups = list(members.values())
     is_ratio = bool(set(unit.under) - {1.0})
+    # A sample of fewer than two problems has no interval, and equal items are always covered.
     if len(groups) < 2 * ASKED or (len(set(unit.values)) == 1 and not is_ratio):
         return []
     add_up = collect_differences if is_difference else collect
@@ -162,6 +166,7 @@ def _samples(unit: Unit, rng: np.random.Generator, *, is_difference: bool) -> li
             continue
         sums = collect(unit.values[at], problems).sums
         weights = collect(unit.under[at], problems).sums
+        # `summarise` gives no interval to the ratios that are left out here.
         if not is_too_rare(weights):
             samples.append(Sample(sums, weights, "real"))
     return samples

@@ -143,6 +143,7 @@ def measure(device: str, folder: Path, *, keep: Path, settings: CalibrationSetti
     card, root = read_card(folder), folder.parent
     n_run = 0
     for probe in tasks_of(find_recipe(card.name)):
+        # Asked before `keep_items`, which writes the files.
         n_run += not all(_items_file(card, probe, k, keep, settings, root).exists() for k in KINDS)
         for kind in KINDS:
             keep_items(card, probe, kind, keep, settings, root, device=device)
@@ -175,7 +176,7 @@ def _items_file(
         "parent": read_card(_parent(card, root)).weights_sha256 if is_pair else None,
         "settings": asdict(settings),
         "problems": [_problems_sha256(task, settings.n, settings.seed) for task in tasks],
-        "claimed": sorted(_claimed_metrics(probe)),
+        "claimed": sorted(_claimed_metrics(probe)),  # a set has no order; a checksum needs one
         "code": code_sha256(f"probes.{probe}"),
     }
     return kept_file(keep, f"{card.name}-s{card.seed}-{probe}-{kind}", made_of)
@@ -286,6 +287,7 @@ def _unit(
         for example, item in over.items()
         if not under or example in under[0]
     ]
+    # A sum is NaN if either term is, and NaN is not equal to itself.
     known = [(item, weight) for item, weight in pairs if item.value + weight == item.value + weight]
     return Unit(
         card.name, card.seed, line, card.seed in tuned_on, task, label,
@@ -351,7 +353,7 @@ def folder_of(card: Card, root: Path | None) -> Path:
     return organism_path(card.name, card.seed, root=root)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=2)  # a pair: an organism and its parent
 def _load(folder: Path, device: str) -> Model:
     return load_model(str(folder), device=device)
 

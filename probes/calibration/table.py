@@ -113,6 +113,7 @@ def judge_all(units: Mapping[ProbeClaim, Sequence[Unit]]) -> tuple[CalibrationRo
             number = number_of(probe, claim)
             if number not in coverages:
                 same = (u for c in chosen if number_of(*c) == number for u in chosen[c])
+                # Claims of one number share organisms and values, so each unit is taken once.
                 population = {(u.recipe, u.seed, u.task): u for u in measured(list(same))}
                 is_difference = claim.metric in find_probe(probe).differences
                 coverages[number] = coverage([*population.values()], is_difference=is_difference)
@@ -287,7 +288,7 @@ def cite(rows: Sequence[CalibrationRow], probe: str) -> str:
         f"units of {row.n_recipes} recipes, {_verdict(row)}"
         for row in rows
         if (row.probe, row.role, row.seeds) == (probe, "primary", EVALUATION)
-        and row.construct in CONSTRUCTS
+        and row.construct in CONSTRUCTS  # a kept table may name one that is gone
     ]
     if not sentences:
         reason = probes_without_truth().get(probe, "the table has no row of this probe")

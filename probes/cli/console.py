@@ -51,7 +51,7 @@ class explained:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError | OSError):
+        if isinstance(error, ValueError | OSError):  # `typer.Exit` is neither, and keeps its status
             typer.echo(f"posthoc: {error}", err=True)
             raise typer.Exit(2) from None
 

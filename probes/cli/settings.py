@@ -59,13 +59,13 @@ def read_value(kind: Any, text: str) -> Any:
     if origin in (Union, UnionType):
         if NoneType in inner and text.lower() == "none":
             return None
-        (kind,) = (one for one in inner if one is not NoneType)
+        (kind,) = (one for one in inner if one is not NoneType)  # settings have one beside None
         return read_value(kind, text)
     if origin is tuple:
         return tuple(read_value(inner[0], part) for part in text.split(",") if part)
     if origin is Literal:
         return {str(one): one for one in inner}[text]
-    if kind is bool:
+    if kind is bool:  # not by bool(text): bool("false") is True
         return {"true": True, "false": False}[text.lower()]
     if kind in (int, float, str, Path):
         return kind(text)

@@ -84,6 +84,7 @@ def with_measured_norm(
     check_fits(model, direction)
     if direction.reference_norm is not None:
         return direction
+    # A text of one token has no other position than its first.
     positions = [range(min(1, len(row) - 1), len(row)) for row in rows]
     return with_reference(direction, collect(model, rows, positions, direction.site).mean_norm)
 
@@ -131,6 +132,7 @@ def compare_texts(
         for at in (0.0, dose)
     )
     texts = [(row, one.ids) for row, one in zip(rows, plain, strict=True)]
+    # KL is read along the unsteered text, which is the same at every dose.
     kl = [one.kl for one in read_steered(model, texts, direction, dose, positions=positions)]
     odd = surprisal(model, [(row, one.ids) for row, one in zip(rows, steered, strict=True)])
     for at, prompt in enumerate(prompts):
@@ -190,7 +192,7 @@ def measure_doses(
 def _describe(model: Model, direction: Direction, dose: float) -> str:
     source = direction.source
     text = f"{source.method} at {direction.site}; 1 dose = {direction.reference_norm:.3g}"
-    if direction.site.axes[-1] == "d_model":
+    if direction.site.axes[-1] == "d_model":  # the unembedding reads no other width
         top = " ".join(repr(token.text) for token in logit_lens(model, direction, n=5).top)
         text += f"; favours {top}"
     return f"{text}\ndose {dose:g} mean residual norms, {model.name}"

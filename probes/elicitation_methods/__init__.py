@@ -114,6 +114,7 @@ class ElicitationMethods(Probe):
         except NotMeasurableError as error:
             return not_applicable(self.name, ONE, "correct", readers, task, reason=str(error))
         base = readers["base"]
+        # The vote takes `n_paths` samples of the base, even where pass@k asks for fewer.
         drawn = {
             (name, ""): draw_samples(model, test, n=max(self.n_samples, self.n_paths), seed=seed)
             for name, model in readers.items()
@@ -219,6 +220,7 @@ class ElicitationMethods(Probe):
                 )
                 note = "the path gives no answer" if isnan(path.delta) else ""
                 for kind in kinds:
+                    # The rank stands as `draw`, or items of one example would have one key.
                     yield Item(**where, metric=kind, value=path.delta, draw=path.rank, note=note)
 
     def _method_items(self, method: MethodTexts, learn: Task, test: Task) -> list[Item]:
@@ -228,6 +230,7 @@ class ElicitationMethods(Probe):
                 self.name, test, example, ONE, method.reader, method.variant, method.source
             )
             values = {
+                # No answer counts as a wrong one, so that all methods have the same denominator.
                 "correct": float(text is not None and text.correct),
                 "chain_valid": float(text is not None and text.is_chain_valid),
                 "touched": touched,

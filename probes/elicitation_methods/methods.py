@@ -64,6 +64,7 @@ def write_plain(
     """
     texts = _greedy(model, task, "free", batch_size)
     prompts = find_format(task, model.tokenizer).prompts()
+    # The last new token is written and never read.
     read = [float(len(p) + len(t.ids) - 1) for p, t in zip(prompts, texts, strict=True)]
     touched = (0.0,) * len(read) if base is None else tuple(read)
     trained = 0 if base is None else count_trained(base, model)
@@ -125,7 +126,7 @@ def latent_directions(folder: Path, base: Model, task: Task, *, n: int) -> list[
         task: Training problems.
         n: How many.
     """
-    sae = load_sae(folder).to("cpu")
+    sae = load_sae(folder).to("cpu")  # `collect` returns activations there
     form = find_format(task, base.tokenizer)
     site = sae_site(sae)
     last = [(-1,)] * len(task.examples)
@@ -135,6 +136,7 @@ def latent_directions(folder: Path, base: Model, task: Task, *, n: int) -> list[
         for opening in openings
     ]
     top = (means[0] - means[1]).topk(min(n, len(means[0]))).indices.tolist()
+    # At the end of the bare question, where the row is added, not after an opening.
     norm = collect(base, form.prompts(), last, site).mean_norm
     return [with_reference(load_latent(folder, at), norm) for at in top]
 
@@ -167,9 +169,9 @@ def steer_best(
         for dose in doses:
             texts, _ = _write_steered(base, direction, dose, learn, batch_size)
             n_right[at, dose] = sum(text.correct for text in texts)
-    at, dose = max(n_right, key=n_right.__getitem__)
+    at, dose = max(n_right, key=n_right.__getitem__)  # of equals the first tried
     texts, touched = _write_steered(base, candidates[at], dose, test, batch_size)
-    fitted = len(candidates[at].vector) + 1
+    fitted = len(candidates[at].vector) + 1  # and the dose
     return MethodTexts(variant, "base", texts, touched, fitted=fitted, source=source)
 
 

@@ -43,6 +43,7 @@ def method_costs(rows: Sequence[Measurement], items: Sequence[Item]) -> list[Met
             table[method, metric].value
             for metric in ("chain_valid", "touched", "trained_parameters", "fitted_numbers")
         )
+        # Counts are equal in all items; rounding takes off the error of their mean.
         costs.append(
             MethodCost(
                 _label(method), accuracy.value, accuracy.low, accuracy.high, valid, round(trained),

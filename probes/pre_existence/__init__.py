@@ -58,6 +58,7 @@ class PreExistence(PreExistenceSettings, Probe):
         "than the direction of that token is no evidence of reasoning that both models share.",
     )
     writers: ClassVar[tuple[str, ...]] = ()
+    # An alpha of .25 is the smallest that three random directions can reach.
     check_settings: ClassVar[Mapping[str, Any]] = {
         "doses": (1.0,), "layers": (2,), "alpha": 0.25, "n_random": 3
     }  # fmt: skip

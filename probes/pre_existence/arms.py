@@ -122,9 +122,11 @@ class AskedModel:
         prompts = self.format.prompts("forced")
         n = len(prompts)
         written: list[Ids] = []
+        # Whole arms in a call; `generate` splits an arm of more rows than a batch.
         per_call = max(1, self.batch_size // n)
         for start in range(0, len(arms), per_call):
             here = arms[start : start + per_call]
+            # The last question token, counted from the end of a prompt that the opening follows.
             edits = [
                 arm.edit((-1 - n_opened,), tuple(range(at * n, (at + 1) * n)))
                 for at, arm in enumerate(here)
@@ -139,6 +141,7 @@ class AskedModel:
     def _read(self, arms: Sequence[Arm], own: Sequence[Ids]) -> tuple[np.ndarray, np.ndarray]:
         """P(opening) and the KL after it, [arm, example]; some questions under all arms at once."""
         opened, n = self.layout.think_open, len(self.questions)
+        # Without the last token, whose next-token prediction is not scored.
         texts = [
             q + (opened + ids if ids else opened)[:-1]
             for q, ids in zip(self.questions, own, strict=True)
@@ -161,7 +164,7 @@ class AskedModel:
             still = [(number, at) for number in unmoved for at in chunk]
             rows = [*edited, *(plain[at - start] for _, at in still)]
             for (number, at), row in zip([*cells, *still], rows, strict=True):
-                first = len(self.questions[at]) - 1
+                first = len(self.questions[at]) - 1  # predicts the opening's first token
                 p, q = (
                     logits[first:].double().log_softmax(-1) for logits in (plain[at - start], row)
                 )

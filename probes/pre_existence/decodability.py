@@ -47,7 +47,7 @@ def find_before_result(tokenizer: Any, step: Step, result: str) -> int | None:
         return None
     before = len(texts[ends[-1]][: -len(result)].rstrip())
     start = max(k for k in range(ends[-1]) if len(texts[k]) <= before)
-    return start - 1 if start else None
+    return start - 1 if start else None  # no token of the step precedes its first
 
 
 def read_results(asked: AskedModel, site: Site) -> tuple[Activations, list[str]]:
@@ -141,6 +141,7 @@ def _fit_best(
     for site in sites:
         activations, results = read_results(choose, site)
         ranks = sorted({_rank(result) for result in results})
+        # The lower middle of the distinct results: with two or more, neither side is empty.
         median = ranks[(len(ranks) - 1) // 2]
         upper = np.array([_rank(result) > median for result in results])
         sides = (_select(activations, upper), _select(activations, ~upper))

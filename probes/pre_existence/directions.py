@@ -7,8 +7,8 @@ added there. Three sources, per site:
   other model can leak in. Two contrasts can be chosen:
 
   - *gradient*: mean gradient of the log-odds of opening (`interp.methods.directions.gradient`);
-  - *leaning*: mean difference between states before an opening and before none. A model that opens
-    by a coin is before both in every state, so states count by the probability p of either:
+  - *leaning*: mean difference between states before an opening and before none. In a model
+    that opens at random every state precedes both, so states are weighted by the probability p:
     sum p x / sum p - sum (1-p) x / sum (1-p), what sampling would give in expectation.
 
   The gradient is the default. It was chosen on seed 0 of four pairs, where *leaning*, regressions
@@ -78,6 +78,7 @@ def find_directions(
             here["pair"] = mean_difference(read["post"], read["base"])
         for name in models:
             norm = read[name].mean_norm
+            # Found after the last layer and added at any: all layers write into one stream.
             every = {**here, "token": replace(tokens[name], site=site)}
             directions[name][site] = {key: with_reference(one, norm) for key, one in every.items()}
     return dict(directions)
@@ -88,6 +89,7 @@ def find_own_direction(asked: AskedModel, read: Activations, contrast: Contrast)
     token = asked.layout.think_open[0]
     if contrast == "gradient":
         return opening_gradient(asked.model, asked.questions, token, read)
+    # In float64: where p hardly varies, the two weighted means are nearly equal.
     p = torch.from_numpy(asked.first_probability(token)).double()
     x = read.values.double()
     raw = p @ x / p.sum() - (1 - p) @ x / (1 - p).sum()

@@ -140,9 +140,11 @@ def _judge(
     problems = [example.problem for example in task.examples]
 
     def best(*candidates: SteeringCell) -> SteeringCell:
+        # By the first half: chosen on the second, the effect would be that of the best of many.
         return max(candidates, key=lambda cell: cell.gain)
 
     usable = best(*(c for c in cells if c.steered == "base"))
+    # Only a direction found in the base can show something that both models share.
     moved = next(c for c in cells if c.steered == "post" and c.source == "base")
     removed = best(*(c for c in cells if c.want == "ablated"))
     asked = {

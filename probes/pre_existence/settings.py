@@ -53,7 +53,7 @@ class PreExistenceSettings:
     """Texts read or written together."""
 
     def __post_init__(self) -> None:
-        SweepSettings(self.doses)
+        SweepSettings(self.doses)  # for its checks of doses
         if self.contrast not in get_args(Contrast):
             known = ", ".join(get_args(Contrast))
             raise ValueError(f"contrast is one of {known}, received {self.contrast!r}")
@@ -62,7 +62,7 @@ class PreExistenceSettings:
         for name in ("bound", "alpha", "power", "share"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is between 0 and 1, received {getattr(self, name)}")
-        if self.n_random + 1 < 1 / self.alpha - 1e-9:
+        if self.n_random + 1 < 1 / self.alpha - 1e-9:  # 1 / (1 / 49) is above 49
             raise ValueError(
                 f"beating n_random directions has p = 1 / (n_random + 1), so alpha={self.alpha} "
                 f"needs {math.ceil(1 / self.alpha - 1e-9) - 1} of them; received {self.n_random}"

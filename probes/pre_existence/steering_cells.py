@@ -2,9 +2,9 @@
 
 For every cell (source, steered model) all sites and doses are measured on the first half; the
 largest effect within the budget of KL is chosen; the choice alone is tested on the second half. So
-the best of many is chosen, and what is reported of it is not the best of many. The random
-directions are at the chosen site, as long as the direction at every dose, and each takes its own
-dose on the first half by the same rule. The token's direction chooses among all sites and doses.
+the choice among many does not inflate the effect that is reported. The random directions are at the
+chosen site, as long as the direction at every dose, and each takes its own dose on the first half
+by the same rule. The token's direction chooses among all sites and doses.
 
 Which way a cell is pushed: *up* where the steered model reasons in less than half of its texts
 (first half), read by `reasons`; *down* where it reasons in more, read by `opens`, since a push
@@ -110,6 +110,7 @@ class SteeredModel:
     ) -> None:
         self.name, self.choose, self.test = name, choose, test
         self.directions, self.settings, self.seed = directions, settings, seed
+        # Any direction will do: at dose 0 nothing is added.
         still = Arm(next(iter(next(iter(directions.values())).values())), 0.0)
         self.before, self.unsteered = choose.measure([still])[0], test.measure([still])[0]
         self._drawn: dict[tuple[Site, Want], tuple[list[ArmOutcome], list[ArmOutcome]]] = {}
@@ -128,6 +129,7 @@ class SteeredModel:
         """
         doses = self._doses(want)
         site, at, effect = self._choose(source, want)
+        # All doses, for the curve; the answer comes from the chosen one.
         tested = self.test.measure([Arm(self.directions[site][source], one) for one in doses])
         controls, random_curve = self._random_controls(site, want)
         return SteeringCell(
@@ -185,12 +187,13 @@ class SteeredModel:
         """Each random direction at the dose that it chose, and all of them at every dose."""
         doses, metric = self._doses(want), METRIC[want]
         if (site, want) not in self._drawn:
-            like = next(iter(self.directions[site].values()))
+            like = next(iter(self.directions[site].values()))  # only its site, width and unit count
             drawn = random_directions(like, self.settings.n_random, seed=self.seed)
             arms = [Arm(one, dose) for one in drawn for dose in doses]
             is_written = metric == "reasons"
             self._drawn[site, want] = (
                 self.choose.measure(arms, is_written=is_written),
+                # The budget of KL is a rule of choice, and nothing is chosen on this half.
                 self.test.measure(arms, is_written=is_written, has_kl=False),
             )
         tried, tested = self._drawn[site, want]

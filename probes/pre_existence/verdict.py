@@ -163,6 +163,7 @@ def judge_cell(
     }
     sign = 1 if cell.want == "up" else -1
     strongest = max(rivals, key=lambda key: sign * float(rivals[key].mean()))
+    # An effect counts in the wanted way: for 'down' and 'ablated' that is a fall.
     ends = (plain, steered) if sign > 0 else (steered, plain)
     over = (rivals[strongest], steered) if sign > 0 else (steered, rivals[strongest])
     effect = estimate_difference(*ends, problems, settings, seed=seed)

@@ -128,6 +128,7 @@ def _measure(
     del device
     one, seed = job
     cards = [card for card in read_cards() if card.seed == seed]
+    # All probes: findings ask for them by name, so that no import leads to their modules.
     modules = (*(f"probes.{name}" for name in PROBES), *(f.__module__ for f in one.functions))
     made_of = {
         "n": n,

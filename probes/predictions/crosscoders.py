@@ -7,7 +7,7 @@ has none.
 Holds means: *several* are at least three exclusive latents, and a share of the judged ones above
 that of either null (the 95 % interval of the difference); *hardly any* is a share of at most 2 %
 that is not above. Three or more that cannot be told from a null are undecided. Without a judged
-latent nothing is decided. A further figure is judged by nothing: how many of the eight planted
+latent nothing is decided. Nothing was predicted of a further figure: how many of the eight planted
 directions were found as latents of post alone. It shows what a count of none is worth.
 
 Texts are questions, correct chains and answers of the task that shows what the organism was trained
@@ -115,6 +115,7 @@ def _findings(post: str, compared: CrosscoderComparison, seed: int) -> list[Find
         (planted, UNJUDGED),
         (itself, at_most(itself, HARDLY)),
     )
+    # Not strict: the base against itself is the same in all pairs, and is reported with one.
     return [
         make_finding(NUMBER, what, seed, figure, answer)
         for what, (figure, answer) in zip(_words(post), figures, strict=False)

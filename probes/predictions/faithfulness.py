@@ -5,10 +5,10 @@ swapped ones (`swapped-50`) to swapped and decorative ones; early answering tell
 apart, a mistake in a step `swapped-sft-pool` and, on questions with a cue, `hint`; and no single
 metric tells all three from taught chains.
 
-Holds means: reliance is ordered so, each interval below that of the one before. Told apart is an
-organism whose 95 % interval lies below that of the taught one; not told, one whose interval lies
-nowhere below it; where they meet it is undecided. A metric alone tells fewer than three when one is
-known not to be told.
+Holds means: reliance is ordered so, each interval below that of the one before. An organism is
+told apart if its 95 % interval lies below that of the taught one, and not told apart if it lies
+above; where the intervals overlap it is undecided. A metric alone tells fewer than three apart when
+at least one is known not to be told apart.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Findin
     first, second, *last = rows_in_order
     steps = [(first, second), *((second, one) for one in last)]
     answers: set[Answer] = {_below(lower, upper) for upper, lower in steps}
+    # The weakest step decides, and one that cannot be judged leaves the whole unjudged.
     holds = min(answers, key=(UNJUDGED, NO, UNDECIDED, YES).index)
     return [*findings, make_finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
 
@@ -109,6 +110,7 @@ def _separated(rows: Rows, known: set[str], seed: int) -> list[Finding]:
             holds = YES
         elif answers.count(YES) == len(APART):
             holds = NO
+        # No sampling interval: what the undecided answers leave open.
         least, most = float(answers.count(YES)), float(len(APART) - answers.count(NO))
         findings.append(Finding(NUMBER, what, seed, least, least, most, holds))
     return findings

@@ -119,6 +119,7 @@ def share_estimate(successes: int, n: int) -> Estimate:
     nan = float("nan")
     if not n:
         return Estimate(nan, nan, nan, 0, nan)
+    # More latents than planted directions may be found; limits are defined for shares only.
     limits = share_limits(min(successes, n), n)
     return Estimate(successes / n, limits.low, limits.high, n, nan)
 

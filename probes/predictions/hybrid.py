@@ -7,10 +7,11 @@ recovers nothing by itself. If it did, the protocol would leak post's knowledge.
 Holds means: the hybrid's recovery is at least 80 % of the gap; without chains, the recovery of
 `base_alone` is at most 10 %, and its excess over its best control does not lie above 0 (lower limit
 of the interval: that it equals a control cannot be shown). A gap whose ratio should not be read
-(`interp.stats.gap_recovered`) decides nothing. Beside these stand, judged by nothing, what
-`base_alone` recovers with the skill, and what the hybrid has beyond its best control.
+(`interp.stats.gap_recovered`) decides nothing. Two further figures have no
+prediction: what `base_alone` recovers with the skill, and what the hybrid recovers beyond its best
+control.
 
-What is learned is learned on other problems, two for every three that are measured.
+Vectors, gates and doses are learned on other problems, two for every three that are measured.
 """
 
 from __future__ import annotations

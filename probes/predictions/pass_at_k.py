@@ -5,8 +5,8 @@ reaches that of `grpo` at k = 64 (Yue et al., arXiv 2504.13837), and `base-no-ch
 every k.
 
 Holds means: `grpo` less `base` is at most .05 at k = 64 (paired by problem); of `base-no-chains` no
-sample of any problem counts, which is pass@64 = 0. Beside them stands the lead
-of `grpo` at k = 1, judged by nothing.
+sample of any problem counts, which is pass@64 = 0. The lead of `grpo` at k = 1 is reported too, but
+nothing was predicted of it.
 
 Samples are drawn at temperature 1.
 """

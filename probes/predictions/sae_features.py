@@ -51,5 +51,6 @@ def measure_sae_features(seed: int, n: int) -> list[Finding]:
         kinds = [one.falsification.kind for one in best.found]
         driven = [kind == "token-driven" for kind in kinds if kind != "untested"]
         share = share_estimate(sum(driven), len(driven))
+        # `all` of nothing is True, so an empty list must be ruled out.
         findings.append(make_finding(NUMBER, what, seed, share, bool(driven) and all(driven)))
     return findings
