@@ -142,6 +142,7 @@ class Store:
             ValueError: If the store has no such model or site, or the size is not positive.
         """
         self._check(site, model)
+        # No `yield` here, so that errors are raised by the call and not by the first batch.
         return (batch[:, 0] for batch in self._batches(site, (model,), batch_size, seed))
 
     def pairs(
@@ -301,7 +302,7 @@ def _shards(lengths: Sequence[int], shard_tokens: int) -> list[dict[str, Any]]:
 
 
 def _prepare(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Sequence[int]]) -> None:
-    """Makes the folder or takes it up again, with room for what is missing."""
+    """Makes the folder or continues in it, with room for what is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
     if path.exists():
@@ -312,7 +313,7 @@ def _prepare(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Sequence[
                 f"{folder} holds a capture of something else: {', '.join(differing)} differ. One "
                 f"folder holds one capture: name another folder, or delete this one"
             )
-    for draft in folder.glob(".*.safetensors.*"):
+    for draft in folder.glob(".*.safetensors.*"):  # left by a capture that was killed
         draft.unlink()
     _check_room(folder, manifest)
     write_file(path, (json.dumps(manifest, indent=1) + "\n").encode())
@@ -333,6 +334,7 @@ def _check_room(folder: Path, manifest: Mapping[str, Any]) -> None:
         if not _shard(folder, number).exists()
     )
     if not (folder / TOKENS).exists():
+        # Ids are int32, offsets int64.
         needed += 4 * manifest["n_tokens"] + 8 * (manifest["n_rows"] + 1) + HEADER_BYTES
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -364,7 +366,7 @@ def _write_shard(
             for site in sites:
                 for n, values in zip(batch, read.captures[site], strict=True):
                     tensors[_key(name, site)][ends[n] : ends[n + 1]] = values.flatten(1).to(dtype)
-    for key, values in tensors.items():
+    for key, values in tensors.items():  # after conversion: float16 ends at 65504
         if not bool(torch.isfinite(values).all()):
             raise ValueError(
                 f"activations of {key} are too large for {dtype}, or not finite in the model. Use "

@@ -117,6 +117,7 @@ def load_latent(folder: Path, latent: int) -> Direction:
     from safetensors import safe_open
 
     cfg: dict[str, Any] = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    # sae-lens 6 keeps the hook's name under "metadata", earlier versions at the top.
     about = {**cfg, **(cfg.get("metadata") or {})}
     hook = about.get("hook_name")
     if not hook:
@@ -126,7 +127,7 @@ def load_latent(folder: Path, latent: int) -> Direction:
         )
     site = _site(folder, str(hook))
     with safe_open(str(folder / "sae_weights.safetensors"), framework="pt") as weights:
-        rows: Any = weights.get_slice("W_dec")
+        rows: Any = weights.get_slice("W_dec")  # one row is read, not the whole decoder
         n = rows.get_shape()[0]
         if not 0 <= latent < n:
             raise ValueError(f"the SAE in {folder} has latents 0 to {n - 1}, received {latent}")
@@ -157,6 +158,7 @@ def save_gguf(path: Path, direction: Direction, *, model_hint: str) -> None:
             f"1 or above"
         )
     gguf = _gguf()
+    # GGUFWriter takes a path; the draft keeps a file that breaks off away from `path`.
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
         writer = gguf.GGUFWriter(draft, GGUF_ARCHITECTURE)
@@ -198,7 +200,7 @@ def load_gguf(path: Path) -> dict[int, Direction]:
         if tensor.tensor_type != gguf.GGMLQuantizationType.F32 or len(tensor.shape) != 1:
             raise ValueError(f"{tensor.name} in {path} is not one row of float32 numbers")
         site = Site(int(layer), "resid_post")
-        vector = torch.tensor(tensor.data.copy())
+        vector = torch.tensor(tensor.data.copy())  # data is a memory map of the file
         by_layer[int(layer)] = make_direction(vector, site, Source("gguf file", note=path.name))
     if not by_layer:
         raise ValueError(

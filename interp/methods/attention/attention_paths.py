@@ -118,6 +118,7 @@ def _visible(rows: Sequence[list[_Block]], n_prefix: int) -> Bool[Tensor, "batch
             own = torch.ones(n_block, n_block, dtype=torch.bool).tril()
             table[start:stop, n_prefix + start : n_prefix + stop] = own
             start = stop
+        # Padding sees itself too: a softmax over nothing is NaN.
         table[:, n_prefix:].fill_diagonal_(True)
     return visible
 
@@ -147,6 +148,7 @@ def _score(
         end, n_asked = 0, len(row.answer) - row.n_cue
         for block in _blocks(row, n_sink):
             end += len(block.ids)
+            # Blocks lack the last answer token, so their last states predict the scored ones.
             logprobs = unembed(model, states[end - n_asked : end]).log_softmax(-1)
             if bool(logprobs.isnan().any()):
                 raise nan_error(model, f"row {number} under the path '{block.path}'")
@@ -186,6 +188,7 @@ def path_logprobs(
         raise ValueError(f"n_sink counts tokens and cannot be negative, received {n_sink}")
     for number, row in enumerate(rows):
         _check(model, number, row)
+    # The chain is read again without the prompt, and the answer under each of five masks.
     costs = [len(row.prompt) + 2 * len(row.cot) + 5 * len(row.answer) for row in rows]
     by_row: dict[int, dict[str, Tensor]] = {}
     for batch in track(token_batches(costs, token_budget), progress):

@@ -142,7 +142,7 @@ def _prepare(
                 dtype=torch.long,
                 device=model.device,
             )
-            for layer, keys in enumerate(rows[::2])
+            for layer, keys in enumerate(rows[::2])  # keys; values have the same heads
         ]
         chosen = [table[index[at // 2]] for at, table in enumerate(rows)]
         n_kept = span.stop if edit.recompute else len(asked.text.ids)
@@ -189,6 +189,7 @@ def _receipt(number: int, job: _Job, cache: Any, stack: Any) -> StateReceipt:
             f"laid out as [batch, key-value head, position, width]. No reading is returned"
         )
     change, norm = torch.cat(changes), torch.cat(norms)
+    # A row of zeros would give 0 / 0.
     tiny = torch.finfo(norm.dtype).tiny
     relative = (change / norm.clamp_min(tiny)).mean()
     return StateReceipt(n_rows, int((change > 0).sum()), float(change.mean()), float(relative))
@@ -198,6 +199,7 @@ def _answer_logprobs(
     model: Model, stack: Any, asked: AskedText, n_kept: int, n_rows: int
 ) -> Float[Tensor, "batch pos"]:
     """Log-probabilities of the answer tokens of each row, given the cache; the cache stays."""
+    # The last answer token is predicted and never read.
     new = (*asked.text.ids[n_kept:], *asked.after, *asked.answer[:-1])
     ids = torch.tensor([new] * n_rows, device=model.device)
     positions = (n_kept + torch.arange(len(new), device=model.device)).expand_as(ids)
@@ -222,7 +224,7 @@ def _write_answers(
         n_before += new.shape[1]
         new = unembed(model, hidden[:, -1:]).argmax(-1)
         written.append(new)
-    stack.crop(n_kept - n_before)
+    stack.crop(n_kept - n_before)  # transformers: a negative number removes so many
     return [tuple(row) for row in torch.cat(written, dim=1).tolist()]
 
 
@@ -240,6 +242,7 @@ def _score(
     written = _write_answers(model, stack, asked, n_kept, n_rows, n_answer)
     _write(stack, jobs, replaced)
     restored = _answer_logprobs(model, stack, asked, n_kept, n_rows)
+    # No tolerance: passes of one shape round alike.
     if not torch.equal(restored, unedited):
         raise RuntimeError(
             f"writing the old states back must give the old answer bit for bit, but its "

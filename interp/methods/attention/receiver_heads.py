@@ -80,6 +80,7 @@ def step_attention(model: Model, text: SteppedText) -> Float[Tensor, "n_layers n
         RuntimeError: If the model returns no patterns.
     """
     check_text(model, text, "the text")
+    # Tokens after the last step enter no mean, so they are not read.
     n_tokens = text.steps[-1].stop
     share = torch.zeros(n_tokens, len(text.steps), device=model.device)
     for number, span in enumerate(text.steps):
@@ -122,6 +123,7 @@ def vertical_scores(
             f"distance counts the steps that a head looks back, at least 1, received {distance}"
         )
     n_steps = attention.shape[-1]
+    # The last columns are empty: 0 / 0 makes their NaN.
     far = torch.ones(n_steps, n_steps).tril(-distance)
     return (attention * far).sum(-2) / far.sum(0)
 
@@ -136,6 +138,7 @@ def kurtosis(scores: Float[Tensor, "n_layers n_heads step"]) -> Float[Tensor, "n
         Mean fourth power of the deviations over the square of their mean square, minus 3. NaN if
         fewer than four steps have a score or all scores are the same.
     """
+    # In float64: fourth powers of small attention weights underflow in float32.
     deviation = (scores - scores.nanmean(-1, keepdim=True)).double()
     variance, fourth = deviation.square().nanmean(-1), deviation.pow(4).nanmean(-1)
     enough = (~scores.isnan()).sum(-1) >= FEWEST_SCORES
@@ -202,6 +205,7 @@ def find_receiver_heads(
         mean = torch.stack([kurtosis(scores) for scores in long_enough]).nanmean(0)
     else:
         mean = torch.full((model.n_layers, model.n_heads), torch.nan)
+    # argsort would put NaN first; stable, so that equal heads stay in order of layer and head.
     ranked = mean.flatten().nan_to_num(-torch.inf).argsort(descending=True, stable=True).tolist()
     flat = [head for head in ranked if not bool(mean.flatten()[head].isnan())][:k]
     scores = tuple(each.flatten(0, 1)[flat].mean(0) for each in vertical)

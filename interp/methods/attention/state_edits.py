@@ -83,6 +83,7 @@ def _check_edit(
             f"position; {name} is about positions {span.start} to {span.stop - 1}, where the donor "
             f"has no step. Choose a donor whose prompt and earlier steps have as many tokens"
         )
+    # Distinct beginnings: copies of one text add no other state to the mean.
     others = references.beginnings(span.stop).keys() - {text.ids[: span.stop]}
     if edit.donor is None and len(others) < MIN_TEXTS:
         raise NotMeasurableError(

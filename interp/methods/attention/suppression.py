@@ -66,8 +66,8 @@ class Suppression:
     def normalised(self) -> Float[Tensor, "step step"]:
         """The paper's matrix: `log_kl` minus the mean of each target's row.
 
-        It removes that some steps are moved by anything. The second step has one source only, so
-        its entry is 0 by construction.
+        This removes how far a step moves whichever step is hidden. The second step has one source
+        only, so its entry is 0 by construction.
         """
         return self.log_kl - self.log_kl.nanmean(1, keepdim=True)
 
@@ -108,6 +108,7 @@ def _suppress(
 ) -> list[Float[Tensor, " pos"]]:
     """Per source the divergence at every token after it, up to the end of the last step."""
     spans = [text.steps[source] for source in sources]
+    # One cut for the batch: no source changes what comes before the first of them has ended.
     n_kept, end = min(span.stop for span in spans), text.steps[-1].stop
     stack = repeat(cache, len(spans), n_kept)
     ids = torch.tensor([text.ids[n_kept:end]] * len(spans), device=model.device)
@@ -173,6 +174,7 @@ def suppress_steps(
     work = partial(_suppress, model, text, cache, temperature)
     kl = torch.full((n_steps, n_steps), torch.nan, dtype=torch.float64)
     log_kl = kl.clone()
+    # Cached tokens take memory too, so a row costs the whole text. Nothing follows the last step.
     costs = [text.steps[-1].stop] * (n_steps - 1)
     for batch in track(token_batches(costs, token_budget), progress):
         for source, divergence in zip(batch, in_halves(work, batch), strict=True):

@@ -49,6 +49,7 @@ def tables(cache: Any) -> list[Float[Tensor, "batch _ pos _"]]:
 def repeat(cache: Any, n_rows: int, n_tokens: int) -> Any:
     """The first tokens of a one-row cache, as often as asked for; the original stays untouched."""
     stack = deepcopy(cache)
+    # transformers: a negative number removes so many tokens, and 0 none.
     stack.crop(n_tokens - tables(cache)[0].shape[-2])
     stack.batch_repeat_interleave(n_rows)
     return stack

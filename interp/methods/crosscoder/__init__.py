@@ -1,4 +1,4 @@
-"""Crosscoders: one dictionary over both models of a pair, and which of its latents are whose."""
+"""Crosscoders: one dictionary over both models of a pair, and the model of each latent."""
 
 from interp.methods.crosscoder.comparison import (
     N_PLANTED,

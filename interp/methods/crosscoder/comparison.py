@@ -79,7 +79,7 @@ class CrosscoderComparison:
         return null_rate(self.reports)
 
     def record(self) -> dict[str, Any]:
-        """Plain data that says all but the weights."""
+        """Everything but the weights, as plain data."""
         return {
             "pair": self.pair, "site": str(self.site), "settings": asdict(self.settings),
             "reports": {name: _plain_report(report) for name, report in self.reports.items()},
@@ -89,6 +89,7 @@ class CrosscoderComparison:
 def null_rate(reports: Mapping[str, LatentReport]) -> float:
     """The larger exclusive rate of the nulls; NaN where one has no judged latent."""
     rates = [reports[name].exclusive_rate for name in NULLS]
+    # NaN is asked for first: whether max() returns it depends on the order.
     return max(rates) if all(rate == rate for rate in rates) else float("nan")
 
 
@@ -137,6 +138,7 @@ def paired_activations(
     lengths = store.offsets.diff()
     of_text = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
     kept = torch.ones(store.n_tokens, dtype=torch.bool)
+    # Offsets end with the number of positions, which begins no text.
     kept[store.offsets[:-1]] = False
     both = torch.stack([store.values(name, site) for name in models], dim=1)
     return both[kept], of_text[kept]
@@ -200,20 +202,23 @@ def crosscode(
         OSError: As there.
     """
     values, of_text = paired_activations(pair, texts, site, folder)
+    # Whole texts are held out, since positions of one text are alike.
     is_held_out = of_text % HELD_OUT == 0
     train, test = values[~is_held_out], values[is_held_out]
     if len(train) < settings.batch_size:
         raise NotMeasurableError(
             f"a crosscoder is trained on batches of {settings.batch_size} positions, and the texts "
-            f"have {len(train)} besides those held out. Ask more examples, or set batch_size"
+            f"have {len(train)} besides those held out. Ask for more examples, or lower batch_size"
         )
     sources = {PAIR: train, **control_pairs(train, seed=settings.seed)}
+    # With the seed of the training half, its noise vectors would come again in the test half.
     targets = {PAIR: test, **control_pairs(test, seed=settings.seed + 1)}
     crosscoders: dict[str, Crosscoder] = {}
     reports: dict[str, LatentReport] = {}
     fits: dict[str, list[TextFit]] = {}
     device = pair.base.device
     for name, source in sources.items():
+        # The same seed and so the same order for all: only the data differ.
         batches = shuffled(source.to(device), settings.batch_size, seed=settings.seed)
         label = f"crosscoder, {name}"
         crosscoders[name] = train_crosscoder(batches, settings, progress=label)

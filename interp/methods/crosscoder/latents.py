@@ -1,10 +1,10 @@
-r"""Whose is a latent: shared, of base only, of post only, or only seeming so.
+r"""Which model a latent belongs to: both, base only, post only, or only seemingly one of them.
 
 The first sign is the **relative decoder norm** (Lindsey et al. 2024),
 
     Delta_j = 0.5 * ((||d_post|| - ||d_base||) / max(||d_post||, ||d_base||) + 1):
 
-0 is base only, 0.5 shared alike, 1 post only. It can lie in two ways (Minder et al. 2025, arXiv
+0 is base only, 0.5 shared alike, 1 post only. It can mislead in two ways (Minder et al. 2025, arXiv
 2504.02922): the smaller decoder row is *shrunk* though the concept is there, or one concept is
 *decoupled* into two latents, one for each model. **Latent scaling** finds both. Let d_j be the
 decoder row of the latent's own model, f_j(t) its activations and Y_t a target; the multiple of
@@ -112,6 +112,7 @@ class LatentReport:
 def relative_norm(crosscoder: Crosscoder) -> Float[Tensor, " d_sae"]:
     """Delta of each latent: 0 base only, 0.5 alike, 1 post only (Lindsey et al. 2024)."""
     base, post = crosscoder.norms
+    # Clamped, so that two rows of zeros give 0.5 and not NaN.
     return 0.5 * ((post - base) / torch.maximum(post, base).clamp_min(1e-12) + 1)
 
 
@@ -192,6 +193,7 @@ class _Sums:
         self.n_active += (acts > 0).sum(0)
         self._squares += acts.pow(2).sum(0)
         for model in (BASE, POST):
+            # The bias is no latent's: left in, it would count as what the other latents carry.
             made = whole[:, model] - cc.b_dec[model]
             self._error[model] += (acts * (error[:, model] @ self._d.T)).sum(0)
             self._made[model] += (acts * (made @ self._d.T)).sum(0)
@@ -213,6 +215,7 @@ class _Sums:
 
     def fvu(self) -> tuple[float, float]:
         """Squared error over the variance around the mean, base and post."""
+        # From sums, because batches may come from an iterator that is read only once.
         variance = self._x2 - self._x.pow(2).sum(-1) / self.n
         base, post = (self._left / variance).tolist()
         return base, post
@@ -234,6 +237,8 @@ def _kind(delta: float, nu_eps: float, nu_r: float, n_active: int, *, at: Thresh
 
 
 def _count_duplicates(crosscoder: Crosscoder, alive: Tensor, cosine: float) -> int:
+    # Both models' rows as one vector: latents that agree in one model only are no duplicates.
     rows = rearrange(crosscoder.W_dec, "model d_sae d_in -> d_sae (model d_in)")[alive]
     unit = rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    # Below the diagonal, so that the first latent of a set of duplicates is not counted.
     return int((torch.tril(unit @ unit.T, -1) >= cosine).any(1).sum())

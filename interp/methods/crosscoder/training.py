@@ -92,6 +92,7 @@ def shuffled(
     rng = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(len(pairs), generator=rng)
+        # The rest that fills no batch is left out; in each order it is another one.
         for first in range(0, len(pairs) - batch_size + 1, batch_size):
             yield pairs[order[first : first + batch_size]]
 
@@ -135,6 +136,7 @@ def train_crosscoder(
         acts, lowest = _batch_top_k(weights, x, settings.k)
         residual = x - weights.decode_scaled(acts)
         loss = residual.pow(2).sum((1, 2)).mean() / variance
+        # The residual is a target here: without detach, live latents would learn to leave one.
         loss = loss + AUX_WEIGHT * _dead_loss(weights, x, residual.detach(), silent, settings)
         optimiser.zero_grad()
         loss.backward()
@@ -142,6 +144,7 @@ def train_crosscoder(
         optimiser.step()
         silent = (silent + len(x)) * ~(acts > 0).any(0)
         if step >= settings.warmup:
+            # The average starts at its first value; from 0 it would lag and leave too many active.
             decay = THRESHOLD_DECAY if threshold is not None else 0.0
             threshold = decay * (threshold or 0.0) + (1 - decay) * lowest
     done = {name: getattr(weights, name).detach() for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
@@ -162,9 +165,11 @@ def _start(
     scale = (d_in / spread).sqrt()
     scaled = first * scale[:, None]
     rng = torch.Generator().manual_seed(settings.seed)
+    # Drawn on the CPU: generators of other devices give other numbers for one seed.
     W_dec = torch.randn(2, settings.d_sae, d_in, generator=rng).to(first.device)
     W_dec = W_dec / W_dec.norm(dim=-1, keepdim=True)
     weights = Crosscoder(
+        # Each latent first reads along what it writes, so few start dead (Gao et al. 2024).
         W_enc=W_dec.transpose(1, 2).clone(),
         b_enc=torch.zeros(settings.d_sae, device=first.device),
         W_dec=W_dec,
@@ -179,6 +184,7 @@ def _geometric_median(points: Float[Tensor, "batch model d_in"]) -> Float[Tensor
     """The point of least summed distance, for each model (Weiszfeld's algorithm)."""
     median = points.mean(0)
     for _ in range(MEDIAN_STEPS):
+        # A point at the median itself would have an infinite weight.
         weight = 1 / (points - median).norm(dim=-1, keepdim=True).clamp_min(1e-6)
         median = (points * weight).sum(0) / weight.sum(0)
     return median
@@ -192,6 +198,7 @@ def _batch_top_k(
     scores = (acts * weights.norms.sum(0)).detach()
     top = scores.flatten().topk(k * len(x))
     kept = torch.zeros_like(scores).flatten()
+    # Fewer than k x batch may be positive: zeros among the top are not active latents.
     kept[top.indices] = (top.values > 0).float()
     positive = top.values[top.values > 0]
     return acts * kept.view_as(acts), float(positive.min()) if len(positive) else 0.0
@@ -206,6 +213,7 @@ def _dead_loss(
 ) -> Tensor:
     """Share of the residual that the dead latents, d_in / 2 per position, leave unexplained."""
     dead = silent >= settings.dead_after
+    # d_in / 2 is the rule of Gao et al. 2024 (arXiv 2406.04093).
     n = min(int(dead.sum()), x.shape[-1] // 2)
     if n == 0:
         return torch.zeros((), device=x.device)

@@ -88,11 +88,14 @@ def decode_paths(model: Model, task: Task, *, k: int = 10, batch_size: int = 256
     logits = run(model, prompts, logits_at="last").logits
     firsts = [row[-1].topk(k).indices.tolist() for row in logits]
     starts = [(*p, token) for p, tokens in zip(prompts, firsts, strict=True) for token in tokens]
+    # One token less: the first is given.
     written = generate(
         model, starts, max_new_tokens=form.max_new_tokens - 1, stop=form.stop,
         batch_size=batch_size, progress=f"{k} paths of each",
     )  # fmt: skip
     tokens = [(start[-1], *one.ids) for start, one in zip(starts, written, strict=True)]
+    # `generate` looks for stops among new tokens only, so what follows a first token that ends
+    # the text is cut here.
     ended = [(start[-1],) in form.stop for start in starts]
     tokens = [ids[:1] if end else ids for ids, end in zip(tokens, ended, strict=True)]
     texts = [read_completion(form, task.examples[at // k], ids) for at, ids in enumerate(tokens)]
@@ -113,6 +116,7 @@ def _scores(
         read = run(model, [(*prompts[at], *texts[at].ids) for at in part])
         for at, logits in zip(part, read.logits, strict=True):
             n_prompt, text = len(prompts[at]), texts[at]
+            # A token is predicted at the position before it; after the last nothing is scored.
             logprobs = logits[n_prompt - 1 : -1].float().log_softmax(-1)
             chosen = logprobs[range(len(text.ids)), list(text.ids)]
             start, end = text.answer_span if text.status == "valid" else (0, 0)

@@ -37,6 +37,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
             f"pass@k needs 0 <= c <= n and 1 <= k <= n; received n={n}, c={c}, k={k}. Draw at "
             f"least k samples for each problem"
         )
+    # Python's integers are exact, so the product form of the paper is not needed.
     return 1 - comb(n - c, k) / comb(n, k)
 
 
@@ -98,6 +99,7 @@ def draw_samples(
     for example in task.examples:
         prompt = encode(model.tokenizer, example.question) + opened
         prompts += [prompt] * n
+        # Not hash(), which differs from run to run for strings.
         seeds += [zlib.crc32(f"pass {seed} {example.id} {at}".encode()) for at in range(n)]
     written = generate(
         model, prompts, max_new_tokens=form.max_new_tokens, stop=form.stop, seeds=seeds,

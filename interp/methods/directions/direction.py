@@ -103,6 +103,7 @@ def make_direction(
         NotMeasurableError: If the vector is zero.
         ValueError: If it is not finite.
     """
+    # Normalised in float64, so that one rounding to float32 remains (UNIT_TOLERANCE).
     wide = vector.detach().cpu().double()
     norm = float(wide.norm())
     if norm == 0:

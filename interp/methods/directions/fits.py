@@ -37,6 +37,7 @@ def mean_difference(positive: Activations, negative: Activations) -> Direction:
         ValueError: If sites or widths differ.
     """
     check_sides(positive, negative)
+    # In float64: the means are nearly equal, and their difference is what counts.
     raw = positive.values.double().mean(0) - negative.values.double().mean(0)
     return fitted(raw, "mean difference", positive, negative)
 
@@ -70,7 +71,7 @@ def first_component(positive: Activations, negative: Activations) -> Direction:
     differences = positive.values.double() - negative.values.double()
     _, sizes, axes = torch.linalg.svd(differences, full_matrices=False)
     raw = axes[0] * sizes[0] / len(differences) ** 0.5
-    side = -1.0 if float((differences @ raw).mean()) < 0 else 1.0
+    side = -1.0 if float((differences @ raw).mean()) < 0 else 1.0  # SVD leaves the sign open
     return fitted(side * raw, "first component", positive, negative)
 
 
@@ -95,6 +96,7 @@ def fitted(
     """A direction with the provenance of the activations that it was made of."""
     sides = (positive, negative)
     n = [len(side.values) for side in sides]
+    # One entry where both sides were read by one model.
     weights = {side.weights_sha256: side.model for side in sides}
     norm = sum(side.mean_norm * len(side.values) for side in sides) / sum(n)
     source = Source(

@@ -76,6 +76,8 @@ def _summed(model: Model, rows: Sequence[Sequence[int]], token: int, site: Site)
         with hooked(model, [(site, follower)]):
             hidden = body(model, pad_right(model, rows))
         logp = unembed(model, hidden[places]).double().log_softmax(-1)
+        # log(1 - p) as a sum over the other tokens: 1 - p would cancel where p is near 1.
         others = torch.cat([logp[:, :token], logp[:, token + 1 :]], -1).logsumexp(-1)
+        # Rows do not see each other, so the gradient of the sum holds that of each row.
         (gradient,) = torch.autograd.grad((logp[:, token] - others).sum(), node)
     return gradient[places].double().sum(0).cpu()

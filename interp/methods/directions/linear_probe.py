@@ -95,10 +95,10 @@ def fit_linear_probe(
     test = _split(problems, labels, held_out, rng)
     train = torch.from_numpy(~test)
     centre = values[train].mean(0)
-    scale = float((values[train] - centre).square().mean().sqrt()) or 1.0
+    scale = float((values[train] - centre).square().mean().sqrt()) or 1.0  # 1 if all are equal
     centred = (values - centre) / scale
     _, sizes, axes = torch.linalg.svd(centred[train], full_matrices=False)
-    axes = axes[sizes > 1e-10 * sizes[0]]
+    axes = axes[sizes > 1e-10 * sizes[0]]  # centring takes an axis away: what is left is rounding
     inside = (centred @ axes.T).numpy()
 
     def fit(target: Num[np.ndarray, " example"]) -> tuple[Float[np.ndarray, " axis"], float]:
@@ -133,13 +133,14 @@ def _newton(
 
     beta = np.zeros(ones.shape[1])
     for _ in range(N_NEWTON):
-        share = 1 / (1 + np.exp(-np.clip(ones @ beta, -500, 500)))
+        share = 1 / (1 + np.exp(-np.clip(ones @ beta, -500, 500)))  # exp overflows beyond 709
         gradient = ones.T @ (share - y) + penalty * beta
         if np.abs(gradient).max() < CONVERGED * len(x):
             break
         hessian = (ones * (share * (1 - share))[:, None]).T @ ones + ridge
         step = np.linalg.solve(hessian, gradient)
         size, now = 1.0, loss(beta)
+        # A full Newton step may overshoot where the classes are nearly separable.
         while loss(beta - size * step) > now and size > 1e-6:
             size /= 2
         beta = beta - size * step

@@ -87,6 +87,7 @@ def _estimate(
         step = donated(read, donor, site, listed).float() - activation
         if plan.layout.by == "head":
             effects.append((step * gradient).sum((0, 2)))
+            # Mean over positions, as in receipts, so that doses equal those of the exact grid.
             doses.append((step.norm(dim=-1) / activation.norm(dim=-1)).mean(0))
         else:
             effects.append((step * gradient).flatten(1).sum(1))
@@ -185,6 +186,7 @@ def agreement(estimate: Grid, exact: Grid) -> GridAgreement:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    # Any two points correlate at 1 or -1.
     if len(x) < 3 or not (np.ptp(x) > 0 and np.ptp(y) > 0):
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])

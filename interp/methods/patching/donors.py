@@ -2,7 +2,7 @@
 
 A `Donor` is a model and a text: the same model on another text (denoising, noising), the other
 model of a pair on the same text (patching across the pair), or a run that has nothing to do with
-the matter (the control that every recovered effect should be set beside).
+the matter (the control with which every recovered effect should be compared).
 
 Position p of the text that is patched takes the activation of the donor's position p, so both
 texts must have one length. Where they have not, because two tokenizers split the same text in two

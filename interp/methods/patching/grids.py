@@ -163,6 +163,7 @@ def patch_grid(
     read = read_donor(donor, plan.sites)
     if reference is None:
         reference = float(measure(metric, read.last))
+    # The last cell, an empty one, is the plain run: its metric is one end of the scale.
     patched = _patch(
         model, ids, [*_cells(plan, donor, read), []], metric, len(plan.places),
         position_block=position_block, token_budget=token_budget, progress=progress,
@@ -221,6 +222,7 @@ def _between(
     """Patches a text; another run sets the scale and donates, unless a control does."""
     if donor is None:
         return patch_grid(model, ids, other, metric, layout, direction=direction, **settings)
+    # `patch_grid` checks these again; here it is done before the pass that reads the reference.
     plan_grid(model, ids, donor, layout)
     check_donor(model, ids, other, ())
     check_scale(model, other, metric, direction, None)

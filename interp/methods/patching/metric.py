@@ -69,6 +69,7 @@ def recovered_fraction(
         The fractions; above 1 or below 0 is possible and means what it says.
     """
     whole = clean - corrupted
+    # Not `<`, so that a NaN scale ends here too; 0 is asked for because margin may be 0.
     if not abs(whole) >= margin or whole == 0:
         return torch.full_like(patched, float("nan"))
     return (patched - corrupted) / whole
@@ -97,6 +98,7 @@ def check_metric(model: Model, metric: Metric, *, differentiable: bool = False) 
         ValueError: If it does not return one number per row, asks for a token that the model does
             not have, or has no gradient that is needed.
     """
+    # Two rows: with one, a metric that averages over rows would return the right shape.
     blank = torch.zeros(2, model.d_vocab, device=model.device, requires_grad=differentiable)
     with torch.set_grad_enabled(differentiable):
         values = _apply(metric, blank)

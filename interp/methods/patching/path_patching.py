@@ -153,6 +153,7 @@ def _send(
 ) -> list[Intervention]:
     """The first pass: senders from the donor, all else as it is from their first layer on."""
     frozen = [edit for edits in held[min(layer for layer, _ in group) :] for edit in edits]
+    # Edits of one site act in order: the senders come last, or they would be frozen again.
     return frozen + [
         Intervention(
             site, replace, donated(given, donor, site, positions, head),
@@ -180,6 +181,7 @@ def _receive(
             for row, cell in enumerate(batch)
             for edit in cell
         ]
+        # `run`, not `sweep`, which captures no activations.
         seen = run(
             model, [ids] * len(batch), interventions=edits, capture=sites, logits_at="last"
         ).captures
@@ -237,6 +239,7 @@ def path_patch(
     aligned = check_donor(model, ids, donor, used)
     chosen = choose_positions(aligned, positions, len(ids))
     for receiver in receivers:
+        # Raises for a position outside the text, before any forward pass.
         _places(receiver, len(ids))
     # A sweep without cells checks its settings and reads nothing.
     sweep(model, ids, (), token_budget=token_budget)

@@ -69,6 +69,7 @@ def patch_spans(
         ]
         cells |= {(name, layer): [edit] for layer, edit in enumerate(each)}
         cells[name, JOINTLY] = each
+    # The plain run is an empty cell, so that it is computed just as the patched ones are.
     plain, *patched = sweep(model, ids, [[], *cells.values()], logits_at="all").logits
     return PatchedSpans(plain, dict(zip(cells, patched, strict=True)))
 

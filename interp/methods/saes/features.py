@@ -2,7 +2,7 @@
 
 The model reads texts with a chain, and the same questions answered at once. Words that hardly occur
 outside chains are the words of the mode. Latents are ranked by their ReasonScore around these words
-(`interp.methods.saes.reason_score`), and each is put to the test of token injection
+(`interp.methods.saes.reason_score`), and each is tested by token injection
 (`interp.methods.saes.injection`). A feature is always reported with its class.
 """
 

@@ -1,4 +1,4 @@
-"""How well an SAE stands for what it was trained on: sparsity, variance, and the model's own loss.
+"""How well an SAE represents what it was trained on: sparsity, variance, and the model's own loss.
 
 - l0: mean number of active latents per position, in inference form;
 - fvu: fraction of variance unexplained, sum |x - x'|^2 / sum |x - mean(x)|^2. It does not change
@@ -117,7 +117,7 @@ def unexplained(
 def splice(
     sae: Any, values: Float[Tensor, "pos ..."], *, keep_error: bool
 ) -> Float[Tensor, "pos ..."]:
-    """What stands in the place of activations when an SAE is put between.
+    """What replaces activations when an SAE is spliced into the model.
 
     Args:
         sae: In inference form.
@@ -129,6 +129,7 @@ def splice(
     """
     flat = values.flatten(1)
     reconstruction = sae.decode(sae.encode(flat.to(sae.W_dec))).to(flat)
+    # Added up, not returned as `flat`, so that this check goes through the decoder, too.
     out = reconstruction + (flat - reconstruction) if keep_error else reconstruction
     return out.reshape(values.shape)
 
@@ -144,6 +145,7 @@ def _loss(
     """Mean loss of the tokens that count, in nats, with these activations at the site, if any."""
     losses: list[Tensor] = []
     for batch in batches:
+        # The clean run replaces nothing, so it has no edits.
         edits = [
             Intervention(site, replace, values, positions=tuple(range(len(values))), rows=(row,))
             for row, values in enumerate(instead[n].flatten(1) for n in batch if instead)

@@ -161,7 +161,7 @@ def inject(row: Sequence[int], tokens: Sequence[int], way: Way, rng: Random) -> 
             changed.insert(rng.randint(1, len(changed)), token)
         return changed
     places = rng.sample(range(1, len(row)), min(len(tokens), len(row) - 1))
-    for place, token in zip(places, tokens, strict=False):
+    for place, token in zip(places, tokens, strict=False):  # a short text has fewer places
         changed[place] = token
     return changed
 
@@ -189,7 +189,7 @@ def falsify(
     if len(clean) < 10 or min(len(row) for row in clean) < 2:
         raise NotMeasurableError(
             f"injection needs at least 10 texts of 2 tokens or more, received {len(clean)} texts. "
-            f"Ask more examples"
+            f"Ask for more examples"
         )
     before = _largest(read, clean)
     return tuple(
@@ -212,10 +212,12 @@ def _falsify_one(
         return Falsification(latent, words, "first", nan, nan, nan, "untested")
     effects: list[tuple[float, float, float, Way]] = []
     for way in WAYS:
+        # By latent and way: a result does not depend on which other latents are tested.
         rng = Random(f"injection {injection.seed} {latent} {way}")
         own: list[list[int]] = []
         others: list[list[int]] = []
         for row in clean:
+            # `places` seeds both texts below, so that tokens and controls take the same places.
             drawn, places = rng.sample(top, min(injection.n_inserted, len(top))), rng.random()
             controls = [rng.choice(one.alike) for one in drawn]
             own.append(inject(row, [one.token for one in drawn], way, Random(places)))
@@ -249,6 +251,7 @@ def cohens_d(after: Float[Tensor, " n"], before: Float[Tensor, " m"]) -> float:
     Without any spread it is 0 if the means are equal and infinite if not.
     """
     difference = float(after.double().mean() - before.double().mean())
+    # The sides are equally many texts, so the pooled variance is the mean of the two.
     spread = math.sqrt(float(after.double().var() + before.double().var()) / 2)
     if spread == 0:
         return math.copysign(math.inf, difference) if difference else 0.0

@@ -147,12 +147,12 @@ def match_latents(
 def _group(acts: Float[Tensor, "pos d_sae"], holds: Bool[Tensor, " pos"]) -> tuple[int, ...]:
     """The best latent, and those that raise F1 when they are added."""
     group: tuple[int, ...] = ()
-    reached = -1.0
+    reached = -1.0  # below any F1: the best latent is taken even at 0
     for _ in range(MAX_GROUP):
         together = (acts > 0).float().maximum(_any(acts, group))
         f1 = score_latents(together, holds).f1
         best = int(f1.argmax())
-        if float(f1[best]) <= reached:
+        if float(f1[best]) <= reached:  # at a tie the smaller group stays
             break
         group, reached = (*group, best), float(f1[best])
     return group

@@ -64,6 +64,7 @@ def sae_reader(sae: Any, model: Model) -> LatentReader:
     def read(rows: Sequence[Sequence[int]]) -> list[Tensor]:
         latents: dict[int, Tensor] = {}
         for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
+            # Logits are not used; those of the last position alone are the fewest to form.
             seen = run(model, [rows[n] for n in batch], capture=[site], logits_at="last")
             for n, values in zip(batch, seen.captures[site], strict=True):
                 latents[n] = sae.encode(values.flatten(1).to(sae.W_dec)).float().cpu()

@@ -62,10 +62,12 @@ def reason_score(
     acts = latents.acts.double()
     inside, outside = acts[union].mean(0), acts[real & ~union].mean(0)
     per_group = torch.stack([acts[positions].mean(0) for positions in near])
+    # A latent that is silent near all words gets the share 0, not 0 / 0.
     share = per_group / per_group.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
     entropy = torch.ones_like(inside)
     if len(near) > 1:
         entropy = -torch.xlogy(share, share).sum(0) / math.log(len(near))
+    # Rounding may leave an entropy just below 0, whose power would be NaN.
     return (_share(inside) * entropy.clamp_min(0) ** alpha - _share(outside)).float()
 
 

@@ -105,6 +105,7 @@ def train_sae(
         dead_feature_window=max(training.steps // 10, 50),
         n_batches_for_norm_estimate=16,
     )
+    # sae-lens draws from torch's global generator; callers get theirs back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         sae = lens.BatchTopKTrainingSAE(config)
@@ -114,6 +115,7 @@ def train_sae(
             f"the weights of the SAE became NaN or infinite in training; received lr "
             f"{training.lr}. Lower it"
         )
+    # sae-lens turns BatchTopK into JumpReLU only when it saves.
     with tempfile.TemporaryDirectory() as folder:
         sae.save_inference_model(folder)
         inference_form: Any = lens.SAE.load_from_disk(folder)
@@ -144,7 +146,7 @@ def calibrate(sae: Any, held_out: Float[Tensor, "pos d_in"], k: float, *, dtype:
         )
     for weight in sae.parameters():
         weight.copy_(weight.to(STORED[dtype]).float())
-    sae.threshold.zero_()
+    sae.threshold.zero_()  # so that every positive pre-activation is ranked
     above = sae.encode(held_out).flatten()
     n_active = round(k * len(held_out))
     if int((above > 0).sum()) < n_active:
@@ -155,7 +157,7 @@ def calibrate(sae: Any, held_out: Float[Tensor, "pos d_in"], k: float, *, dtype:
     # The threshold lies halfway between the last value kept and the first dropped.
     edge = above.sort(descending=True).values[n_active - 1 : n_active + 1]
     sae.threshold.fill_(float(edge.mean()))
-    sae.threshold.copy_(sae.threshold.to(STORED[dtype]).float())
+    sae.threshold.copy_(sae.threshold.to(STORED[dtype]).float())  # as it is read back
     return sae
 
 

@@ -1,4 +1,4 @@
-"""Coherence: how much of a model is left under a dose, without a judge.
+"""Coherence: how much of a model's ability a dose leaves intact, measured without a judge.
 
 A push that is large enough changes any behaviour; the question is what else it breaks. Measured
 apart from any task, and all against the unsteered model:
@@ -89,7 +89,8 @@ def read_steered(
         )
         receipts = {receipt.row: receipt for receipt in steered.receipts}
         for place, n in enumerate(batch):
-            start = lengths[place][0] - 1
+            start = lengths[place][0] - 1  # the last prompt token predicts the first new one
+            # In float64: the KL of a small dose may be below the rounding of float32.
             p = plain[place][start:].double().log_softmax(-1)
             q = steered.logits[place][start:].double().log_softmax(-1)
             kl = kullback_leibler(p, q)

@@ -1,7 +1,7 @@
 """Dose-response: what a direction does at each dose, and what any direction of that length does.
 
 `sweep` asks a model the questions of a task under every dose of a direction, of N random directions
-of the same norm, and of any others that are named (that of another behaviour, of tokens alone). For
+of the same norm, and of any other named directions (of another behaviour, of tokens alone). For
 each it measures the behaviours that are asked for and what is left of coherence, all per example::
 
     rows = sweep(model, task, direction, SweepSettings(doses=(-0.5, 0.0, 0.5), positions=(-1,)))
@@ -180,11 +180,13 @@ class _Bench:
             sample = collect(
                 np.array([per_example[at] for at in known]), [problems[at] for at in known]
             )
+            # By name: a KL that is 0 everywhere, as at dose 0, would get the interval of a share.
             is_real = metric in (*COHERENCE, "p_think") and metric not in SHARES
             samples.append(replace(sample, kind="real") if is_real else sample)
         estimates = estimate_all(samples, seed=self.settings.seed)
         rows: list[DoseRow] = []
         for (metric, per_example), one in zip(values.items(), estimates, strict=True):
+            # exp is monotone, so the limits of mean surprisal become those of perplexity.
             scale = math.exp if metric == "perplexity" else float
             rows.append(
                 DoseRow(
@@ -266,6 +268,7 @@ def _arms(
                 f"a direction to compare with has a name of its own and the site "
                 f"{direction.site}; received {name!r} at {other.site}"
             )
+        # One unit for all arms: at equal doses all edits are equally long.
         unit = replace(other, reference_norm=direction.reference_norm)
         named.append((name, OTHER, unit))
     return [_Arm(*arm, dose) for arm in named for dose in settings.all_doses]

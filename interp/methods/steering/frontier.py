@@ -67,6 +67,7 @@ class Comparison:
         if any(effect != effect for effect in effects):
             return float("nan")
         sign = 1 if self.want == "rise" else -1
+        # A tie counts against the direction.
         as_large = sum(sign * one.effect >= sign * self.chosen.effect for one in self.random)
         return (1 + as_large) / (1 + len(self.random))
 
@@ -102,6 +103,7 @@ def choose_dose(
     kind = next(row.kind for row in rows if row.direction == direction)
     sign = 1 if want == "rise" else -1
     known = [dose for dose in values if values[dose] == values[dose]]
+    # Dose 0 costs nothing even where its KL is NaN (`kl_rest` of texts of one token).
     within = [dose for dose in known if kls[dose] <= kl_budget or dose == 0]
     if 0.0 not in within:
         within.append(0.0)

@@ -134,7 +134,7 @@ def forced_steering(
     edits: list[Intervention] = []
     for row, (n_prompt, n_all) in enumerate(lengths):
         where = edited_positions(positions, n_prompt, n_all)
-        if where:
+        if where:  # 'generated' is empty where the continuation is one token, which is never read
             edits.append(steer(direction, dose, positions=where, rows=(row,)))
     return edits
 

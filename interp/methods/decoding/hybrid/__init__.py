@@ -8,7 +8,7 @@ the same norm, and once with **no post model at all**: gate and category by prob
 activations, one dose chosen on other problems. That number is what may be claimed.
 
 - `categories`: kinds of position, the vectors of each, all found on training problems;
-- `gates`: what the base alone knows about where and what;
+- `gates`: where to steer and with which vector, read off the base alone;
 - `variants`: the method and its controls, as a table;
 - `writing`: texts under a variant, with where they were steered.
 """

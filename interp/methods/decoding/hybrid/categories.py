@@ -91,6 +91,7 @@ def find_category(form: CompletionFormat, step_ends: frozenset[int], written: Se
         return "open"
     n_open = len(layout.think_open)
     if tuple(written[:n_open]) != layout.think_open:
+        # With fewer tokens than the opening has, it is not known yet whether a chain opens.
         return "answer" if len(written) >= n_open else "open"
     if find_ids(written, layout.think_close, n_open) is not None:
         return "answer"

@@ -36,6 +36,7 @@ class BaseGate:
 
     def fires(self, activation: Float[Tensor, " d_model"]) -> bool:
         """Whether to steer here."""
+        # The direction is float32 on the CPU; the model may run in half precision or elsewhere.
         return float(activation.float().cpu() @ self.direction.vector) > self.threshold
 
     def category(self, activation: Float[Tensor, " d_model"]) -> str:

@@ -222,7 +222,7 @@ class _Rule:
         """The gate; also kept, so that it is asked once per token."""
         at = len(step.written)
         if at == 0:
-            self.fired[step.row].clear()  # a batch halved for memory begins anew
+            self.fired[step.row].clear()  # a batch halved for memory starts again
         if self.variant.gate == "shuffled":
             fires = at in self._drawn[step.row]
         elif self.variant.gate == "probe":
@@ -248,9 +248,11 @@ class _Rule:
 
     def _token(self, step: TokenChoice) -> int:
         """Without vectors: post's likeliest of base's top tokens, or base's second."""
+        # At least 2: the runner-up is taken from them.
         tops = step.logprobs["base"].topk(max(2, len(self._doses))).indices.tolist()
         if not self.variant.asks_post:
             return tops[1]
+        # As many candidates as the steered method has doses: picking among more gains more.
         return max(tops[: len(self._doses)], key=lambda t: float(step.logprobs["post"][t]))
 
     def _category(self, step: TokenChoice) -> str:
@@ -269,6 +271,7 @@ class _Rule:
         return self._setup.gate
 
     def _rng(self, row: int, what: str) -> Random:
+        # By example and purpose: draws depend neither on the batch nor on other examples.
         return Random(f"{self._seed} {self._names[row]} {what}")
 
 
