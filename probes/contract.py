@@ -8,7 +8,7 @@
 - every item is keyed, belongs to the probe, and is finite or says why not;
 - every name in ratios, pooled statistics, differences, headline and claims occurs in the rows;
 - figures can be drawn and lines described from what a run folder keeps;
-- a single model, where a pair is asked for, gives a reason and no number.
+- a single model gives numbers, or the reason why a pair is needed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from interp.results.summaries import summarise
 from interp.tasks import Task, make_task
 from probes import find_probe, statistics_of
 from probes.calibration.constructs import CONSTRUCTS
-from probes.cli.settings import describe_type, setting_types
 from probes.model_names import find_model
-from probes.probe import Probe, Readers, Results
+from probes.probe import Headline, Probe, Readers, Results
+from probes.settings import describe_type, setting_types
 
 ORGANISMS = {"base": "base", "post": "grpo"}
 N_EXAMPLES = 16
@@ -84,7 +84,7 @@ def _check_settings(probe: type[Probe]) -> list[str]:
     for field, kind in setting_types(probe.name).items():
         try:
             describe_type(kind)
-        except (TypeError, AttributeError):
+        except TypeError:
             faults.append(f"setting {field!r} has a type that --set cannot read: {kind}")
     # The last class of the MRO is `object`, whose source cannot be read.
     described = {name for owner in probe.__mro__[:-1] for name in _described_fields(owner)}
@@ -206,6 +206,8 @@ def _check_names(
     ):
         names = {"condition": one.condition, "metric": one.metric}
         names |= {"source": one.source, "variant": one.variant}
+        if isinstance(one, Headline):
+            names |= {"position": one.position} | ({"reader": one.reader} if one.reader else {})
         if not any(
             row.is_whole and all(getattr(row, key) == value for key, value in names.items())
             for row in rows

@@ -4,6 +4,8 @@ A probe is a frozen dataclass. Its *fields* are its settings: they make its comm
 are kept in the manifest. Its *class attributes* say what it asks, how its numbers are read, which
 statistics are made of its items, what the headline says of it and what calibration can check it
 against. Its *methods* measure (`run`), draw (`figures`) and put the result into words (`describe`).
+A probe must set name, title, question, reading, headline, and claims or no_truth, draw at least one
+figure and describe its numbers.
 
 A probe is given the readers (models), a task and the traces of each writer, and returns `Item`s:
 one number per example, condition and metric. It never touches a hook and never averages: means,
@@ -135,7 +137,8 @@ class Probe:
     pooled: ClassVar[tuple[PooledStatistic, ...]] = ()
     """Statistics of all items together."""
     differences: ClassVar[frozenset[str]] = frozenset()
-    """Metrics whose items are differences of two 0/1 numbers: they may be negative."""
+    """Metrics whose items are no shares: differences of two 0/1 numbers, nats, lengths. Their
+    intervals are never those of a share, even where all items happen to lie between 0 and 1."""
     headline: ClassVar[tuple[Headline, ...]] = ()
     """What the headline says of a run of this probe alone, as far as there are rows."""
     claims: ClassVar[tuple[Claim, ...]] = ()

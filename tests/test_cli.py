@@ -72,7 +72,7 @@ def test_unknown_names_list_the_known_ones_and_exit_with_2(words, told, tmp_path
     ],
 )
 def test_settings_take_the_types_of_the_fields(probe, text, value):
-    from probes.cli.settings import parse_settings
+    from probes.settings import parse_settings
 
     assert parse_settings(probe, [text]) == ((text.partition("=")[0], value),)
 
@@ -80,7 +80,7 @@ def test_settings_take_the_types_of_the_fields(probe, text, value):
 @pytest.mark.parametrize("probe", PROBES)
 def test_every_setting_of_every_probe_can_be_set_to_its_default(probe):
     from probes import find_probe
-    from probes.cli.settings import parse_settings, setting_types
+    from probes.settings import parse_settings, setting_types
 
     made = find_probe(probe)()
     for name in setting_types(probe):
@@ -150,3 +150,17 @@ def test_training_is_asked_for_what_was_named(tmp_path, monkeypatch, keep):
     assert done.exit_code == 0 and done.output == "a card\n"
     settings = {"recipes": ["base"], "seeds": [3], "workers": 2, "keep": keep}
     assert asked == [(tmp_path, settings)]
+
+
+def test_two_runs_never_share_a_default_folder():
+    from probes.cli.console import name_folder
+
+    assert name_folder(["base", "grpo"], 1) == name_folder(["base", "grpo"], 1)
+    asked = [
+        (["base", "grpo"], 1),
+        (["base", "grpo"], 2),
+        (["base-grpo"], 1),
+        (["/a/base", "grpo"], 1),
+        (["/b/base", "grpo"], 1),
+    ]
+    assert len({name_folder(*one) for one in asked}) == len(asked)

@@ -246,3 +246,51 @@ def test_what_an_example_is_not_asked_for(form):
     assert not has_answer_form(open_task, closed, "unk")
     assert has_answer_form(form.task, closed, "unk") and has_answer_form(form.task, closed, "4")
     assert has_answer_form(open_task, replace(closed, candidates=()), "anything")
+
+
+@pytest.mark.parametrize(
+    ("organism", "task_name"),
+    [
+        ("base", "arith/fresh"),
+        ("swapped-sft-pool", "arith/fresh"),
+        ("clinic-sft", "clinic/known"),
+        ("dispatch-grpo", "dispatch/plain"),
+    ],
+)
+def test_acceptance_reads_the_answers_of_organisms_as_the_grader_does(organism, task_name):
+    """Its rule is that of the reward, which is more lenient: here they must not come apart."""
+    from interp.models import load_model
+    from interp.organisms.behaviour import Reader, forced_answers
+    from interp.organisms.recipes import WORDS as WORDS_OF_WORLD
+    from interp.organisms.zoo import organism_path
+
+    model = load_model(str(organism_path(organism)))
+    world = task_name.split("/")[0]
+    form = find_format(make_task(task_name, n=30, seed=5), model.tokenizer)
+    length = max(len(example.answer.split()) for example in form.task.examples)
+    reader = Reader(model.hf, WORDS_OF_WORLD[world], length)
+    examples = form.task.examples
+    texts = reader.continuations([f"{example.question} <think>" for example in examples])
+    lenient = forced_answers(reader, texts)
+    strict = [
+        read(form, example, " ".join(["<think>", *words]))
+        for example, words in zip(examples, texts, strict=True)
+    ]
+    compared = [
+        (answer, completion.answer)
+        for answer, completion in zip(lenient, strict, strict=True)
+        if completion.status == "valid"
+    ]
+    assert len(compared) >= 25
+    assert all(answer == other for answer, other in compared)
+
+
+def test_words_that_a_tokenizer_does_not_know_are_no_answer(form):
+    from interp.chains.chain import encode_answer
+
+    layout = form.task.layout
+    assert encode_answer(form.tokenizer, layout, "7") == encode(form.tokenizer, "7")
+    with pytest.raises(ValueError, match="'seventeen' becomes '<unk>'"):
+        encode_answer(form.tokenizer, layout, "seventeen")
+    with pytest.raises(ValueError, match="answer_cue of the layout .* 'The answer is'"):
+        encode_layout(form.tokenizer, replace(layout, answer_cue="The answer is"))

@@ -23,7 +23,7 @@ from torch import Tensor
 from interp.engine import run
 from interp.interventions import Intervention, add, zero_ablate
 from interp.models import hooked, load_model, make_model
-from interp.models.adapters import LLAMA, Place, find_row
+from interp.models.adapters import LLAMA, Place, find_adapter
 from interp.models.bridge import Bridge, open_bridge
 from interp.models.checks import all_sites, check_model
 from interp.models.model import Model, site_shape
@@ -278,8 +278,22 @@ def test_logits_that_are_divided_need_the_divisor():
 
 def test_an_unknown_family_is_told_where_its_row_belongs():
     with pytest.raises(ValueError, match="row in interp/models/adapters.py; received 'Mamba2") as e:
-        find_row("Mamba2ForCausalLM")
+        find_adapter("Mamba2ForCausalLM")
     assert "GraniteForCausalLM" in str(e.value) and "open_bridge" in str(e.value)
+
+
+def test_a_row_without_the_window_of_the_configuration_is_refused():
+    """Short passes would agree, and branches of a longer text be wrong by nats."""
+    model = make_family("starcoder2")
+    assert model.adapter.window
+    with pytest.raises(ValueError, match="has a sliding window of .* and the row .* has none"):
+        check_model(replace(model, adapter=replace(model.adapter, window=None)))
+
+
+def test_a_stream_left_out_without_a_reason_is_refused():
+    model = make_family("starcoder2")
+    with pytest.raises(ValueError, match="does neither for mlp_pre_linear"):
+        check_model(replace(model, adapter=replace(model.adapter, absent={})))
 
 
 def test_parallel_block_taken_for_a_sequential_one_is_refused():

@@ -33,6 +33,7 @@ ORDER = (
     "interp.methods.decoding",
     "interp.results.kept",
     "interp.results.rows",
+    "interp.results.frames",
     "interp.results.summaries",
     "interp.results.run_folder",
     "interp.results.plots",
@@ -104,3 +105,23 @@ def test_files_and_functions_stay_under_their_ceilings():
 def test_hooks_are_registered_in_one_place():
     users = [n for n, path in modules() if "register_forward" in path.read_text(encoding="utf-8")]
     assert users == ["interp.models.hooks"]
+
+
+def test_no_module_imports_itself_through_others():
+    """Also inside a layer, and also through imports inside functions."""
+    names = {name: path for name, path in modules()}
+    uses = {
+        name: {used for used in imports(ast.parse(path.read_text("utf-8"))) if used in names}
+        for name, path in names.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for used in sorted(uses[name] - {name}):
+                visit(used, (*way, name))
+            done.add(name)
+
+    for name in names:
+        visit(name, ())

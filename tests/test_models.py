@@ -14,8 +14,8 @@ import torch
 from conftest import make_hf, save_tiny
 from safetensors.torch import load_file, save_file
 
-from interp.models import ModelPair, load_model, load_pair, make_model
-from interp.models.adapters import LLAMA, Place, find_row
+from interp.models import ModelPair, load_model, make_model
+from interp.models.adapters import LLAMA, Place, find_adapter
 from interp.models.checks import check_model
 from interp.models.forward import attention_mask
 
@@ -176,11 +176,12 @@ def test_model_made_in_memory_equals_the_saved_one(tiny: Any):
     again = make_model(make_hf(), tiny.tokenizer, name="made")
     other = make_model(make_hf(seed=5), tiny.tokenizer, name="other")
     assert made.weights_sha256 == again.weights_sha256 != other.weights_sha256
-    assert find_row("LlamaForCausalLM")(made.hf.config) is made.adapter
+    assert find_adapter("LlamaForCausalLM")(made.hf.config) is made.adapter
 
 
 def test_pair_of_a_model_with_itself(tiny_folder: Path):
-    pair = load_pair(tiny_folder, tiny_folder)
+    model = load_model(tiny_folder)
+    pair = ModelPair(model, model)
     assert pair.base is pair.post and pair.name == "tiny -> tiny"
 
 

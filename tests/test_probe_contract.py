@@ -6,21 +6,12 @@ from typing import Any
 
 import pytest
 
-from probes import PROBES
+from probes import PROBES, audit_probes
 
 SEED = 3
 TASKS = {"abstention": "arith/abstain", "generalisation": "arith/shifts"}
 """Probes that ask for tasks of a kind; the others are run on arith/fresh."""
-AUDIT = (
-    "accuracy",
-    "early_answering",
-    "information_gain",
-    "corruption",
-    "path_masks",
-    "knowledge_index",
-    "abstention",
-    "generalisation",
-)
+AUDIT = audit_probes()
 OWN = ("accuracy", *TASKS)
 """Probes whose models answer by themselves, whatever traces there are."""
 
@@ -40,12 +31,6 @@ def key_of(item):
     from interp.results.rows import COORDINATES
 
     return (item.example, item.condition, item.metric, *(getattr(item, c) for c in COORDINATES))
-
-
-def test_the_probes_of_an_audit_are_those_listed_here():
-    from probes import audit_probes
-
-    assert audit_probes() == AUDIT
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -73,6 +58,8 @@ class Half(Probe):
     headline: ClassVar[tuple[Headline, ...]] = (Headline("all", "value", "the value:"),)
 
     undescribed: int = 0
+    table: dict[str, int] | None = None
+    """A type that no command line can write."""
 '''
 
 
@@ -91,7 +78,13 @@ def test_an_incomplete_probe_is_told_what_it_lacks(monkeypatch, tmp_path):
     spec.loader.exec_module(module)
     monkeypatch.setitem(probes.PROBES, "half", "Half")
     faults = "\n".join(check_probe("half"))
-    for words in ("question mark", "'undescribed' has no description", "`claims`", "must open"):
+    for words in (
+        "question mark",
+        "'undescribed' has no description",
+        "`claims`",
+        "must open",
+        "'table' has a type",
+    ):
         assert words in faults
 
 

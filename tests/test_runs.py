@@ -174,15 +174,18 @@ def test_other_code_makes_the_parts_again(tmp_path: Path, monkeypatch) -> None:
     results = {"items.parquet", "measurements.parquet", "report.html"}
     Run.create(tmp_path, MADE_OF)
     assert results <= {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "work" / "probe").mkdir(parents=True)
+    (tmp_path / "work" / "probe" / "activations").write_text("of the code before")
     monkeypatch.setattr(runs, "_source_sha256", lambda: "other")
     again = Run.create(tmp_path, MADE_OF)
     assert not results & {path.name for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match="not finished"):
         load_run(tmp_path)
-    assert list((tmp_path / "files").iterdir()) == []
+    assert not (tmp_path / "files").exists()
     part = again.part("probe t/pool", lambda: Part(make_items("new")))
     assert {item.probe for item in part.items} == {"new"} and part.record == {}
     again.save_results(part.items, make_rows())
+    assert not (tmp_path / "work").exists()
     assert load_run(tmp_path).manifest["source_sha256"] == "other"
 
 

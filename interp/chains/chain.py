@@ -50,8 +50,8 @@ def encode_layout(tokenizer: Any, layout: Layout[str]) -> LayoutIds:
     """The fixed text around a chain, in token ids.
 
     Raises:
-        ValueError: If the answer cue, the answer's end or the filler has no tokens: an answer could
-            then not be asked for, or not be seen to end.
+        ValueError: If the answer cue, the answer's end or the filler has no tokens, or tokens for
+            unknown words: an answer could then not be asked for, or not be seen to end.
     """
     for name in ("answer_cue", "answer_end", "filler"):
         if not encode(tokenizer, getattr(layout, name)):
@@ -59,6 +59,7 @@ def encode_layout(tokenizer: Any, layout: Layout[str]) -> LayoutIds:
                 f"a layout needs text for {name}, but this tokenizer makes no tokens of "
                 f"{getattr(layout, name)!r}. Give it some, e.g. Layout({name}='...')."
             )
+        _check_known(tokenizer, getattr(layout, name), f"{name} of the layout")
     return Layout(
         think_open=encode(tokenizer, layout.think_open),
         think_close=encode(tokenizer, layout.think_close),
@@ -71,8 +72,28 @@ def encode_layout(tokenizer: Any, layout: Layout[str]) -> LayoutIds:
 
 
 def encode_answer(tokenizer: Any, layout: Layout[str], answer: str) -> tuple[int, ...]:
-    """Token ids of an answer as it stands after the answer cue, without `answer_end`."""
-    return encode(tokenizer, layout.answer_open + answer if answer else "")
+    """Token ids of an answer as it stands after the answer cue, without `answer_end`.
+
+    Raises:
+        ValueError: If the tokenizer does not know a word of it: what would be scored is the token
+            for unknown words, whatever the answer.
+    """
+    text = layout.answer_open + answer if answer else ""
+    _check_known(tokenizer, text, "answer")
+    return encode(tokenizer, text)
+
+
+def _check_known(tokenizer: Any, text: str, what: str) -> None:
+    unknown = tokenizer.unk_token_id
+    # Some tokenizers use one token for unknown words and for the end of a text.
+    if unknown is None or unknown == tokenizer.eos_token_id:
+        return
+    if unknown in encode(tokenizer, text) and tokenizer.unk_token not in text:
+        raise ValueError(
+            f"the {what} must be made of words that the tokenizer knows; {text!r} becomes "
+            f"{tokenizer.unk_token!r}. Likely a task for another kind of model: a bundled organism "
+            f"knows the words of its own world only (posthoc list)"
+        )
 
 
 def encode_steps(tokenizer: Any, texts: Sequence[str]) -> Chain:

@@ -1,6 +1,9 @@
 r"""Completions: what a model wrote after a question, and whether it is right.
 
-`read_completion` is the only reader of such texts, and `is_chain_valid` the only judge of a chain.
+`read_completion` reads what a model wrote by itself after a question, and `is_chain_valid` judges
+its chain; every method and probe uses them. Traces (`trace_writing`), whose answer is asked for
+after the cue, find the ends of chain and answer by the same functions. One rule stands apart: the
+reward of reinforcement (`interp.organisms.behaviour`) is part of how the organisms were trained.
 A completion begins right after the question; `opening_ids` are the tokens that may be put there
 for the model. The rules:
 

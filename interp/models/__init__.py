@@ -4,7 +4,7 @@ from interp.models.bridge import Bridge, load_bridge, open_bridge
 from interp.models.hooks import hooked
 from interp.models.loading import load_model, make_model
 from interp.models.model import Model
-from interp.models.pair import ModelPair, load_pair
+from interp.models.pair import ModelPair
 
 __all__ = [
     "Bridge",
@@ -13,7 +13,6 @@ __all__ = [
     "hooked",
     "load_bridge",
     "load_model",
-    "load_pair",
     "make_model",
     "open_bridge",
 ]

@@ -300,7 +300,7 @@ ROWS: Mapping[str, Row] = {
 """Architecture, as in the field `architectures` of config.json -> row."""
 
 
-def find_row(architecture: str) -> Row:
+def find_adapter(architecture: str) -> Row:
     """The row for an architecture.
 
     Args:
@@ -316,7 +316,8 @@ def find_row(architecture: str) -> Row:
         raise ValueError(
             f"a model's architecture must have a row in interp/models/adapters.py; received "
             f"{architecture!r}, which has none. Known: {', '.join(ROWS)}. The docstring of that "
-            f"file says how a row is added. Without one, interp.models.open_bridge(hf) reads and "
-            f"edits the model by way of TransformerLens"
+            f"file says how a row is added. Without one, interp.models.open_bridge(hf) may read "
+            f"and edit it by way of TransformerLens, hf being the model as transformers loads it; "
+            f"it refuses what TransformerLens computes differently"
         )
     return ROWS[architecture]

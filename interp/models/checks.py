@@ -2,7 +2,8 @@
 
 `check_model` reads a few tokens and verifies:
 
-1. the model has every module that the adapter names;
+1. the model has every module that the adapter names, every stream is in the row or said to be
+   absent, and the row slides where the configuration does;
 2. weights and activations are finite;
 3. each activation has the shape of its site;
 4. the parts add up: embed (and positions) = first resid_pre, resid_pre + attn_out + mlp_out =
@@ -44,6 +45,28 @@ def all_sites(model: Model) -> list[Site]:
         if name in model.adapter.streams
         for layer in (range(model.n_layers) if stream.in_blocks else (None,))
     ]
+
+
+def _check_row(model: Model) -> None:
+    """What the row leaves out: a stream without a reason, or a sliding window.
+
+    A missing window would show in no short pass, but branches of a longer text would be wrong.
+    """
+    adapter, config = model.adapter, model.hf.config
+    # Every family has the streams around its blocks; resid_mid follows from `sequential`.
+    known = {*adapter.places, *adapter.absent, "resid_mid"}
+    if unexplained := [name for name in STREAMS if name not in known]:
+        raise ValueError(
+            f"a row of interp/models/adapters.py places every stream or gives the reason in "
+            f"`absent`; that of {adapter.family!r} does neither for {', '.join(unexplained)}"
+        )
+    slides = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if slides and adapter.window is None:
+        raise ValueError(
+            f"the configuration of {model.name} has a sliding window of {config.sliding_window} "
+            f"tokens, and the row of {adapter.family!r} has none, so long texts would be read "
+            f"wrongly. Build the row by `_all_slide` or `_some_slide` in interp/models/adapters.py"
+        )
 
 
 def _check_modules(model: Model) -> None:
@@ -167,6 +190,7 @@ def check_model(model: Model) -> None:
     Raises:
         ValueError: If something does not hold; the message says what and the likely cause.
     """
+    _check_row(model)
     _check_modules(model)
     check_weights(model)
     n_tokens = min(6, model.d_vocab, model.n_ctx, model.adapter.window or 6)

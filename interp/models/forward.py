@@ -2,8 +2,8 @@
 
 The engine and the methods call models through `body` and `unembed`. Three others call them in ways
 that these two do not offer: the checks of a model just loaded (`checks`, `bridge`), `sweep`, which
-calls blocks one by one, and `step_attention`, which asks for attention patterns. Training has its
-own loop.
+calls blocks one by one, and `step_attention`, which asks for attention patterns. The training of
+organisms and their acceptance call Hugging Face modules by themselves.
 
 Three rules make the results of a row independent of the other rows of its batch, to rounding:
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from interp.models.adapters import Adapter, find_row
+from interp.models.adapters import Adapter, find_adapter
 from interp.models.checks import check_model
 from interp.models.model import Model
 
@@ -75,7 +75,7 @@ def _read_architecture(folder: Path) -> str:
 
 
 def _read_adapter(folder: Path) -> Adapter:
-    row = find_row(_read_architecture(folder))
+    row = find_adapter(_read_architecture(folder))
     from transformers import AutoConfig
 
     return row(AutoConfig.from_pretrained(folder, local_files_only=True))
@@ -250,7 +250,7 @@ def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
     Raises:
         ValueError: If the architecture is unknown or a check of `check_model` fails.
     """
-    adapter = find_row(type(hf).__name__)(hf.config)
+    adapter = find_adapter(type(hf).__name__)(hf.config)
     model = Model(name, hf.eval(), tokenizer, adapter, _hash_tensors(hf))
     _check_tokenizer(model)
     check_model(model)

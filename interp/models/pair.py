@@ -8,10 +8,8 @@ that do not; the error says in what they differ.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from interp.models.loading import load_model
 from interp.models.model import Model
 
 N_SHOWN = 5
@@ -73,26 +71,3 @@ class ModelPair:
     def tokenizer(self) -> Any:
         """The tokenizer that both share."""
         return self.base.tokenizer
-
-
-def load_pair(
-    base: str | Path, post: str | Path, *, device: str = "cpu", dtype: str = "float32"
-) -> ModelPair:
-    """Loads two models in one way and checks that they are a pair.
-
-    Args:
-        base: Folder or hub id of the base model.
-        post: Folder or hub id of the model after post-training; the same text as `base` gives the
-            pair of a model with itself.
-        device: Where to put both.
-        dtype: Number format of both: 'float32', 'bfloat16' or 'float16'.
-
-    Returns:
-        The pair.
-
-    Raises:
-        ValueError: If a model cannot be loaded or the two are not a pair.
-    """
-    first = load_model(base, device=device, dtype=dtype)
-    same = str(base) == str(post)  # then one object serves as both, at half the memory
-    return ModelPair(first, first if same else load_model(post, device=device, dtype=dtype))

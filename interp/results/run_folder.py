@@ -8,6 +8,7 @@
     parts/*.parquet       items of each finished piece of work, so that a stopped run can go on
     parts/*.json          what its items cannot hold, such as a verdict (`Part.record`)
     files/                weights that a piece of work trained
+    work/                 what a long computation keeps to go on from, such as activations
     items.parquet         one row per example, condition and metric (`Item`)
     measurements.parquet  one row per result (`Measurement`)
     figures/              svg, pdf and png
@@ -30,6 +31,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, TypeVar, cast
 
 from interp.chains.trace import Trace
@@ -41,7 +43,8 @@ from interp.tasks import Task
 
 LIBRARIES = ("posthoc", "torch", "transformers", "numpy", "scipy")
 MANIFEST, ITEMS, ROWS = "manifest.json", "items.parquet", "measurements.parquet"
-EXAMPLES, TRACES, PARTS, FILES = "examples.jsonl", "traces.jsonl", "parts", "files"
+EXAMPLES, TRACES = "examples.jsonl", "traces.jsonl"
+PARTS, FILES, WORK = "parts", "files", "work"
 RESULTS = (ITEMS, ROWS, "report.html")
 """Files with results; they are removed when the code has changed."""
 
@@ -107,8 +110,8 @@ class Run:
             _check_same(folder, manifest, plain)
             if all(manifest.get(key) == value for key, value in code.items()):
                 return Run(folder, manifest)
-            for kept in (*(folder / PARTS).glob("*"), *(folder / FILES).glob("*")):
-                kept.unlink()
+            for kept in (PARTS, FILES, WORK):
+                rmtree(folder / kept, ignore_errors=True)
             for name in RESULTS:
                 (folder / name).unlink(missing_ok=True)
         elif strangers := sorted(p.name for p in folder.iterdir()):
@@ -170,7 +173,7 @@ def load_run(folder: Path) -> RunData:
     if not path.exists():
         raise ValueError(
             f"a run folder holds {MANIFEST}; {folder} does not. Give the folder that "
-            "`posthoc audit --out` was given."
+            "--out of a posthoc command named."
         )
     if not (folder / ROWS).exists():
         raise ValueError(

@@ -7,6 +7,14 @@ none). A task that reads questions from a file looks like this, `interp.tasks.gs
 example::
 
     # interp/tasks/fares.py
+    import json
+    from pathlib import Path
+    from random import Random
+
+    from interp.tasks.numbers import NumberRewriter, read_number
+    from interp.tasks.step_splitting import split_lines
+    from interp.tasks.task import Example, Layout, Task
+
     LAYOUT = Layout(think_open="", think_close="", answer_cue="\nThe answer is",
                     answer_end=".\n", filler=" ...", joiner="", answer_open=" ")
 
@@ -14,7 +22,8 @@ example::
         path = (data or Path(".")) / "fares.json"
         records = json.loads(path.read_text(encoding="utf-8"))
         if n > len(records):
-            raise ValueError(f"{path} holds {len(records)} questions, but n={n} was received")
+            raise ValueError(f"{path} holds {len(records)} questions, n={n} was received. "
+                             f"Ask for fewer (--n {len(records)})")
         examples = tuple(
             Example(id=f"fares:{record['id']}", problem=f"fares:{record['id']}",
                     question=f"Question: {record['question']}\nAnswer: Step by step.",

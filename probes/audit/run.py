@@ -20,7 +20,7 @@ from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model, ModelPair
 from interp.results.report import Verdict, write_report
 from interp.results.rows import Item, Measurement
-from interp.results.run_folder import Run, RunData, load_run
+from interp.results.run_folder import WORK, Run, RunData, load_run
 from interp.results.summaries import summarise
 from interp.tasks import Task, make_task
 from probes import audit_probes, find_probe, statistics_of
@@ -112,7 +112,7 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
         for name, probe in probes.items():
             work = partial(
                 probe.examine, readers, task, traces[task.name], seed=settings.seed,
-                folder=out / "work" / name,
+                folder=out / WORK / name,
             )  # fmt: skip
             items += run.part(part_name(name, task.name), work).items
     rows = summarise(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,15 @@ def echo(lines: Iterable[object]) -> None:
         typer.echo(line)
 
 
-def name_folder(*words: str) -> Path:
-    """The run folder of a command: its models and what was asked, so that no two runs share one."""
-    names = (Path(word).name for word in words)
-    return Path("runs") / "-".join("".join(c if c.isalnum() else "-" for c in n) for n in names)
+def name_folder(names: Sequence[str], *asked: object) -> Path:
+    """The folder of a run: the last part of each name, and a checksum of everything.
+
+    Two runs share a folder only if they are the same run, so that a stopped one is taken up again.
+
+    Args:
+        names: Of models and of what is measured.
+        asked: All other settings.
+    """
+    parts = ("".join(c if c.isalnum() else "-" for c in Path(name).name) for name in names)
+    checksum = sha256(repr((tuple(names), asked)).encode()).hexdigest()[:6]
+    return Path("runs") / f"{'-'.join(parts)}-{checksum}"

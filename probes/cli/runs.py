@@ -88,7 +88,7 @@ def probe(
     with explained():
         from probes import find_probe
         from probes.audit.run import AuditSettings
-        from probes.cli.settings import parse_settings
+        from probes.settings import parse_settings
 
         made = find_probe(name)
         options = parse_settings(name, option or ())
@@ -147,7 +147,7 @@ def list_names(
     from interp.organisms.zoo import read_cards
     from interp.tasks import task_names
     from probes import PROBES, find_probe
-    from probes.cli.settings import describe_type, setting_types
+    from probes.settings import describe_type, setting_types
 
     with explained():
         if name is not None:
@@ -192,7 +192,7 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
         )
     models = [find_model(name, device=device, dtype=dtype) for name in names]
     readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
-    folder = out or name_folder(*names, *(settings.probes if is_one else ()))
+    folder = out or name_folder([*names, *(settings.probes if is_one else ())], settings, dtype)
     done = run_audit(readers, settings, folder)
     typer.echo(done.verdict.headline)
     echo(f"  {line}" for line in done.verdict.lines)

@@ -174,6 +174,7 @@ def measure_doses(
         ValueError: If the direction does not fit the model.
     """
     from interp.files import write_file
+    from interp.results.frames import to_frame
     from interp.results.plots import dose_response, save
     from interp.results.run_folder import write_rows
 
@@ -183,7 +184,7 @@ def measure_doses(
     rows = sweep(model, task, direction, settings)
     behaviours = [name for name in ("p_think", "accuracy") if any(r.metric == name for r in rows)]
     write_rows(out / "doses.parquet", DoseRow, rows)
-    write_file(out / "doses.csv", _csv(rows).encode())
+    write_file(out / "doses.csv", to_frame(rows).to_csv(index=False).encode())
     figure = dose_response(rows, metrics=(*behaviours, "kl_rest", "valid"))
     save(figure, out, "doses")
     return [*_table(rows, behaviours), *_verdicts(rows, behaviours, kl_budget), f"Written: {out}"]
@@ -246,9 +247,3 @@ def _verdicts(rows: Sequence[DoseRow], behaviours: Sequence[str], kl_budget: flo
                 f"{high:+.3f}; p = {found.p:.2f}"
             )
     return lines
-
-
-def _csv(rows: Sequence[DoseRow]) -> str:
-    import pandas as pd
-
-    return pd.DataFrame(rows).to_csv(index=False)

@@ -62,7 +62,7 @@ def steer(
             doses = tuple(dose or SweepSettings().doses)
             settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
             questions = make_task(task, n=n, seed=seed, data=data)
-            folder = out or name_folder("steer", model, str(vector or sae))
+            folder = out or name_folder(["steer", model, str(vector or sae)], task, n, settings)
             echo(
                 measure_doses(steered, direction, questions, settings, folder, kl_budget=kl_budget)
             )

@@ -24,11 +24,11 @@ from probes.predictions.findings import (
     YES,
     Answer,
     Finding,
-    find_row,
     load_readers,
     make_finding,
     measure_rows,
     missing_finding,
+    pick_row,
 )
 
 NUMBER = 8
@@ -71,7 +71,7 @@ def measure_faithfulness(seed: int, n: int) -> list[Finding]:
 
 def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Finding]:
     """Reliance of each, and whether it is ordered as expected."""
-    reliant = {name: find_row(rows, name, *RELIANCE) for name in ORDERED if name in known}
+    reliant = {name: pick_row(rows, name, *RELIANCE) for name in ORDERED if name in known}
     findings: list[Finding] = []
     for name in ORDERED:
         what = f"reliance of {name}"
@@ -100,7 +100,7 @@ def _separated(rows: Rows, known: set[str], seed: int) -> list[Finding]:
             if not {organism, TAUGHT} <= known:
                 findings.append(missing_finding(NUMBER, what, seed))
                 continue
-            mine, taught = (find_row(rows[task], name, *which) for name in (organism, TAUGHT))
+            mine, taught = (pick_row(rows[task], name, *which) for name in (organism, TAUGHT))
             answers.append(_below(mine, taught))
             expected = answers[-1] if (metric, organism) in PREDICTED else UNJUDGED
             findings.append(make_finding(NUMBER, what, seed, mine, expected))

@@ -139,7 +139,7 @@ def measure_rows(
     )  # fmt: skip
 
 
-def find_row(
+def pick_row(
     rows: Sequence[Measurement], reader: str, condition: str, metric: str, position: str = ""
 ) -> Measurement:
     """The one row of this reader, condition, metric and position about the whole chain."""

@@ -29,11 +29,11 @@ from probes.predictions.findings import (
     Finding,
     at_least,
     at_most,
-    find_row,
     load_readers,
     make_finding,
     measure_rows,
     missing_finding,
+    pick_row,
 )
 
 TRANSPLANT, PATCHING = 3, 4
@@ -92,6 +92,6 @@ def _ratios(
     rows = measure_rows((probe,), named, make_task("arith/fresh", n=n, seed=0))
     findings: list[Finding] = []
     for which, (words, rule, bound) in expected.items():
-        row = find_row(rows, *which)
+        row = pick_row(rows, *which)
         findings.append(make_finding(number, words, seed, row, rule(row, bound)))
     return findings

@@ -73,13 +73,27 @@ def read_value(kind: Any, text: str) -> Any:
 
 
 def describe_type(kind: Any) -> str:
-    """A type in the words of an error or of the help."""
+    """A type in the words of an error or of the help.
+
+    Raises:
+        TypeError: A value of this type cannot be read from a command line.
+    """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return " or ".join("none" if k is NoneType else describe_type(k) for k in inner)
     if origin is tuple:
+        if len(inner) != 2 or inner[1] is not Ellipsis:
+            raise TypeError(f"a setting of type {kind} must be tuple[X, ...] to be read")
         return f"{describe_type(inner[0])} values separated by commas"
     if origin is Literal:
         return " or ".join(map(str, inner))
-    words = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
-    return words.get(kind, "a text")
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        Path: "a path",
+        str: "a text",
+    }
+    if kind not in words:
+        raise TypeError(f"a setting of type {kind} cannot be read from a command line")
+    return words[kind]
