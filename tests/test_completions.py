@@ -252,13 +252,13 @@ def test_what_an_example_is_not_asked_for(form):
     ("organism", "task_name"),
     [
         ("base", "arith/fresh"),
-        ("swapped-sft-pool", "arith/fresh"),
+        ("grpo", "arith/fresh"),
         ("clinic-sft", "clinic/known"),
         ("dispatch-grpo", "dispatch/plain"),
     ],
 )
 def test_acceptance_reads_the_answers_of_organisms_as_the_grader_does(organism, task_name):
-    """Its rule is that of the reward, which is more lenient: here they must not come apart."""
+    """Its rule is that of the reward: they come apart only where an answer stands in the chain."""
     from interp.models import load_model
     from interp.organisms.behaviour import Reader, forced_answers
     from interp.organisms.recipes import WORDS as WORDS_OF_WORLD
@@ -272,8 +272,9 @@ def test_acceptance_reads_the_answers_of_organisms_as_the_grader_does(organism, 
     examples = form.task.examples
     texts = reader.continuations([f"{example.question} <think>" for example in examples])
     lenient = forced_answers(reader, texts)
+    # The reader stops before the word that ends a text, which the grader asks for.
     strict = [
-        read(form, example, " ".join(["<think>", *words]))
+        read(form, example, " ".join(["<think>", *words, "<eos>"]))
         for example, words in zip(examples, texts, strict=True)
     ]
     compared = [

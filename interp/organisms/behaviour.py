@@ -14,8 +14,9 @@ All answers are greedy. A figure is a share between 0 and 1, named ``set/what`` 
 
 The answer is read by `read_answer`: the words after the first ``A``, whether or not the chain was
 closed. Reinforcement rewards the same, so this rule is part of how the organisms were trained. It
-is more lenient than `interp.chains.completions`, which accepts an answer only after a closed chain;
-in texts of the bundled organisms the two agree.
+is more lenient than `interp.chains.completions`, which accepts an answer only after a closed chain.
+The two come apart where a model writes ``A`` inside its chain, as `swapped-sft-pool` does in about
+one of thirty texts on fresh problems; in texts of organisms that can do the task they agree.
 """
 
 from __future__ import annotations
