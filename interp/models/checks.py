@@ -190,8 +190,8 @@ def check_model(model: Model) -> None:
     Raises:
         ValueError: If something does not hold; the message says what and the likely cause.
     """
-    _check_row(model)
     _check_modules(model)
+    _check_row(model)
     check_weights(model)
     n_tokens = min(6, model.d_vocab, model.n_ctx, model.adapter.window or 6)
     # Spread out: the first and last ids are often special ones that were never trained.
