@@ -265,8 +265,9 @@ def test_a_file_written_elsewhere(words: Any, task: Task, tmp_path: Path):
         tmp_path / "t.jsonl",
         {"example": first.id, "chain": "3 + 4 = 7 ; 7 * 2 = 3 ;", "answer": first.answer},
         "",
-        {"example": second.id, "steps": ["so ;"], "answer": 99, "writer": "me", "note": "x"},
+        {"example": second.id, "steps": ["so ;"], "answer": 10, "writer": "me", "note": "x"},
     )
+    assert second.answer != "10"
     one, two = import_traces(path, words, task)
     assert one.steps == encode_steps(words, ("3 + 4 = 7 ;", "7 * 2 = 3 ;"))
     assert (one.writer, one.mode, one.status, one.correct) == (
@@ -277,12 +278,15 @@ def test_a_file_written_elsewhere(words: Any, task: Task, tmp_path: Path):
     )
     assert one.prompt_ids == encode(words, first.question)
     assert one.answer_ids == encode(words, first.answer)
-    assert (two.writer, two.answer, two.correct) == ("me", "99", False)
+    assert (two.writer, two.answer, two.correct) == ("me", "10", False)
+    unknown = {"example": first.id, "chain": "3 + 4 = 7 ;", "answer": 99}
+    with pytest.raises(ValueError, match="line 1: the answer .* '99' becomes '<unk>'"):
+        import_traces(lines(tmp_path / "t.jsonl", unknown), words, task)
 
 
 def test_running_text_begins_as_the_chains_of_its_task(words: Any, tmp_path: Path):
-    sums = make_task("sums", n=1, seed=0)
-    (e,) = sums.examples
+    sums = make_task("sums", n=60, seed=0)
+    e = next(one for one in sums.examples if int(one.answer) <= 10)  # the words end there
     plain = "".join(e.steps).lstrip()
     for record in (
         {"chain": plain},

@@ -139,14 +139,13 @@ def find_format(task: Task, tokenizer: Any, *, needs_chain: bool = True) -> Comp
     Raises:
         NotMeasurableError: If they are needed and missing.
     """
-    layout = encode_layout(tokenizer, task.layout)
-    if needs_chain and not (layout.think_open and layout.think_close):
+    if needs_chain and not (task.layout.think_open and task.layout.think_close):
         raise NotMeasurableError(
             f"this needs a layout with text that opens and closes a chain, and the layout of task "
             f"{task.name} lacks think_open or think_close. Choose a task that has both, such as "
             f"arith/fresh"
         )
-    return CompletionFormat(task, tokenizer, layout)
+    return CompletionFormat(task, tokenizer, encode_layout(tokenizer, task.layout))
 
 
 def opening_ids(layout: LayoutIds, opening: str) -> Ids:
