@@ -10,8 +10,7 @@ the difference of differences
 and likewise for `same`: 1 if the most likely answer is still that of the full chain *under the same
 direction* (among the candidates where the task has them, else: greedy decoding would write it), so
 that 'same' of a full chain is 1 by definition and the interaction is the change in reliance. An
-interaction below 0: under the direction an edit takes more of the answer away, and the reader
-relies more on the chain. At dose 0 it is exactly 0.
+interaction below 0 means that the reader relies more on the chain. At dose 0 it is exactly 0.
 
 A steered reader may rely less on anything because it is broken. So random directions of the same
 length at the same site are crossed in the same way (ablated ones with the mean edit norm of the

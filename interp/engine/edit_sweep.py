@@ -14,8 +14,7 @@ before the changed one, a row equals the plain run. `sweep` computes only the re
   joins it to the keys and values of every row for the time of the call, so the past counts in the
   size of a batch.
 
-The edits are hooks as everywhere else, so every site, head and operator works, and every row has
-its receipts. Results equal `run` with each cell as a row, to rounding.
+Edits are hooks with receipts, for every site, head and operator. Results equal `run`, to rounding.
 
 With L layers, T positions and one cell at each, the naive grid computes L x T tokens per cell and
 the staircase about a quarter of it: (L + 1) / 2 layers of (T + 1) / 2 tokens. Wider blocks of
