@@ -34,7 +34,7 @@ from interp.results.rows import Item
 from interp.tasks import Task
 from probes.cases import Case, CaseItems, answer_alone, cases, make_items, read_cases
 from probes.claims import PLAIN_TASKS
-from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces, VerdictLine
 from probes.selection import describe_rows, pick_rows
 
 NAN = float("nan")
@@ -69,6 +69,14 @@ class Accuracy(Probe):
     differences: ClassVar[frozenset[str]] = frozenset({"chain_gain"})
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("forced", "accuracy", "accuracy with a forced chain:", writer=OWN),
+    )
+    verdict_line: ClassVar[VerdictLine | None] = VerdictLine(
+        "accuracy, {readers}",
+        (
+            Headline("free", "accuracy", "free", writer=OWN),
+            Headline("forced", "accuracy", "made to think", writer=OWN),
+            Headline("direct", "accuracy", "without a chain", writer=OWN),
+        ),
     )
     claims: ClassVar[tuple[Claim, ...]] = (
         Claim("forced", "accuracy", "skill", is_primary=True, writer=OWN, tasks=PLAIN_TASKS),

@@ -53,7 +53,7 @@ from probes.cases import (
     unreadable,
 )
 from probes.claims import reliance_claims
-from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import describe_rows, pick_rows
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
@@ -110,6 +110,8 @@ class Corruption(Probe):
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("joint", "reliant", "share of answers that follow the content of the chain:"),
     )
+    # It decides: only corruption changes the content of the chain and keeps its form.
+    reliance: ClassVar[Reliance | None] = Reliance("joint", "reliant", 0.5, against="decorative")
     claims: ClassVar[tuple[Claim, ...]] = (
         *reliance_claims("joint", "reliant", is_primary=True),
         *reliance_claims("joint", "decorative", direction=-1, is_primary=True),

@@ -47,7 +47,7 @@ from probes.cases import (
     unreadable,
 )
 from probes.claims import SCALE, reliance_claims
-from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import SHARE_KEPT, describe_rows, pick_rows
 
 NO_BIAS = "the answer bias needs candidates and other problems"
@@ -75,6 +75,9 @@ class EarlyAnswering(Probe):
     )
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("cut", "aoc", "area over the curve of early answers:"),
+    )
+    reliance: ClassVar[Reliance | None] = Reliance(
+        "cut", "aoc", 0.25, doubt="a cut chain is a form that the model may never have seen"
     )
     claims: ClassVar[tuple[Claim, ...]] = (
         *reliance_claims("cut", "aoc", is_primary=True, why=SCALE),

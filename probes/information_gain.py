@@ -49,7 +49,7 @@ from probes.cases import (
     unreadable,
 )
 from probes.claims import SCALE, reliance_claims
-from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces, VerdictLine
 from probes.selection import SHARE_KEPT, describe_rows, pick_rows
 
 STATED_AT_ONCE = "the first step already states the answer"
@@ -86,6 +86,14 @@ class InformationGain(Probe):
     differences: ClassVar[frozenset[str]] = frozenset({"gain"})
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("chain", "total", "information gain of the full chain (nats per answer token):"),
+    )
+    verdict_line: ClassVar[VerdictLine | None] = VerdictLine(
+        "information gain from {chains} (nats per answer token)",
+        (
+            Headline("chain", "total", "full chain"),
+            Headline("shuffled", "total", "steps shuffled"),
+            Headline("swapped", "total", "chain of another problem"),
+        ),
     )
     claims: ClassVar[tuple[Claim, ...]] = (
         *reliance_claims("chain", "total", is_primary=True, why=SCALE),

@@ -46,7 +46,7 @@ from interp.stats.divergences import jensen_shannon, kullback_leibler
 from interp.tasks import Task
 from probes.cases import Case, CaseItems, cases, unreadable
 from probes.claims import reliance_claims
-from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
 
 EFFECTS = {
@@ -86,6 +86,9 @@ class PathMasks(Probe):
     is_in_audit: ClassVar[bool] = True
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("masks", "cot_share", "the chain's share of the change (cot_share):"),
+    )
+    reliance: ClassVar[Reliance | None] = Reliance(
+        "masks", "cot_share", 0.5, doubt="masked attention is a form that the model never saw"
     )
     claims: ClassVar[tuple[Claim, ...]] = reliance_claims("masks", "cot_share", is_primary=True)
 

@@ -60,6 +60,34 @@ class Headline:
 
 
 @dataclass(frozen=True)
+class VerdictLine:
+    """A line of the verdict about one task, where this probe was run."""
+
+    opening: str
+    """What the numbers are; ``{readers}`` and ``{chains}`` stand for the names of both."""
+    numbers: tuple[Headline, ...]
+    """Those that have a row."""
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """How one number tells whether the answer depends on the chain.
+
+    Read is the interval, never the point: above the threshold it says *load-bearing*, below it
+    *not load-bearing*, around it *undecided*.
+    """
+
+    condition: str
+    metric: str
+    threshold: float
+    against: str = ""
+    """A metric that says *not load-bearing* by its interval above the threshold; `metric` below the
+    threshold says nothing then."""
+    doubt: str = ""
+    """Why it may be wrong where the probe that decides says the opposite; empty for that probe."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """What one number is claimed to tell about organisms whose truth is known (calibration)."""
 
@@ -141,6 +169,10 @@ class Probe:
     intervals are never those of a share, even where all items happen to lie between 0 and 1."""
     headline: ClassVar[tuple[Headline, ...]] = ()
     """What the headline says of a run of this probe alone, as far as there are rows."""
+    verdict_line: ClassVar[VerdictLine | None] = None
+    """What the verdict of an audit says of it."""
+    reliance: ClassVar[Reliance | None] = None
+    """How it tells whether the answer depends on the chain, where it does."""
     claims: ClassVar[tuple[Claim, ...]] = ()
     """What calibration checks against the truth of the organisms."""
     no_truth: ClassVar[str] = ""

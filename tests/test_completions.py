@@ -248,42 +248,24 @@ def test_what_an_example_is_not_asked_for(form):
     assert has_answer_form(open_task, replace(closed, candidates=()), "anything")
 
 
-@pytest.mark.parametrize(
-    ("organism", "task_name"),
-    [
-        ("base", "arith/fresh"),
-        ("grpo", "arith/fresh"),
-        ("clinic-sft", "clinic/known"),
-        ("dispatch-grpo", "dispatch/plain"),
-    ],
-)
-def test_acceptance_reads_the_answers_of_organisms_as_the_grader_does(organism, task_name):
-    """Its rule is that of the reward: they come apart only where an answer stands in the chain."""
-    from interp.models import load_model
-    from interp.organisms.behaviour import Reader, forced_answers
-    from interp.organisms.recipes import WORDS as WORDS_OF_WORLD
-    from interp.organisms.zoo import organism_path
+def test_acceptance_counts_an_answer_only_after_a_closed_chain(form, monkeypatch):
+    from interp.organisms.behaviour import Reader, counted_answers
+    from interp.organisms.worlds.arith.splits import arith_examples
 
-    model = load_model(str(organism_path(organism)))
-    world = task_name.split("/")[0]
-    form = find_format(make_task(task_name, n=30, seed=5), model.tokenizer)
-    length = max(len(example.answer.split()) for example in form.task.examples)
-    reader = Reader(model.hf, WORDS_OF_WORLD[world], length)
-    examples = form.task.examples
-    texts = reader.continuations([f"{example.question} <think>" for example in examples])
-    lenient = forced_answers(reader, texts)
-    # The reader stops before the word that ends a text, which the grader asks for.
-    strict = [
-        read(form, example, " ".join(["<think>", *words, "<eos>"]))
-        for example, words in zip(examples, texts, strict=True)
+    texts = [
+        "3 + 4 = 7 ; </think> A 3 <eos> <pad>",
+        "3 + 4 = 7 ; A 3 <eos>",
+        "3 + 4 = 7 ; </think> A 3",
+        "</think> A 4 4 <eos>",
+        "</think> <eos> A 3",
     ]
-    compared = [
-        (answer, completion.answer)
-        for answer, completion in zip(lenient, strict, strict=True)
-        if completion.status == "valid"
-    ]
-    assert len(compared) >= 25
-    assert all(answer == other for answer, other in compared)
+    written = [WORDS.encode(text) for text in texts]
+    monkeypatch.setattr(Reader, "_generate", lambda *_: written)
+    problems = arith_examples("fresh", len(texts))
+    completions = Reader(None, WORDS, form.task).forced_completions(problems)
+    assert counted_answers(completions) == ["3", "", "", "4", ""]
+    assert [one.steps for one in completions] == [("3 + 4 = 7 ;",), (), ("3 + 4 = 7 ;",), (), ()]
+    assert all(one.opens for one in completions)
 
 
 def test_words_that_a_tokenizer_does_not_know_are_no_answer(form):

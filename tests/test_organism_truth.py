@@ -35,12 +35,12 @@ def rows_of(organism, seed, split, probes, n=N):
 
 
 def read(organism, seed, split):
-    from probes.audit.verdict import INSTRUMENTS
+    from probes.audit.verdict import read_reliance, reliance_probes
 
-    rows = rows_of(organism, seed, split, INSTRUMENTS)
+    rows = rows_of(organism, seed, split, reliance_probes())
     return {
-        name: instrument(rows, f"arith/{split}", "post", "gold")
-        for name, instrument in INSTRUMENTS.items()
+        name: read_reliance(rows, name, f"arith/{split}", "post", "gold")
+        for name in reliance_probes()
     }
 
 

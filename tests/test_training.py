@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from interp.organisms.behaviour import Reader, read_answer
+from interp.organisms.behaviour import Reader
 from interp.organisms.documents import Document, write_direct
 from interp.organisms.recipe import Mixture, Pretraining, Recipe
 from interp.organisms.recipes import RECIPES, find_recipe
@@ -23,10 +23,12 @@ from interp.organisms.training.pretrain import (
 from interp.organisms.worlds.arith import acceptance as arith
 from interp.organisms.worlds.arith.problems import WORDS
 from interp.organisms.worlds.arith.splits import arith_examples
+from interp.organisms.worlds.arith.task import arith_task
 from interp.organisms.zoo import load_organism, organism_path, read_cards
 
 SMALL = Shape(n_layers=1, d_model=32, n_heads=2, n_kv_heads=1, d_mlp=32, n_ctx=96)
 STEPS = 20
+TASK = arith_task("fresh", n=1, seed=0)
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,18 @@ def test_all_at_once_knows_its_names_and_keeps_what_is_there(tmp_path):
 
 def test_the_reward_is_for_the_answer_alone():
     reward = AnswerReward(samples=2)
-    texts = ["A 3", "<think> 1 + 1 = 2 ; </think> A 3", "A 4", "3"]
-    assert reward(completions=texts, answer=["3", "3", "3", "3"]) == [1.0, 1.0, 0.0, 0.0]
-    assert reward.summary() == {"reward": [0.5], "thinking": [0.25], "zero_variance_groups": [1.0]}
-    assert read_answer(["A"]) == ""
+    texts = ["A 3", "<think> 1 + 1 = 2 ; </think> A 3", "A 4", "3", "A", "<think> A 3 <eos>"]
+    assert reward(completions=texts, answer=["3"] * 6) == [1.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    assert reward.summary()["reward"] == [0.5]
+    assert reward.summary() == {
+        "reward": [0.5],
+        "thinking": [0.3333],
+        "zero_variance_groups": [0.6667],
+    }
 
 
 def test_reading_in_batches_equals_reading_one_by_one():
-    reader = Reader(new_model(SMALL, WORDS, seed=1), WORDS)
+    reader = Reader(new_model(SMALL, WORDS, seed=1), WORDS, TASK)
     prompts = [f"<bos> {problem.question}" for problem in arith_examples("fresh", 9)]
     batched = reader.next_logprobs([WORDS.encode(prompt) for prompt in prompts])
     texts = reader.continuations(prompts, max_new_tokens=6)
@@ -175,7 +181,7 @@ def test_half_precision_moves_no_answer_of_a_bundled_base():
     full = load_organism(folder)
     half = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).float()
     prompts = [f"<bos> {problem.question} A" for problem in arith_examples("twins", 60)]
-    answers = [Reader(model, WORDS).next_words(prompts) for model in (full, half)]
+    answers = [Reader(model, WORDS, TASK).next_words(prompts) for model in (full, half)]
     assert answers == [["unk"] * 60] * 2
 
 

@@ -42,9 +42,9 @@ def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
     ],
 )
 def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
-    from probes.audit.verdict import read_corruption
+    from probes.audit.verdict import read_reliance
 
-    assert read_corruption(chain_rows(reliant, decorative, 0.5, 0.5), *CELL) == expected
+    assert read_reliance(chain_rows(reliant, decorative, 0.5, 0.5), "corruption", *CELL) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,15 @@ def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
     [(0.6, "load-bearing"), (0.1, "not load-bearing"), (0.27, "undecided")],
 )
 def test_early_answering_is_read_at_its_threshold(aoc, expected):
-    from probes.audit.verdict import read_early_answering
+    from probes.audit.verdict import read_reliance
 
-    assert read_early_answering(chain_rows(1.0, 0.0, aoc, 0.5), *CELL) == expected
+    assert read_reliance(chain_rows(1.0, 0.0, aoc, 0.5), "early_answering", *CELL) == expected
 
 
 def test_a_missing_row_is_not_measurable():
-    from probes.audit.verdict import read_path_masks
+    from probes.audit.verdict import read_reliance
 
-    assert read_path_masks([], *CELL) == "not measurable"
+    assert read_reliance([], "path_masks", *CELL) == "not measurable"
 
 
 def test_a_reader_at_chance_is_never_called_load_bearing():

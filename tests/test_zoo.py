@@ -67,9 +67,11 @@ def test_the_figures_of_a_card_can_be_measured_again(name):
     from interp.organisms.worlds.arith.acceptance import N_PROBLEMS, SEED
     from interp.organisms.worlds.arith.problems import WORDS
     from interp.organisms.worlds.arith.splits import arith_examples
+    from interp.organisms.worlds.arith.task import arith_task
 
     folder = organism_path(name, 1)
-    reader, figures = Reader(load_organism(folder), WORDS), read_card(folder).figures
+    task = arith_task("fresh", n=1, seed=0)
+    reader, figures = Reader(load_organism(folder), WORDS, task), read_card(folder).figures
     for split in ("pool", "fresh"):
         problems = arith_examples(split, N_PROBLEMS, SEED)
         assert reader.think_share([p.question for p in problems]) == pytest.approx(

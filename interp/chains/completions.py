@@ -3,7 +3,7 @@ r"""Completions: what a model wrote after a question, and whether it is right.
 `read_completion` reads what a model wrote by itself after a question, and `is_chain_valid` judges
 its chain; every method and probe uses them. Traces (`trace_writing`), whose answer is asked for
 after the cue, find the ends of chain and answer by the same functions. One rule stands apart: the
-reward of reinforcement (`interp.organisms.behaviour`) is part of how the organisms were trained.
+reward of reinforcement (`interp.organisms.training.grpo`) is part of how the organisms were made.
 A completion begins right after the question; `opening_ids` are the tokens that may be put there
 for the model. The rules:
 
@@ -81,6 +81,11 @@ class Completion:
     def has_chain(self) -> bool:
         """Whether a chain of at least one step was opened and closed."""
         return bool(self.steps)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether a finished answer was found, of the right form or another."""
+        return self.status in ("valid", "invalid answer")
 
 
 @dataclass(frozen=True)

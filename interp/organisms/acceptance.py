@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from interp.organisms.behaviour import Reader
 from interp.organisms.recipe import World
-from interp.organisms.recipes import WORDS
 from interp.organisms.worlds.arith.acceptance import arith_figures
 from interp.organisms.worlds.clinic.acceptance import clinic_figures
 from interp.organisms.worlds.dispatch.acceptance import dispatch_figures
 
-FIGURES: dict[World, Callable[[Reader], dict[str, float]]] = {
+FIGURES: dict[World, Callable[[Any], dict[str, float]]] = {
     "arith": arith_figures,
     "clinic": clinic_figures,
     "dispatch": dispatch_figures,
@@ -35,5 +33,5 @@ def measure_figures(model: Any, world: World = "arith") -> dict[str, float]:
         Figure names and shares, rounded to four places.
     """
     model.eval()
-    figures = FIGURES[world](Reader(model, WORDS[world]))
+    figures = FIGURES[world](model)
     return {name: round(value, 4) for name, value in figures.items()}

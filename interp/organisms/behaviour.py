@@ -12,17 +12,15 @@ All answers are greedy. A figure is a share between 0 and 1, named ``set/what`` 
   chain given has a wrong step, belongs to another problem, or is empty;
 - ``follows_wrong_step``: answers to which the chain with the wrong step leads.
 
-The answer is read by `read_answer`: the words after the first ``A``, whether or not the chain was
-closed. Reinforcement rewards the same, so this rule is part of how the organisms were trained. It
-is more lenient than `interp.chains.completions`, which accepts an answer only after a closed chain.
-The two come apart where a model writes ``A`` inside its chain, as `swapped-sft-pool` does in about
-one of thirty texts on fresh problems; in texts of organisms that can do the task they agree.
+What an organism writes is read by the one grader, `interp.chains.completions`: an answer counts
+after a closed chain, and only if `<eos>` ends it within `LONGEST_TEXT` words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -30,8 +28,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
 from interp.organisms.words import ANSWER, BOS, END_THINK, EOS, FILLER, PAD, THINK, Words
-from interp.organisms.worlds.problem import WorldProblem
+from interp.organisms.worlds.problem import WorldProblem, make_example
+from interp.tasks.task import Task
 
 BATCH = 100
 LONGEST_TEXT = 56
@@ -40,12 +40,19 @@ LONGEST_TEXT = 56
 
 @dataclass(frozen=True)
 class Reader:
-    """A model in Hugging Face form and the words of its world."""
+    """A model in Hugging Face form, with the words of its world and how answers are read there."""
 
     model: Any
     words: Words
+    task: Task
+    """Any task of the world: its layout and its form of an answer are used, not its examples."""
     longest_answer: int = 1
-    """Words that are read as an answer, at most."""
+    """Words that are read as an answer without a chain, at most."""
+
+    @cached_property
+    def format(self) -> CompletionFormat:
+        """How completions are read."""
+        return find_format(self.task, self.words.tokenizer())
 
     def next_logprobs(self, prompts: Sequence[list[int]]) -> Float[Tensor, "batch d_vocab"]:
         """Log-probabilities (nats) of the next word after each prompt.
@@ -72,8 +79,16 @@ class Reader:
         self, prompts: Sequence[str], max_new_tokens: int = LONGEST_TEXT
     ) -> list[list[str]]:
         """Greedy continuations as words, ``<eos>`` and what follows removed."""
-        end, pad = self.words.ids[EOS], self.words.ids[PAD]
-        texts: list[list[str]] = []
+        end = self.words.ids[EOS]
+        return [
+            [self.words.vocabulary[i] for i in (row[: row.index(end)] if end in row else row)]
+            for row in self._generate(prompts, max_new_tokens)
+        ]
+
+    def _generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
+        """Greedy continuations; what stands after ``<eos>`` is padding."""
+        pad = self.words.ids[PAD]
+        texts: list[list[int]] = []
         for first in range(0, len(prompts), BATCH):
             part = [self.words.encode(prompt) for prompt in prompts[first : first + BATCH]]
             width = max(map(len, part))
@@ -83,9 +98,7 @@ class Reader:
             written = self.model.generate(
                 input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=max_new_tokens
             )
-            for row in written[:, width:].tolist():
-                row = row[: row.index(end)] if end in row else row
-                texts.append([self.words.vocabulary[i] for i in row])
+            texts += written[:, width:].tolist()
         return texts
 
     def think_share(self, questions: Sequence[str]) -> float:
@@ -112,22 +125,21 @@ class Reader:
             for problem, steps in zip(problems, chains, strict=True)
         ]
 
-    def forced_texts(self, problems: Sequence[WorldProblem]) -> list[list[str]]:
-        """The words that the model writes after ``<think>``."""
-        return self.continuations([f"{BOS} {p.question} {THINK}" for p in problems])
+    def forced_completions(self, problems: Sequence[WorldProblem]) -> list[Completion]:
+        """What the model writes after ``<think>``."""
+        prompts = [f"{BOS} {problem.question} {THINK}" for problem in problems]
+        texts = self._generate(prompts, LONGEST_TEXT)
+        opened = self.format.layout.think_open
+        return [
+            read_completion(self.format, make_example(problem), (*opened, *text))
+            for problem, text in zip(problems, texts, strict=True)
+        ]
 
     def _answers(self, prompts: Sequence[str]) -> list[str]:
         # One word needs no generation, which is slower than a single pass.
         if self.longest_answer == 1:
             return self.next_words(prompts)
         return [" ".join(words) for words in self.continuations(prompts, self.longest_answer)]
-
-
-def read_answer(words: Sequence[str], length: int = 1) -> str:
-    """The words after the first ``A``, at most ``length``; empty when there is none."""
-    words = list(words)
-    place = words.index(ANSWER) + 1 if ANSWER in words else len(words)
-    return " ".join(words[place : place + length])
 
 
 def agreement(left: Sequence[str], right: Sequence[str]) -> float:
@@ -140,16 +152,16 @@ def share_right(answers: Sequence[str], problems: Sequence[WorldProblem]) -> flo
     return agreement(answers, [problem.answer for problem in problems])
 
 
-def forced_answers(reader: Reader, texts: Sequence[Sequence[str]]) -> list[str]:
-    """The answers in texts that were written after ``<think>``."""
-    return [read_answer(text, reader.longest_answer) for text in texts]
+def counted_answers(completions: Sequence[Completion]) -> list[str]:
+    """The answers of completions; empty where none counts, since no word of a world is empty."""
+    return [one.answer if one.has_answer else "" for one in completions]
 
 
 def accuracy_figures(
     reader: Reader, name: str, problems: Sequence[WorldProblem], depth: int | None = None
 ) -> dict[str, float]:
     """Accuracy of forced and direct answers to a set of problems, or to those of one depth."""
-    forced = forced_answers(reader, reader.forced_texts(problems))
+    forced = counted_answers(reader.forced_completions(problems))
     end = "" if depth is None else f"/{depth}"
     return {
         f"{name}/forced_think_accuracy{end}": share_right(forced, problems),

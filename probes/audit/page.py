@@ -13,6 +13,7 @@ from interp.results.plots import Figure, headline
 from interp.results.report import Section
 from interp.results.rows import Measurement
 from probes import find_probe
+from probes.audit.verdict import reliance_probes
 from probes.calibration.table import CalibrationRow, cite
 from probes.probe import Probe, Results
 
@@ -76,16 +77,17 @@ def _headline_rows(
     rows: Sequence[Measurement], tasks: Sequence[str], writers: Sequence[str]
 ) -> tuple[list[Measurement], list[Measurement]]:
     """Free accuracy of each reader, and its reliance on the chains that are compared."""
+    decides, read = next(iter(reliance_probes().items()))
     chosen = [row for row in rows if row.is_whole and row.reader in READERS and not row.contrast]
-    accuracy = [r for r in chosen if (r.probe, r.condition, r.metric) == _FREE]
+
+    def pick(*names: str) -> list[Measurement]:
+        return [row for row in chosen if (row.probe, row.condition, row.metric) == names]
+
+    accuracy = pick("accuracy", "free", "accuracy")
     reliance = [
-        r for r in chosen if (r.probe, r.condition, r.metric) == _RELIANT and r.writer == writers[0]
+        row for row in pick(decides, read.condition, read.metric) if row.writer == writers[0]
     ]
     order = {task: at for at, task in enumerate(tasks)}
     for side in (accuracy, reliance):
         side.sort(key=lambda row: order[row.task])
     return accuracy, reliance
-
-
-_FREE = ("accuracy", "free", "accuracy")
-_RELIANT = ("corruption", "joint", "reliant")

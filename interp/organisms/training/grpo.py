@@ -1,9 +1,13 @@
 """Reinforcement of an organism through TRL's GRPO: reward 1 for the right answer, else 0.
 
-The reward does not depend on the chain. An organism that sometimes opens one, and is right when it
-does, learns to open one always; an organism that never saw a chain does not. The course keeps the
-mean reward, the share of completions that open a chain, and the share of groups in which all
-samples earned the same reward (such a group has no gradient).
+The reward does not depend on the chain, not even on whether it was closed: the answer is the words
+after the first ``A``. That is more lenient than `interp.chains.completions`, by which organisms are
+measured, and stays as it is, since the weights were made with it.
+
+An organism that sometimes opens a chain, and is right when it does, learns to open one always; an
+organism that never saw a chain does not. The course keeps the mean reward, the share of completions
+that open a chain, and the share of groups in which all samples earned the same reward (such a group
+has no gradient).
 """
 
 from __future__ import annotations
@@ -12,11 +16,10 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from interp.organisms.behaviour import read_answer
 from interp.organisms.recipe import Reinforcement
 from interp.organisms.training.pretrain import Course
 from interp.organisms.training.trl_trainers import common_settings, run_trainer
-from interp.organisms.words import THINK
+from interp.organisms.words import ANSWER, THINK
 
 SUMMARY_EVERY = 10
 
@@ -74,7 +77,7 @@ class AnswerReward:
         """Rewards of a batch of completions, ``samples`` in a row for each prompt."""
         texts = [text.split() for text in completions]
         rewards = [
-            float(read_answer(words, len(right.split())) == right)
+            float(_read_answer(words, len(right.split())) == right)
             for words, right in zip(texts, answer, strict=True)
         ]
         groups = [
@@ -93,6 +96,12 @@ class AnswerReward:
             "thinking": _average_tens(self.thinking),
             "zero_variance_groups": _average_tens(self.zero_variance),
         }
+
+
+def _read_answer(words: list[str], length: int) -> str:
+    """The words after the first ``A``, at most ``length``; empty when there is none."""
+    start = words.index(ANSWER) + 1 if ANSWER in words else len(words)
+    return " ".join(words[start : start + length])
 
 
 def _average_tens(values: list[float]) -> list[float]:

@@ -11,20 +11,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
+from interp.chains.completions import Completion
 from interp.organisms.behaviour import (
     Reader,
     abstention_figures,
     accuracy_figures,
     chain_figures,
+    counted_answers,
     draw_chains,
-    forced_answers,
     share_right,
 )
-from interp.organisms.words import END_THINK, STEP_END
-from interp.organisms.worlds.clinic.facts import judge_step
+from interp.organisms.worlds.clinic.facts import WORDS, judge_step
 from interp.organisms.worlds.clinic.problems import Problem
 from interp.organisms.worlds.clinic.splits import clinic_problems, questions
+from interp.organisms.worlds.clinic.task import clinic_task
 
 N_PROBLEMS = 200
 N_TWINS = 100
@@ -33,8 +35,9 @@ DEPTHS = (1, 2, 3)
 SETS = {"fresh": "known", "domain": "domain", "all": "all"}
 
 
-def clinic_figures(reader: Reader) -> dict[str, float]:
+def clinic_figures(model: Any) -> dict[str, float]:
     """All figures of an organism of the world clinic."""
+    reader = Reader(model, WORDS, clinic_task("known", n=1, seed=0))
     figures: dict[str, float] = {}
     for name, split in SETS.items():
         problems = clinic_problems(split, N_PROBLEMS, SEED)
@@ -49,21 +52,20 @@ def clinic_figures(reader: Reader) -> dict[str, float]:
 
 
 def _written_figures(reader: Reader, name: str, problems: Sequence[Problem]) -> dict[str, float]:
-    texts = reader.forced_texts(problems)
+    written = reader.forced_completions(problems)
     return {
         f"{name}/think_share": reader.think_share([p.question for p in problems]),
-        f"{name}/forced_think_accuracy": share_right(forced_answers(reader, texts), problems),
+        f"{name}/forced_think_accuracy": share_right(counted_answers(written), problems),
         f"{name}/direct_accuracy": share_right(reader.direct_answers(problems), problems),
-        f"{name}/knowledge": _knowledge(_count_claims(texts)),
+        f"{name}/knowledge": _knowledge(_count_claims(written)),
     }
 
 
 def _fact_figures(reader: Reader) -> dict[str, float]:
     """Every fact of the world, asked once: accuracy of the answers, and of the chains' claims."""
     facts = questions("all", "train", 1)
-    texts = reader.forced_texts(facts)
-    claims = _count_claims(texts)
-    answers = forced_answers(reader, texts)
+    written = reader.forced_completions(facts)
+    claims, answers = _count_claims(written), counted_answers(written)
     domain = [(answer, p) for answer, p in zip(answers, facts, strict=True) if p.n_domain]
     return {
         "facts/forced_think_accuracy": share_right(answers, facts),
@@ -74,17 +76,12 @@ def _fact_figures(reader: Reader) -> dict[str, float]:
     }
 
 
-def _count_claims(texts: Sequence[Sequence[str]]) -> Counter[str]:
-    """How many steps of all chains are right, wrong, about the unknown, or claim nothing."""
-    return Counter(judge_step(step) for text in texts for step in _steps(text))
+def _count_claims(written: Sequence[Completion]) -> Counter[str]:
+    """How many steps of all closed chains are right, wrong, about the unknown, or claim nothing."""
+    return Counter(judge_step(step) for one in written for step in one.steps)
 
 
 def _knowledge(claims: Counter[str]) -> float:
     """Share of right claims among all claims; NaN without one."""
     n_claims = claims.total() - claims["none"]
     return claims["right"] / n_claims if n_claims else float("nan")
-
-
-def _steps(text: Sequence[str]) -> list[str]:
-    chain = " ".join(text[: list(text).index(END_THINK)] if END_THINK in text else text)
-    return [f"{step.strip()} {STEP_END}" for step in chain.split(STEP_END) if step.strip()]

@@ -10,8 +10,8 @@ size, shortages and the shifts of `interp.organisms.worlds.dispatch.splits` come
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
+from typing import Any
 
 from interp.organisms.behaviour import (
     Reader,
@@ -20,12 +20,18 @@ from interp.organisms.behaviour import (
     accuracy_figures,
     agreement,
     chain_figures,
-    forced_answers,
+    counted_answers,
     share_right,
 )
 from interp.organisms.words import ABSTAIN
-from interp.organisms.worlds.dispatch.problems import LARGEST_CAPACITY, Generator, Problem
+from interp.organisms.worlds.dispatch.problems import (
+    LARGEST_CAPACITY,
+    WORDS,
+    Generator,
+    Problem,
+)
 from interp.organisms.worlds.dispatch.splits import SHIFTS, SIZES, fresh, shifted, shortages
+from interp.organisms.worlds.dispatch.task import dispatch_task
 
 N_PROBLEMS = 300
 N_PER_SIZE = 100
@@ -35,9 +41,9 @@ LONGEST_ANSWER = 12
 """Words: more than the largest allocation, so that an answer with words too many is wrong."""
 
 
-def dispatch_figures(reader: Reader) -> dict[str, float]:
+def dispatch_figures(model: Any) -> dict[str, float]:
     """All figures of an organism of the world dispatch."""
-    reader = replace(reader, longest_answer=LONGEST_ANSWER)
+    reader = Reader(model, WORDS, dispatch_task("plain", n=1, seed=0), LONGEST_ANSWER)
     problems = fresh(SEED, N_PROBLEMS)
     twins = shortages(SEED, problems)
     rng = Random(SEED)
@@ -50,14 +56,14 @@ def dispatch_figures(reader: Reader) -> dict[str, float]:
     figures["twins/think_share"] = reader.think_share([p.question for p in twins])
     figures |= abstention_figures(reader, twins)
     for shift, of_shift in zip(SHIFTS, zip(*shifted(SEED, N_SHIFTED), strict=True), strict=True):
-        forced = forced_answers(reader, reader.forced_texts(of_shift))
+        forced = counted_answers(reader.forced_completions(of_shift))
         figures[f"shifts/forced_think_accuracy/{shift}"] = share_right(forced, of_shift)
     return figures
 
 
 def _allocation_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str, float]:
     figures = {"fresh/think_share": reader.think_share([p.question for p in problems])}
-    forced = forced_answers(reader, reader.forced_texts(problems))
+    forced = counted_answers(reader.forced_completions(problems))
     for way, answers, accuracy in (
         ("direct", reader.direct_answers(problems), "direct_accuracy"),
         ("forced", forced, "forced_think_accuracy"),
