@@ -49,7 +49,7 @@ class Scripted(Reader):
     def next_words(self, prompts):
         return [p.split()[-4] if ";" in p.split()[-3:] else "unk" for p in prompts]
 
-    def continuations(self, prompts, max_new_tokens=56):
+    def write_ids(self, prompts, max_new_tokens=56):
         del max_new_tokens
         written = []
         for prompt in prompts:
@@ -63,7 +63,7 @@ class Scripted(Reader):
                         follow = walk(f"Q {steps[later - 1][2]} {steps[later][1]} ?")[0][0]
                         steps[later][:] = follow.split()
             chain = " ".join(word for step in steps for word in step)
-            written.append([*chain.split(), "</think>", "A", steps[-1][2]])
+            written.append(self.words.encode(f"{chain} </think> A {steps[-1][2]} <eos>"))
         return written
 
     def think_share(self, questions):

@@ -363,7 +363,7 @@ def test_a_paraphrase_keeps_entities_and_length():
 
 
 def test_the_figures_of_a_reader_that_knows_all_but_the_domain():
-    figures = clinic_figures(Scripted(None, WORDS))
+    figures = clinic_figures(Scripted(None, WORDS, make_task("clinic/known", n=1, seed=0)))
     known = sum(p.n_domain == 0 for p in clinic_problems("all", N_PROBLEMS, 1000)) / N_PROBLEMS
     expected = {
         **{f"fresh/forced_think_accuracy/{depth}": 1.0 for depth in (1, 2, 3)},
@@ -384,7 +384,7 @@ def test_the_figures_of_a_reader_that_knows_all_but_the_domain():
 
 @pytest.mark.parametrize("name", ["clinic-base", "clinic-sft", "clinic-grpo"])
 def test_every_condition_of_the_recipes_names_a_figure(name):
-    figures = clinic_figures(Scripted(None, WORDS))
+    figures = clinic_figures(Scripted(None, WORDS, make_task("clinic/known", n=1, seed=0)))
     recipe = find_recipe(name)
     assert {condition.figure for condition in recipe.conditions} <= set(figures)
     assert recipe.truth.knowledge == (1.0 if name == "clinic-sft" else 0.7)

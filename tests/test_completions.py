@@ -260,7 +260,7 @@ def test_acceptance_counts_an_answer_only_after_a_closed_chain(form, monkeypatch
         "</think> <eos> A 3",
     ]
     written = [WORDS.encode(text) for text in texts]
-    monkeypatch.setattr(Reader, "_generate", lambda *_: written)
+    monkeypatch.setattr(Reader, "write_ids", lambda *_: written)
     problems = arith_examples("fresh", len(texts))
     completions = Reader(None, WORDS, form.task).forced_completions(problems)
     assert counted_answers(completions) == ["3", "", "", "4", ""]

@@ -82,10 +82,10 @@ class Reader:
         end = self.words.ids[EOS]
         return [
             [self.words.vocabulary[i] for i in (row[: row.index(end)] if end in row else row)]
-            for row in self._generate(prompts, max_new_tokens)
+            for row in self.write_ids(prompts, max_new_tokens)
         ]
 
-    def _generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
+    def write_ids(self, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
         """Greedy continuations; what stands after ``<eos>`` is padding."""
         pad = self.words.ids[PAD]
         texts: list[list[int]] = []
@@ -128,7 +128,7 @@ class Reader:
     def forced_completions(self, problems: Sequence[WorldProblem]) -> list[Completion]:
         """What the model writes after ``<think>``."""
         prompts = [f"{BOS} {problem.question} {THINK}" for problem in problems]
-        texts = self._generate(prompts, LONGEST_TEXT)
+        texts = self.write_ids(prompts, LONGEST_TEXT)
         opened = self.format.layout.think_open
         return [
             read_completion(self.format, make_example(problem), (*opened, *text))

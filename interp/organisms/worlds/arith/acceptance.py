@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 from interp.organisms.behaviour import (
     Reader,
@@ -23,9 +22,8 @@ from interp.organisms.behaviour import (
 )
 from interp.organisms.words import BOS
 from interp.organisms.worlds.arith.documents import draw_critique
-from interp.organisms.worlds.arith.problems import WORDS, Problem
+from interp.organisms.worlds.arith.problems import Problem
 from interp.organisms.worlds.arith.splits import arith_examples, fresh, noisy_steps, siblings
-from interp.organisms.worlds.arith.task import arith_task
 
 N_PROBLEMS = 300
 N_PER_DEPTH = 100
@@ -33,9 +31,8 @@ SEED = 1000
 DEPTHS = (1, 2, 3, 4, 5, 6)
 
 
-def arith_figures(model: Any) -> dict[str, float]:
+def arith_figures(reader: Reader) -> dict[str, float]:
     """All figures of an organism of the world arith."""
-    reader = Reader(model, WORDS, arith_task("fresh", n=1, seed=0))
     figures: dict[str, float] = {}
     for name in ("pool", "fresh"):
         problems = arith_examples(name, N_PROBLEMS, SEED)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 from interp.chains.completions import Completion
 from interp.organisms.behaviour import (
@@ -23,10 +22,9 @@ from interp.organisms.behaviour import (
     draw_chains,
     share_right,
 )
-from interp.organisms.worlds.clinic.facts import WORDS, judge_step
+from interp.organisms.worlds.clinic.facts import judge_step
 from interp.organisms.worlds.clinic.problems import Problem
 from interp.organisms.worlds.clinic.splits import clinic_problems, questions
-from interp.organisms.worlds.clinic.task import clinic_task
 
 N_PROBLEMS = 200
 N_TWINS = 100
@@ -35,9 +33,8 @@ DEPTHS = (1, 2, 3)
 SETS = {"fresh": "known", "domain": "domain", "all": "all"}
 
 
-def clinic_figures(model: Any) -> dict[str, float]:
+def clinic_figures(reader: Reader) -> dict[str, float]:
     """All figures of an organism of the world clinic."""
-    reader = Reader(model, WORDS, clinic_task("known", n=1, seed=0))
     figures: dict[str, float] = {}
     for name, split in SETS.items():
         problems = clinic_problems(split, N_PROBLEMS, SEED)

@@ -10,8 +10,8 @@ size, shortages and the shifts of `interp.organisms.worlds.dispatch.splits` come
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
-from typing import Any
 
 from interp.organisms.behaviour import (
     Reader,
@@ -24,14 +24,8 @@ from interp.organisms.behaviour import (
     share_right,
 )
 from interp.organisms.words import ABSTAIN
-from interp.organisms.worlds.dispatch.problems import (
-    LARGEST_CAPACITY,
-    WORDS,
-    Generator,
-    Problem,
-)
+from interp.organisms.worlds.dispatch.problems import LARGEST_CAPACITY, Generator, Problem
 from interp.organisms.worlds.dispatch.splits import SHIFTS, SIZES, fresh, shifted, shortages
-from interp.organisms.worlds.dispatch.task import dispatch_task
 
 N_PROBLEMS = 300
 N_PER_SIZE = 100
@@ -41,9 +35,9 @@ LONGEST_ANSWER = 12
 """Words: more than the largest allocation, so that an answer with words too many is wrong."""
 
 
-def dispatch_figures(model: Any) -> dict[str, float]:
+def dispatch_figures(reader: Reader) -> dict[str, float]:
     """All figures of an organism of the world dispatch."""
-    reader = Reader(model, WORDS, dispatch_task("plain", n=1, seed=0), LONGEST_ANSWER)
+    reader = replace(reader, longest_answer=LONGEST_ANSWER)
     problems = fresh(SEED, N_PROBLEMS)
     twins = shortages(SEED, problems)
     rng = Random(SEED)
