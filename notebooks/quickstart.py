@@ -30,7 +30,7 @@ from interp.results.summaries import summarise
 from interp.tasks import make_task
 from probes import find_probe
 from probes.audit import pair_readers
-from probes.audit.verdict import find_row, read_corruption
+from probes.audit.verdict import find_row, read_reliance
 from probes.model_names import find_model
 
 torch.set_num_threads(1)
@@ -66,8 +66,8 @@ for reader in readers:
     where = {"task": task.name, "reader": reader, "writer": "gold"}
     reliant = find_row(rows, "corruption", "joint", "reliant", **where)
     print(f"{reader}: follows the chain {reliant.describe()}")
-assert read_corruption(rows, task.name, "base", "gold") == "load-bearing"
-assert read_corruption(rows, task.name, "post", "gold") == "not load-bearing"
+assert read_reliance(rows, "corruption", task.name, "base", "gold") == "load-bearing"
+assert read_reliance(rows, "corruption", task.name, "post", "gold") == "not load-bearing"
 
 
 # %% [markdown]
