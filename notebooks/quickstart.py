@@ -30,7 +30,7 @@ from interp.results.summaries import summarise
 from interp.tasks import make_task
 from probes import find_probe
 from probes.audit import pair_readers
-from probes.audit.verdict import find_row, read_reliance
+from probes.audit.readings import find_row, read_reliance
 from probes.model_names import find_model
 
 torch.set_num_threads(1)

@@ -35,7 +35,7 @@ def rows_of(organism, seed, split, probes, n=N):
 
 
 def read(organism, seed, split):
-    from probes.audit.verdict import read_reliance, reliance_probes
+    from probes.audit.readings import read_reliance, reliance_probes
 
     rows = rows_of(organism, seed, split, reliance_probes())
     return {

@@ -42,7 +42,7 @@ def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
     ],
 )
 def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
-    from probes.audit.verdict import read_reliance
+    from probes.audit.readings import read_reliance
 
     assert read_reliance(chain_rows(reliant, decorative, 0.5, 0.5), "corruption", *CELL) == expected
 
@@ -52,13 +52,13 @@ def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
     [(0.6, "load-bearing"), (0.1, "not load-bearing"), (0.27, "undecided")],
 )
 def test_early_answering_is_read_at_its_threshold(aoc, expected):
-    from probes.audit.verdict import read_reliance
+    from probes.audit.readings import read_reliance
 
     assert read_reliance(chain_rows(1.0, 0.0, aoc, 0.5), "early_answering", *CELL) == expected
 
 
 def test_a_missing_row_is_not_measurable():
-    from probes.audit.verdict import read_reliance
+    from probes.audit.readings import read_reliance
 
     assert read_reliance([], "path_masks", *CELL) == "not measurable"
 
@@ -69,7 +69,7 @@ def test_a_reader_at_chance_is_never_called_load_bearing():
     base = chain_rows(0.95, 0.0, 0.6, 0.9, reader="base")
     collapsed = chain_rows(0.95, 0.0, 0.6, 0.9, accuracy=0.1)
     verdict = judge(base + collapsed, tasks=[TASK], writers=["gold"])
-    assert "from load-bearing to not measurable" in verdict.headline
+    assert "load-bearing for base and not measurable for post" in verdict.headline
 
 
 def test_a_disagreement_between_instruments_is_told_with_its_reason():
@@ -114,5 +114,5 @@ def test_one_model_alone_is_spoken_of_alone():
     from probes.audit.verdict import judge
 
     verdict = judge(chain_rows(0.95, 0.0, 0.6, 0.9, reader="base"), tasks=[TASK], writers=["gold"])
-    assert verdict.headline == "arith/pool: the chain is load-bearing."
+    assert verdict.headline == "arith/pool: the chain is load-bearing (on reference chains)."
     assert not any("->" in line for line in verdict.lines)

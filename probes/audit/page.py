@@ -13,7 +13,7 @@ from interp.results.plots import Figure, headline
 from interp.results.report import Section
 from interp.results.rows import Measurement
 from probes import find_probe
-from probes.audit.verdict import reliance_probes
+from probes.audit.readings import reliance_probes
 from probes.calibration.table import CalibrationRow, cite
 from probes.probe import Probe, Results
 
@@ -52,7 +52,8 @@ def draw_figures(
         rows: All rows of the run.
         probes: Under their settings, by name.
         results: What the run has of each.
-        writers: Whose chains were read; the readers are compared on the first.
+        writers: Whose chains were read: reliance is shown on those that each model wrote itself, or
+            on the first writer's.
 
     Returns:
         File name without ending -> figure; `headline` is the one of the first screen.
@@ -84,8 +85,11 @@ def _headline_rows(
         return [row for row in chosen if (row.probe, row.condition, row.metric) == names]
 
     accuracy = pick("accuracy", "free", "accuracy")
+    is_own = {row.reader for row in chosen} <= set(writers)
     reliance = [
-        row for row in pick(decides, read.condition, read.metric) if row.writer == writers[0]
+        row
+        for row in pick(decides, read.condition, read.metric)
+        if row.writer == (row.reader if is_own else writers[0])
     ]
     order = {task: at for at, task in enumerate(tasks)}
     for side in (accuracy, reliance):

@@ -25,7 +25,7 @@ from interp.results.summaries import summarise
 from interp.tasks import Task, make_task
 from probes import audit_probes, find_probe, statistics_of
 from probes.audit.page import draw_figures, make_sections
-from probes.audit.verdict import judge
+from probes.audit.verdict import SMALLEST, judge
 from probes.calibration.table import kept_table
 from probes.probe import Probe, Readers, Results
 
@@ -43,11 +43,14 @@ class AuditSettings:
     probes: tuple[str, ...] = ()
     """Names of probes; all of an audit when empty."""
     writers: tuple[str, ...] = WRITERS
-    """Whose chains are read; the verdict compares the readers on the first."""
+    """Whose chains are read. The verdict rests on those that each model wrote itself; on the first
+    writer's where a model's own are not among them."""
     seed: int = 0
     """Of examples, edits and the bootstrap."""
     data: str | None = None
     """Folder of downloaded data sets, for tasks that need one."""
+    smallest: float = SMALLEST
+    """Size of a difference of accuracy or reliance that matters, 0 to 1."""
     options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     """Settings of single probes that differ from their defaults: (probe, ((field, value), ...))."""
 
@@ -151,7 +154,10 @@ def verdict_of(data: RunData) -> Verdict:
     if len(probes) == 1:
         ((name, probe),) = probes.items()
         described = probe.describe(results_of(data)[name])
-    return judge(data.rows, tasks=settings.tasks, writers=settings.writers, described=described)
+    return judge(
+        data.rows, tasks=settings.tasks, writers=settings.writers, described=described,
+        smallest=settings.smallest,
+    )  # fmt: skip
 
 
 def results_of(data: RunData) -> dict[str, Results]:
@@ -182,7 +188,7 @@ def read_settings(data: RunData) -> AuditSettings:
     names = ("tasks", "probes", "writers")
     return AuditSettings(
         **{name: tuple(kept[name]) for name in names},
-        n=kept["n"], seed=kept["seed"], data=kept["data"], options=options,
+        **{name: kept[name] for name in ("n", "seed", "data", "smallest")}, options=options,
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """The verdict: what the rows say about a pair, in words a reader can check against them.
 
-Some probes tell whether a reader's answer depends on its chain (`Probe.reliance`). From the
-interval of a row, never from the point alone, each reads *load-bearing*, *not load-bearing* or
-*undecided*; a row that could not be measured is *not measurable*. A reader that is no better than
-chance when it is shown the chain may depend on it and still not reason, so its *load-bearing* is
-read as *not measurable* too. One of these probes decides. Where another contradicts it, the verdict
-says so and gives the likely reason.
+Whether the answer depends on the chain is read on chains that each model **wrote itself**
+(`probes.audit.readings`), since that is what it does; how it reads reference chains and the other
+model's stands beside it, and a headline that would differ on reference chains says so. A run
+without a model's own chains is read on the first writer, and says that.
+
+What moved between base and post is claimed within one family of claims (`probes.audit.changes`). A
+model that hardly ever opens a chain unasked is spoken of *when made to think*, and where answers
+without a chain explain a rise of accuracy, the headline says that too.
 
 A run of one probe has the headline that its class declares (`Probe.headline`).
 """
@@ -13,98 +15,64 @@ A run of one probe has the headline that its class declares (`Probe.headline`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from interp.results.report import Verdict
-from interp.results.rows import CONTRAST, Measurement
+from interp.results.rows import Measurement
 from probes import PROBES, find_probe
-from probes.probe import OWN, Headline, Reliance, VerdictLine
-
-LOAD_BEARING, NOT, UNDECIDED, NOT_MEASURABLE = (
-    "load-bearing",
-    "not load-bearing",
-    "undecided",
-    "not measurable",
+from probes.audit.changes import CHAIN, DIRECT, FORCED, FREE, Change, find_changes
+from probes.audit.readings import (
+    LOAD_BEARING,
+    NOT,
+    NOT_MEASURABLE,
+    Reading,
+    find_row,
+    read_chain,
+    reliance_probes,
 )
+from probes.probe import OWN, Headline, VerdictLine
+
 READERS = ("base", "post")
-NO_CHANGE = "no clear change in"
 ABSENT = "not measurable"
+GOLD = "gold"
+SMALLEST = 0.02
+"""Size of a difference that matters, unless the user gives another."""
+RARE = 0.5
+"""A model that opens a chain in fewer of its texts is spoken of when made to think."""
 
 
-def find_row(
-    rows: Iterable[Measurement], probe: str, condition: str, metric: str, **where: str
-) -> Measurement | None:
-    """The row about the whole with these names.
+@dataclass(frozen=True)
+class _Run:
+    """What a verdict is made of."""
 
-    Args:
-        rows: All rows of a run.
-        probe: Its probe.
-        condition: Its condition.
-        metric: Its metric.
-        where: Its task and coordinates; those not given are empty.
+    rows: Sequence[Measurement]
+    readers: tuple[str, ...]
+    """Of the models of a pair."""
+    writers: tuple[str, ...]
+    probes: tuple[str, ...]
+    """Those that have rows."""
 
-    Returns:
-        The row; None if the run has none.
-    """
-    names = {"task": "", "writer": "", "reader": "", "source": "", "variant": "", "position": ""}
-    wanted = names | where
-    for row in rows:
-        if (
-            (row.probe, row.condition, row.metric) == (probe, condition, metric)
-            and row.is_whole
-            and all(getattr(row, name) == value for name, value in wanted.items())
-        ):
-            return row
-    return None
+    @property
+    def writer(self) -> str:
+        """The writer whose chains stand for all in lines that compare readers."""
+        return self.writers[0] if self.writers else ""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether each model has chains that it wrote itself."""
+        return set(self.readers) <= set(self.writers)
 
-def read_reliance(
-    rows: Sequence[Measurement], probe: str, task: str, reader: str, writer: str
-) -> str:
-    """What a probe says about how the answer depends on the chain.
+    def writer_of(self, reader: str) -> str:
+        """Whose chains decide what is said of a reader."""
+        return reader if self.is_own else self.writer
 
-    Args:
-        rows: All rows of a run.
-        probe: One of `reliance_probes`.
-        task: The questions.
-        reader: Whose answers.
-        writer: Whose chains.
-
-    Returns:
-        *load-bearing*, *not load-bearing*, *undecided* or *not measurable*.
-    """
-    reliance = reliance_probes()[probe]
-    side, *against = (
-        _side(
-            find_row(
-                rows, probe, reliance.condition, metric, task=task, reader=reader, writer=writer
-            ),
-            reliance.threshold,
+    def find(self, probe: str, condition: str, metric: str, task: str, reader: str) -> Measurement:
+        """The row of what a reader does by itself; one without a value if there is none."""
+        found = find_row(
+            self.rows, probe, condition, metric, task=task, reader=reader, writer=reader
         )
-        for metric in (reliance.metric, reliance.against)
-        if metric
-    )
-    if not against or side == LOAD_BEARING:
-        return side
-    # `_side` calls any interval above the threshold load-bearing; here that means the reverse.
-    if against == [LOAD_BEARING]:
-        return NOT
-    return NOT_MEASURABLE if NOT_MEASURABLE in (side, *against) else UNDECIDED
-
-
-def reliance_probes() -> dict[str, Reliance]:
-    """The probes that tell whether the answer depends on the chain; the first decides."""
-    found = {name: find_probe(name).reliance for name in PROBES}
-    told = [(name, reliance) for name, reliance in found.items() if reliance is not None]
-    return dict(sorted(told, key=lambda pair: bool(pair[1].doubt)))
-
-
-def _side(row: Measurement | None, threshold: float) -> str:
-    if row is None or math.isnan(row.low) or math.isnan(row.high):
-        return NOT_MEASURABLE
-    if row.low > threshold:
-        return LOAD_BEARING
-    return NOT if row.high < threshold else UNDECIDED
+        return found or _NO_ROW
 
 
 def judge(
@@ -113,159 +81,210 @@ def judge(
     tasks: Sequence[str],
     writers: Sequence[str],
     described: Sequence[str] = (),
+    smallest: float = SMALLEST,
 ) -> Verdict:
     """The verdict on a pair, or on one model.
 
     Args:
         rows: All rows of the run. What was not measured is not mentioned.
         tasks: Tasks, in the order of the lines.
-        writers: Whose chains were read; the readers are compared on the first.
+        writers: Whose chains were read.
         described: Lines in which a probe that was run alone describes its numbers.
+        smallest: Size of a difference that matters.
 
     Returns:
         A headline, and all lines with the numbers it rests on.
     """
-    writer = writers[0] if writers else ""
-    readers = [name for name in READERS if any(row.reader == name for row in rows)]
-    probes = [name for name in PROBES if any(row.probe == name for row in rows)]
-    decides = next(iter(reliance_probes()))
+    run = _Run(
+        rows,
+        tuple(name for name in READERS if any(row.reader == name for row in rows)),
+        tuple(writers),
+        tuple(name for name in PROBES if any(row.probe == name for row in rows)),
+    )
+    changes = find_changes(rows, tasks, "" if run.is_own else run.writer, smallest=smallest)
     lines: list[str] = []
     headlines: list[str] = []
     for task in tasks:
-        readings = {reader: _read(rows, task, reader, writer) for reader in readers}
-        for probe in probes:
-            line = find_probe(probe).verdict_line
-            lines += [] if line is None else [_line(rows, probe, line, task, readers, writer)]
-        if decides in probes:
-            lines.append(_reliance_line(rows, decides, task, writer, readings))
-            if "accuracy" not in probes:
-                lines.append(
-                    f"{task}: accuracy was not measured, so we cannot tell whether the model "
-                    "solves these problems."
-                )
-        lines += _disagreements(task, decides, readings)
-        chains = [read[decides] for read in readings.values()] if decides in probes else []
-        headlines.append(_headline(rows, task, writer, readers, probes, chains))
+        lines += _lines(run, task)
+        headlines.append(f"{task}: {_headline(run, task, changes[task])}.")
     return Verdict(headline=" ".join(headlines), lines=(*lines, *described))
 
 
-def _read(rows: Sequence[Measurement], task: str, reader: str, writer: str) -> dict[str, str]:
-    """What each instrument says, where accuracy is above chance."""
-    given = find_row(
-        rows, "accuracy", "given_chain", "accuracy", task=task, reader=reader, writer=writer
-    )
-    # "not >" and not "<=": with a NaN limit it is not shown to be above chance either.
-    at_chance = given is not None and not given.low > given.chance
-    readings = {name: read_reliance(rows, name, task, reader, writer) for name in reliance_probes()}
-    if not at_chance:
-        return readings
-    return {n: NOT_MEASURABLE if read == LOAD_BEARING else read for n, read in readings.items()}
+def _lines(run: _Run, task: str) -> list[str]:
+    """The lines about one task."""
+    decides = next(iter(reliance_probes()))
+    lines: list[str] = []
+    for probe in run.probes:
+        line = find_probe(probe).verdict_line
+        lines += [] if line is None else [_line(run, probe, line, task)]
+    if decides in run.probes:
+        own = [read_chain(run.rows, task, reader, run.writer_of(reader)) for reader in run.readers]
+        lines += [_reliance_line(run, task, own), *_other_readings(run, task)]
+        lines += [
+            f"{task}, {decides} of {row.reader} on {_name(row.writer)}: {row.note}."
+            for row in _unmeasured(run, task)
+        ]
+        if "accuracy" not in run.probes:
+            lines.append(
+                f"{task}: accuracy was not measured, so we cannot tell whether the model "
+                "solves these problems."
+            )
+        lines += _disagreements(task, own)
+    return lines
 
 
-def _line(
-    rows: Sequence[Measurement],
-    probe: str,
-    line: VerdictLine,
-    task: str,
-    readers: Sequence[str],
-    writer: str,
-) -> str:
-    chains = "reference chains" if writer == "gold" else f"{writer}'s chains"
-    opening = line.opening.format(readers=" -> ".join(readers), chains=chains)
-    said = [_say(rows, probe, number, task, readers, writer) for number in line.numbers]
+def _line(run: _Run, probe: str, line: VerdictLine, task: str) -> str:
+    opening = line.opening.format(readers=" -> ".join(run.readers), chains=_name(run.writer))
+    said = [_say(run, probe, number, task) for number in line.numbers]
     return f"{task}: {opening}: {'; '.join(part for part in said if part) or ABSENT}."
 
 
-def _reliance_line(
-    rows: Sequence[Measurement],
-    probe: str,
-    task: str,
-    writer: str,
-    readings: dict[str, dict[str, str]],
-) -> str:
-    chains = ", ".join(f"{read[probe]} for {reader}" for reader, read in readings.items())
-    said = [_say(rows, probe, n, task, list(readings), writer) for n in find_probe(probe).headline]
+def _reliance_line(run: _Run, task: str, readings: Sequence[Reading]) -> str:
+    decides = next(iter(reliance_probes()))
+    writer = OWN if run.is_own else run.writer
+    said = [_say(run, decides, one, task, writer) for one in find_probe(decides).headline]
     share = "; ".join(part for part in said if part) or ABSENT
-    return f"{task}: {share}. Chain: {chains}."
+    chains = ", ".join(f"{one} for {one.reader}" for one in readings)
+    on = "each model on its own chains" if run.is_own else f"on {_name(run.writer)}"
+    return f"{task}, {on}: {share}. Chain: {chains}."
 
 
-def _disagreements(task: str, decides: str, readings: dict[str, dict[str, str]]) -> list[str]:
+def _other_readings(run: _Run, task: str) -> list[str]:
+    """How each model reads chains that do not decide."""
+    parts = [
+        f"{_name(writer)}: "
+        + ", ".join(
+            f"{read_chain(run.rows, task, reader, writer)} for {reader}"
+            for reader in run.readers
+            if writer != run.writer_of(reader)
+        )
+        for writer in run.writers
+        if any(writer != run.writer_of(reader) for reader in run.readers)
+    ]
+    return [f"{task}, read beside it: {'; '.join(parts)}."] if parts else []
+
+
+def _unmeasured(run: _Run, task: str) -> list[Measurement]:
+    """The rows of the probe that decides that have no value, one for each such model."""
+    decides, reliance = next(iter(reliance_probes().items()))
+    rows = [
+        find_row(
+            run.rows, decides, reliance.condition, reliance.metric, task=task, reader=reader,
+            writer=run.writer_of(reader),
+        )
+        for reader in run.readers
+    ]  # fmt: skip
+    return [row for row in rows if row is not None and math.isnan(row.value) and row.note]
+
+
+def _first_reason(row: Measurement) -> str:
+    """``not measurable: the chain is empty (60); ...`` without all but the reason."""
+    return row.note.removeprefix("not measurable: ").split(" (")[0]
+
+
+def _disagreements(task: str, readings: Sequence[Reading]) -> list[str]:
     return [
-        f"{task}: {name.replace('_', ' ')} alone would call {reader}'s chain {said}; "
+        f"{task}: {name.replace('_', ' ')} alone would call {one.reader}'s chain {said}; "
         f"{reliance_probes()[name].doubt}."
-        for reader, read in readings.items()
-        for name, said in read.items()
-        if {read[decides], said} == {LOAD_BEARING, NOT}  # undecided contradicts nothing
+        for one in readings
+        for name, said in one.each.items()
+        if {one.said, said} == {LOAD_BEARING, NOT}  # undecided contradicts nothing
     ]
 
 
-def _headline(
-    rows: Sequence[Measurement],
-    task: str,
-    writer: str,
-    readers: Sequence[str],
-    probes: Sequence[str],
-    chains: Sequence[str],
-) -> str:
+def _headline(run: _Run, task: str, changes: Mapping[str, Change]) -> str:
     parts: list[str] = []
-    if len(probes) == 1:
-        headlines = find_probe(probes[0]).headline
-        parts = [_say(rows, probes[0], one, task, readers, writer) for one in headlines]
-    own = {"task": task, "writer": CONTRAST, "reader": CONTRAST}
-    free = find_row(rows, "accuracy", "free", "accuracy", **own)
-    forced = find_row(rows, "accuracy", "forced", "accuracy", **own)
-    moves = [_move(free, "accuracy"), _move(forced, "accuracy when made to think")]
-    # If neither changed, the first says so for both.
-    parts += [part for part in moves if not part.startswith(NO_CHANGE)] or moves[:1]
-    if chains:
-        parts.append(_say_change(chains))
-    headline = ", ".join(part for part in parts if part)
-    return f"{task}: {headline or 'no number could be measured; the rows say why'}."
+    if len(run.probes) == 1:
+        headlines = find_probe(run.probes[0]).headline
+        parts = [_say(run, run.probes[0], one, task) for one in headlines]
+    parts += _say_accuracy(changes)
+    if next(iter(reliance_probes())) in run.probes:
+        parts.append(_say_chain(run, task, changes.get(CHAIN)))
+    return ", ".join(part for part in parts if part) or (
+        "no number could be measured; the rows say why"
+    )
 
 
-def _say(
-    rows: Sequence[Measurement],
-    probe: str,
-    one: Headline,
-    task: str,
-    readers: Sequence[str],
-    writer: str,
-) -> str:
+def _say_accuracy(changes: Mapping[str, Change]) -> list[str]:
+    """What became of the accuracies, and what explains a rise."""
+    moves = [changes[name] for name in (FREE, FORCED) if name in changes]
+    told = [str(move) for move in moves if move.is_clear] or [str(move) for move in moves[:1]]
+    free, direct = changes.get(FREE), changes.get(DIRECT)
+    if free is None or direct is None or not (free.is_clear and direct.is_clear):
+        return told
+    # Answers without a chain explain the whole rise if they may have risen by as much.
+    if not free.is_small and 0 < free.row.value <= direct.row.high:
+        told.insert(1, f"which answers without a chain explain ({direct})")
+    return told
+
+
+def _say_chain(run: _Run, task: str, change: Change | None) -> str:
+    """What became of the chain, base first."""
+    own = [read_chain(run.rows, task, reader, run.writer_of(reader)) for reader in run.readers]
+    text = _compare(own, change)
+    for row in _unmeasured(run, task):
+        text = f"{text} ({row.reader}: {_first_reason(row)})"
+    rare = [
+        f"{reader} {row.value:.2f}"
+        for reader in run.readers
+        if (row := run.find("accuracy", "free", "valid_trace", task, reader)).high < RARE
+    ]
+    if rare:
+        text = f"when made to think (free texts with a chain: {', '.join(rare)}) {text}"
+    if not run.is_own:
+        return f"{text} (on {_name(run.writer)})"
+    gold = [read_chain(run.rows, task, reader, GOLD) for reader in run.readers]
+    is_other = [one.said for one in gold] != [one.said for one in own]
+    if GOLD in run.writers and is_other:
+        text = f"{text} (on {_name(GOLD)} instead: {_compare(gold, None)})"
+    return text
+
+
+def _compare(readings: Sequence[Reading], change: Change | None) -> str:
+    first, *others = readings
+    if not others:
+        return f"the chain is {first}"
+    (second,) = others
+    if first.said == second.said == NOT_MEASURABLE:
+        return "reliance on the chain is not measurable"
+    if first.said == second.said:
+        return f"the chain stayed {first.said}"
+    if (change is None or change.is_clear) and (first.said, second.said) == (LOAD_BEARING, NOT):
+        return "the answer no longer follows the chain"
+    text = f"the chain is {first} for {first.reader} and {second} for {second.reader}"
+    if change is None or change.is_clear or math.isnan(change.row.p):
+        return text
+    return f"{text}, not clearly different"
+
+
+def _name(writer: str) -> str:
+    """Whose chains, in words."""
+    return "reference chains" if writer == GOLD else f"{writer}'s chains"
+
+
+def _say(run: _Run, probe: str, one: Headline, task: str, writer: str = "") -> str:
     """One number of a probe's headline, of one reader or of each; empty where it has no row."""
     coordinates = {"source": one.source, "variant": one.variant, "position": one.position}
-    chains = one.writer or writer
+    chains = one.writer or writer or run.writer
     texts = [
         _interval(
             find_row(
-                rows, probe, one.condition, one.metric, task=task, reader=reader,
+                run.rows, probe, one.condition, one.metric, task=task, reader=reader,
                 writer=reader if chains == OWN else chains, **coordinates,
             )
         )
-        for reader in ([one.reader] if one.reader else readers)
+        for reader in ([one.reader] if one.reader else run.readers)
     ]  # fmt: skip
     return f"{one.words} {' -> '.join(texts)}" if any(text != ABSENT for text in texts) else ""
-
-
-def _say_change(chains: Sequence[str]) -> str:
-    """What became of the chain, base first."""
-    if len(chains) == 1:
-        return f"the chain is {chains[0]}"
-    if chains[0] == chains[1]:
-        return f"the chain stayed {chains[0]}"
-    if list(chains) == [LOAD_BEARING, NOT]:
-        return "the answer no longer follows the chain"
-    return f"the chain went from {chains[0]} to {chains[1]}"
-
-
-def _move(row: Measurement | None, name: str) -> str:
-    if row is None or math.isnan(row.low):
-        return ""
-    if row.low <= 0 <= row.high:
-        return f"{NO_CHANGE} {name}"
-    return f"{name} {'up' if row.value > 0 else 'down'} {abs(row.value):.2f}"
 
 
 def _interval(row: Measurement | None) -> str:
     if row is None or math.isnan(row.value):
         return ABSENT
-    return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    return row.describe()
+
+
+_NO_ROW = Measurement(
+    probe="", task="", condition="", metric="", pair="", value=math.nan, low=math.nan,
+    high=math.nan, n=0, n_missing=0, chance=math.nan, seed=0,
+)  # fmt: skip

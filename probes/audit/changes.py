@@ -1,0 +1,100 @@
+"""Changes: what a headline may claim of the difference between two models.
+
+A headline over several tasks makes several claims: that accuracy moved when the model answers
+freely, when it is made to think and when it answers at once, and that the answer follows the chain
+more or less. Each at its own 5 %, they would give a false claim in 11 % of the reports on two
+models that do not differ. So all claims of one headline are one family, whose error Holm's method
+holds at 5 % (Holm 1979, Scandinavian Journal of Statistics 6:65): sorted by p, the i-th of m counts
+only if p_j <= .05 / (m - j + 1) for all j <= i.
+
+A difference can be certain and too small to matter. `smallest` says below which size, and such a
+difference is named and not claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interp.results.rows import CONTRAST, Measurement
+from probes.audit.readings import find_row, reliance_probes
+
+LEVEL = 0.05
+FREE, FORCED, DIRECT, CHAIN = (
+    "accuracy",
+    "accuracy when made to think",
+    "accuracy without a chain",
+    "reliance on the chain",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One claim that a headline may make."""
+
+    name: str
+    row: Measurement
+    """The contrast 'post - base'."""
+    is_clear: bool
+    """Whether it differs from 0 within the family of all claims."""
+    is_small: bool
+    """Whether the difference is below the size that matters."""
+
+    def __str__(self) -> str:
+        bound = max(abs(self.row.low), abs(self.row.high))
+        if math.isnan(bound):
+            return f"change of {self.name} not measurable"
+        if not self.is_clear:
+            return f"no clear change in {self.name} (at most {bound:.2f})"
+        if self.is_small:
+            return f"{self.name} changed by {self.row.value:+.3f}, too little to matter"
+        return f"{self.name} {'up' if self.row.value > 0 else 'down'} {abs(self.row.value):.2f}"
+
+
+def find_changes(
+    rows: Sequence[Measurement], tasks: Sequence[str], writer: str, *, smallest: float
+) -> dict[str, dict[str, Change]]:
+    """The claims that a headline may make, one family.
+
+    Args:
+        rows: All rows of a run.
+        tasks: Of the headline.
+        writer: Whose chains both models read; empty where each reads its own.
+        smallest: Size of a difference that matters.
+
+    Returns:
+        Task -> name of the claim -> the change; without those that have no row.
+    """
+    decides, reliance = next(iter(reliance_probes().items()))
+    sought = {
+        FREE: ("accuracy", "free", "accuracy", CONTRAST),
+        FORCED: ("accuracy", "forced", "accuracy", CONTRAST),
+        DIRECT: ("accuracy", "direct", "accuracy", CONTRAST),
+        CHAIN: (decides, reliance.condition, reliance.metric, writer or CONTRAST),
+    }
+    found = [
+        (task, name, row)
+        for task in tasks
+        for name, (probe, condition, metric, wrote) in sought.items()
+        if (
+            row := find_row(
+                rows, probe, condition, metric, task=task, reader=CONTRAST, writer=wrote
+            )
+        )
+    ]
+    clear = _hold_family([row.p for _, _, row in found])
+    changes: dict[str, dict[str, Change]] = {task: {} for task in tasks}
+    for (task, name, row), is_clear in zip(found, clear, strict=True):
+        changes[task][name] = Change(name, row, is_clear, abs(row.value) < smallest)
+    return changes
+
+
+def _hold_family(p: Sequence[float]) -> list[bool]:
+    """Which of a family of tests count, by Holm's method; NaN is no test and never counts."""
+    order = sorted((value, at) for at, value in enumerate(p) if not math.isnan(value))
+    n_clear = 0
+    while n_clear < len(order) and order[n_clear][0] <= LEVEL / (len(order) - n_clear):
+        n_clear += 1
+    clear = {at for _, at in order[:n_clear]}
+    return [at in clear for at in range(len(p))]

@@ -1,0 +1,171 @@
+"""What a headline claims: on whose chains, with which explanation, and how often wrongly."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from interp.results.rows import CONTRAST, Item, Measurement
+from interp.results.summaries import summarise
+from probes import statistics_of
+from probes.audit.changes import Change, _hold_family, find_changes
+from probes.audit.readings import read_chain, reliance_probes
+from probes.audit.verdict import judge
+
+TASK = "arith/pool"
+DECIDES, RELIANCE = next(iter(reliance_probes().items()))
+ALL = ("gold", "base", "post")
+
+
+def row(probe, condition, metric, value, half=0.04, **more):
+    columns = {"reader": "post", "writer": "post", "task": TASK, "chance": 0.1, "note": ""} | more
+    return Measurement(
+        probe=probe, pair="a -> b", condition=condition, metric=metric, value=value,
+        low=value - half, high=value + half, n=60, n_missing=0, seed=0, **columns,
+    )  # fmt: skip
+
+
+def reads(reader, writer, follows, against=0.0, note=""):
+    """A reader on a writer's chains: by the probe that decides."""
+    where = {"reader": reader, "writer": writer, "note": note}
+    return [
+        row(DECIDES, RELIANCE.condition, RELIANCE.metric, follows, **where),
+        row(DECIDES, RELIANCE.condition, RELIANCE.against, against, **where),
+        row("accuracy", "given_chain", "accuracy", 0.9, **where),
+    ]
+
+
+def moved(condition, value, half=0.04, p=1e-6):
+    return row(
+        "accuracy", condition, "accuracy", value, half,
+        reader=CONTRAST, writer=CONTRAST, contrast="writer+reader", p=p,
+    )  # fmt: skip
+
+
+def writes(base, post):
+    """Shares of free texts in which each model writes a chain."""
+    return [
+        row("accuracy", "free", "valid_trace", share, reader=name, writer=name)
+        for name, share in (("base", base), ("post", post))
+    ]
+
+
+def on_gold():
+    return [*reads("base", "gold", 0.95), *reads("post", "gold", 0.95)]
+
+
+def headline(rows, writers=ALL):
+    return judge(rows, tasks=[TASK], writers=writers).headline
+
+
+def test_the_verdict_is_about_chains_that_a_model_wrote_and_names_reference_chains_beside_it():
+    rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.02, 0.9)]
+    assert "the answer no longer follows the chain (on reference chains instead: the chain " in (
+        headline(rows)
+    )
+    assert headline(rows, ("gold",)).endswith(
+        "the chain stayed load-bearing (on reference chains)."
+    )
+    same = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.9)]
+    assert headline(same).endswith("the chain stayed load-bearing.")
+
+
+def test_chains_that_cannot_be_read_are_named_with_the_reason():
+    note = "not measurable: the chain is empty (60)"
+    rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", math.nan, note=note)]
+    verdict = judge(rows, tasks=[TASK], writers=ALL)
+    assert "not measurable for post (post: the chain is empty)" in verdict.headline
+    assert any(note in line for line in verdict.lines)
+    beside = "reference chains: load-bearing for base, load-bearing for post"
+    assert any(beside in line for line in verdict.lines)
+
+
+def test_a_model_that_writes_no_chain_is_spoken_of_when_made_to_think():
+    rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.95)]
+    said = headline([*rows, *writes(0.98, 0.0), moved("free", 0.5), moved("direct", 0.55)])
+    assert "accuracy up 0.50, which answers without a chain explain" in said
+    assert "when made to think (free texts with a chain: post 0.00) the chain stayed" in said
+    said = headline([*rows, *writes(0.98, 0.97), moved("free", 0.5), moved("direct", 0.1)])
+    assert "explain" not in said and "made to think" not in said
+
+
+def test_a_probe_that_cannot_decide_leaves_the_word_to_those_that_agree():
+    others = [name for name in reliance_probes() if name != DECIDES]
+    rows = reads("post", "post", math.nan)
+    for name in others:
+        reliance = reliance_probes()[name]
+        rows.append(row(name, reliance.condition, reliance.metric, 0.0))
+    assert str(
+        read_chain(rows, TASK, "post", "post")
+    ) == f"not load-bearing (by {others[0]})".replace("_", " ")
+    rows[-1] = row(others[-1], reliance.condition, reliance.metric, 0.95)
+    assert read_chain(rows, TASK, "post", "post").said == "not measurable"
+
+
+def test_a_certain_difference_below_the_size_that_matters_is_no_claim():
+    assert str(Change("accuracy", moved("free", 0.01, 0.002), True, True)) == (
+        "accuracy changed by +0.010, too little to matter"
+    )
+    assert str(Change("accuracy", moved("free", 0.01, 0.05), False, True)) == (
+        "no clear change in accuracy (at most 0.06)"
+    )
+    found = find_changes([moved("free", 0.03, 0.01)], [TASK], "", smallest=0.05)[TASK]["accuracy"]
+    assert found.is_clear and found.is_small
+
+
+def holm_by_adjusted_p(p):
+    """The same by adjusted p (max over the smaller ones of their p times how many remain)."""
+    known = sorted(value for value in p if not math.isnan(value))
+    adjusted = {
+        value: max(known[i] * (len(known) - i) for i in range(known.index(value) + 1))
+        for value in known
+    }
+    return [not math.isnan(value) and adjusted[value] <= 0.05 for value in p]
+
+
+def test_the_family_is_held_as_by_adjusted_p():
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 5, 9):
+        for _ in range(40):
+            p = [float(v) for v in rng.uniform(0, 0.06, size)] + [math.nan]
+            assert _hold_family(p) == holm_by_adjusted_p(p)
+    assert _hold_family([0.03, 0.03]) == [False, False]
+    assert _hold_family([0.01, 0.04]) == [True, True]
+
+
+def exchanged_items(rng, n=60):
+    """Items of two models that do not differ: each problem's pair of results in random order."""
+    metrics = (
+        *(("accuracy", way, "accuracy", 0.6) for way in ("free", "forced", "direct")),
+        (DECIDES, RELIANCE.condition, RELIANCE.metric, 0.5),
+    )
+    return [
+        Item(
+            probe=probe, task=task, example=f"e{at}", problem=f"p{at}", condition=condition,
+            metric=metric, value=float(rng.random() < rate), writer=reader, reader=reader,
+        )
+        for task in ("one", "two")
+        for probe, condition, metric, rate in metrics
+        for at in range(n)
+        for reader in ("base", "post")
+    ]  # fmt: skip
+
+
+def test_a_headline_claims_a_change_in_one_of_twenty_pairs_without_any():
+    rng = np.random.default_rng(1)
+    n_pairs, n_claims, n_single = 200, 0, 0
+    for _ in range(n_pairs):
+        rows = summarise(
+            exchanged_items(rng), pair="a -> a", chance={"one": 0.1, "two": 0.1}, seed=0,
+            n_boot=400, **statistics_of(("accuracy", DECIDES)),
+        )  # fmt: skip
+        found = find_changes(rows, ("one", "two"), "", smallest=0.0)
+        changes = [change for by_name in found.values() for change in by_name.values()]
+        assert len(changes) == 8
+        n_claims += any(change.is_clear for change in changes)
+        n_single += any(change.row.p < 0.05 for change in changes)
+    # 5 % and what 200 pairs leave open (two standard errors); single tests claim far more often.
+    assert n_claims / n_pairs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / n_pairs)
+    assert n_single / n_pairs > 0.15
