@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.summaries import summarise
