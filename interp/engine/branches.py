@@ -60,6 +60,9 @@ class Branch:
     """Tokens appended after the cut, at least one; all of them are scored."""
     row_at: int | None = None
     """Index into the suffix: also return the whole log-probability row that predicts it."""
+    ends: tuple[int, ...] = ()
+    """Tokens each of which may stand in place of the last one: what is scored there is that any of
+    them follows. Empty: that token alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ class BranchScore:
     logprobs: Float[Tensor, " pos"]
     """Log-probability (nats) of each token of the suffix, given all before it."""
     greedy: Bool[Tensor, " pos"]
-    """Whether the token is the most likely one there."""
+    """Whether the token is the most likely one there (or, at the end, one of `Branch.ends`)."""
     row: Float[Tensor, " d_vocab"] | None
     """Log-probabilities (nats) of all tokens in place of `suffix[row_at]`."""
 
@@ -200,6 +203,10 @@ def _score_states(
         if branch.row_at is not None
     }
     rows: dict[int, Tensor] = {}
+    ended: dict[tuple[int, ...], list[int]] = {}
+    for branch, end in zip(branches, ends.tolist(), strict=True):
+        if branch.ends:
+            ended.setdefault(branch.ends, []).append(end - 1)
     size = max(1, LOGIT_BLOCK // model.d_vocab)
     for start in range(0, len(needed), size):
         stop = min(start + size, len(needed))
@@ -213,6 +220,13 @@ def _score_states(
         local, wanted = (sources[here] - start).to(logits.device), tokens[here].to(logits.device)
         logprobs[here] = (logits[local, wanted] - total[local]).cpu()
         greedy[here] = (logits.argmax(-1)[local] == wanted).cpu()
+        for any_of, of_branches in ended.items():
+            last = torch.tensor(of_branches)
+            last = last[(sources[last] >= start) & (sources[last] < stop)]
+            local, allowed = (sources[last] - start), torch.tensor(any_of)
+            local, allowed = local.to(logits.device), allowed.to(logits.device)
+            logprobs[last] = (logits[local[:, None], allowed].logsumexp(-1) - total[local]).cpu()
+            greedy[last] = torch.isin(logits.argmax(-1)[local], allowed).cpu()
         for state in sorted(whole & set(range(start, stop))):
             rows[state] = (logits[state - start] - total[state - start]).cpu()
     scores: list[BranchScore] = []
@@ -311,6 +325,8 @@ def _check(
                     f"and {len(branch.suffix)} suffix tokens"
                 )
             check_row(model, branch.suffix, f"the suffix of {name}")
+            if branch.ends:
+                check_row(model, branch.ends, f"the ends of {name}")
             check_length(model, branch.cut + len(branch.suffix), f"{name}, from its first token,")
 
 
