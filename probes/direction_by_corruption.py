@@ -295,8 +295,7 @@ def _answer(case: Case, logp: torch.Tensor) -> tuple[float, Ids]:
     value = sum(float(logp[k, token]) for k, token in enumerate(case.trace.answer_ids))
     value += float(logp[-1, [*ends]].logsumexp(0))
     if case.candidates and all(len(ids) == 1 for ids in case.candidates):
-        best = max(case.candidates, key=lambda ids: float(logp[0, ids[0]]))
-        return value, best
+        return value, max(case.candidates, key=lambda ids: float(logp[0, ids[0]]))
     *best, last = logp.argmax(-1).tolist()
     return value, (*best, ends[0] if last in ends else last)
 

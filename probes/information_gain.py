@@ -210,11 +210,12 @@ class InformationGain(Probe):
         ]  # fmt: skip
 
     def describe(self, results: Results) -> list[str]:
-        """The total of the chain and its two ends, then the totals of the controls."""
+        """The total of the chain and its two ends, then two totals to compare it with."""
         words = "information gain (nats per answer), "
-        total, *controls = [(name, "total", words + text) for name, text in TOTALS.items()]
+        kept = ("chain", "before_answer", "swapped")
+        total, *others = [(name, "total", words + TOTALS[name]) for name in kept]
         ends = [("chain", end, f"{LOG_P} {text} (nats)") for end, text in ENDS.items()]
-        return describe_rows(results, [total, *ends, *controls], writer=results.writer)
+        return describe_rows(results, [total, *ends, *others], writer=results.writer)
 
 
 def _gold_ids(case: Case, task: Task) -> tuple[int, ...]:

@@ -116,24 +116,25 @@ def _first_conclusion(task: Task, example: Example, steps: Sequence[str]) -> int
 def _read(step: str, result: str | None, answer: str, word: re.Pattern[str]) -> _Reading:
     plain = _plain(step)
     equals = _EQUALS.search(plain)
-    stated = [equals is None or _is_value(plain, match, equals) for match in word.finditer(plain)]
+    start = 0 if equals is None else equals.end()
+    stated = [_is_value(plain, match, start) for match in word.finditer(plain)]
     derives = result == answer
     # With a result and no "=" (``e28 regulates p19 ;``) the result is all that a step states.
-    is_whole = equals is None and result is not None
-    n_used = len(stated) - derives if equals is None else stated.count(False)
+    is_fact = equals is None and result is not None
+    n_used = len(stated) - derives if is_fact else stated.count(False)
     return _Reading(
         has_result=result is not None,
         derives=derives,
-        states=derives or (any(stated) and not is_whole),
+        states=derives or (any(stated) and not is_fact),
         uses=n_used > 0,
     )
 
 
-def _is_value(plain: str, match: re.Match[str], equals: re.Match[str]) -> bool:
+def _is_value(plain: str, match: re.Match[str], start: int) -> bool:
     """Whether a word stands right of the first ``=`` and is no operand."""
     return (
-        match.start() >= equals.end()
-        and not _OPERATOR_BEFORE.search(plain[equals.end() : match.start()])
+        match.start() >= start
+        and not _OPERATOR_BEFORE.search(plain[start : match.start()])
         and not _OPERATOR_AFTER.match(plain[match.end() :])
     )
 

@@ -203,10 +203,7 @@ def _score_states(
         if branch.row_at is not None
     }
     rows: dict[int, Tensor] = {}
-    ended: dict[tuple[int, ...], list[int]] = {}
-    for branch, end in zip(branches, ends.tolist(), strict=True):
-        if branch.ends:
-            ended.setdefault(branch.ends, []).append(end - 1)
+    ended = _last_tokens(branches, ends.tolist())
     size = max(1, LOGIT_BLOCK // model.d_vocab)
     for start in range(0, len(needed), size):
         stop = min(start + size, len(needed))
@@ -223,10 +220,8 @@ def _score_states(
         for any_of, of_branches in ended.items():
             last = torch.tensor(of_branches)
             last = last[(sources[last] >= start) & (sources[last] < stop)]
-            local, allowed = (sources[last] - start), torch.tensor(any_of)
-            local, allowed = local.to(logits.device), allowed.to(logits.device)
-            logprobs[last] = (logits[local[:, None], allowed].logsumexp(-1) - total[local]).cpu()
-            greedy[last] = torch.isin(logits.argmax(-1)[local], allowed).cpu()
+            local = (sources[last] - start).to(logits.device)
+            logprobs[last], greedy[last] = _score_ends(logits[local], total[local], any_of)
         for state in sorted(whole & set(range(start, stop))):
             rows[state] = (logits[state - start] - total[state - start]).cpu()
     scores: list[BranchScore] = []
@@ -235,6 +230,26 @@ def _score_states(
         row = None if branch.row_at is None else rows[int(sources[begin + branch.row_at])]
         scores.append(BranchScore(logprobs[begin:end], greedy[begin:end], row))
     return scores
+
+
+def _last_tokens(
+    branches: Sequence[Branch], stops: Sequence[int]
+) -> dict[tuple[int, ...], list[int]]:
+    """By `Branch.ends`, where the last tokens of these branches are among all suffixes in a row."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for branch, stop in zip(branches, stops, strict=True):
+        if branch.ends:
+            found.setdefault(branch.ends, []).append(stop - 1)
+    return found
+
+
+def _score_ends(
+    logits: Float[Tensor, "pos d_vocab"], total: Float[Tensor, " pos"], any_of: Sequence[int]
+) -> tuple[Float[Tensor, " pos"], Bool[Tensor, " pos"]]:
+    """Log p that any of these tokens follows, and whether the likeliest token is one of them."""
+    allowed = torch.tensor(any_of, device=logits.device)
+    logprobs = logits[:, allowed].logsumexp(-1) - total
+    return logprobs.cpu(), torch.isin(logits.argmax(-1), allowed).cpu()
 
 
 def _score(
