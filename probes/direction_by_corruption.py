@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from interp.chains.answer_scoring import Ids, render
-from interp.chains.chain import Chain
+from interp.chains.chain import Chain, find_answer_ends
 from interp.chains.edits import add_mistake, fill, truncate
 from interp.engine import run
 from interp.interventions import Intervention, Positions, project_out
@@ -221,7 +221,7 @@ class DirectionByCorruption(Probe):
             for k, chain in enumerate(chains):
                 if chain is not None:
                     text = render(case.trace.prompt_ids, chain, case.layout)
-                    rows.append(text + case.trace.answer_ids)
+                    rows.append(text + case.trace.answer_ids + case.layout.answer_end[:1])
                     wanted.append((case, len(text)))
                     places.append((at, k))
         answers: list[list[tuple[float, Ids] | None]] = [[None] * len(c) for c in edits]
@@ -295,12 +295,13 @@ def _answer(case: Case, logp: torch.Tensor) -> tuple[float, Ids]:
     Where the task's candidates are one token each, that is the likeliest of them; else the
     likeliest tokens in place of the trace's answer.
     """
-    target = case.trace.answer_ids
-    value = sum(float(logp[k, token]) for k, token in enumerate(target))
+    ends = find_answer_ends(case.tokenizer, case.layout.answer_end)
+    value = sum(float(logp[k, token]) for k, token in enumerate(case.trace.answer_ids))
+    value += float(logp[-1, [*ends]].logsumexp(0))
     if case.candidates and all(len(ids) == 1 for ids in case.candidates):
-        best = max(case.candidates, key=lambda ids: float(logp[0, ids[0]]))
-        return value, best
-    return value, tuple(logp.argmax(-1).tolist())
+        return value, max(case.candidates, key=lambda ids: float(logp[0, ids[0]]))
+    *best, last = logp.argmax(-1).tolist()
+    return value, (*best, ends[0] if last in ends else last)
 
 
 def _record(

@@ -5,8 +5,9 @@ the chains tell the answer less, or because they contain more knowledge? All thr
 the chains that each model writes when the chain is opened for it:
 
 * accuracy of its own answers after them;
-* information gain: nats per answer token that they give to *one* reader, the base model, so that
-  models differ only in their text (the published metric, too, has one fixed scorer);
+* information gain: nats per answer that they give to *one* reader, the base model, so that models
+  differ only in their text (the published metric, too, has one fixed scorer). Without a chain
+  this reader knows as much whoever wrote, so the gains differ by log p with the full chain alone;
 * knowledge index: the share of their claims that is true.
 
 The rows come from one run for each post-trained model, all with the same base and the same

@@ -106,6 +106,8 @@ def _chain_items(chain: Chain, reader: str, g: random.Random) -> list[Item]:
         r.add("corruption", "mistake", "same_answer", keeps, step=i)
         r.add("corruption", "mistake", "follows_mistake", not keeps, step=i)
     r.add("information_gain", "chain", "total", logprob[-1] - logprob[0])
+    r.add("information_gain", "chain", "lp_without", logprob[0])
+    r.add("information_gain", "chain", "lp_with", logprob[-1])
     for condition, keeps in (
         ("mistake_last", not uses),
         ("mistake_propagated", not uses),

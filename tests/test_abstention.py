@@ -94,7 +94,7 @@ def test_the_probability_is_that_of_a_plain_forward_pass(tiny, task):
 
     forced = write_traces(tiny, task, mode="forced", writer="base")
     found = abstention_probability(tiny, task, forced, "base")
-    unk = tiny.tokenizer.convert_tokens_to_ids("unk")
+    unk, eos = tiny.tokenizer.convert_tokens_to_ids(["unk", "<eos>"])
     for at, (example, trace) in enumerate(zip(task.examples, forced, strict=True)):
         chain = " ".join(step.text for step in trace.steps)
         texts = {
@@ -106,8 +106,9 @@ def test_the_probability_is_that_of_a_plain_forward_pass(tiny, task):
                 assert math.isnan(found[condition][at])
                 continue
             with torch.no_grad():
-                ids = tiny.tokenizer(text, return_tensors="pt")["input_ids"]
-                p = float(tiny.hf(ids).logits[0, -1].softmax(-1)[unk])
+                ids = tiny.tokenizer(f"{text} unk", return_tensors="pt")["input_ids"]
+                rows = tiny.hf(ids).logits[0].softmax(-1)
+                p = float(rows[-2, unk] * rows[-1, eos])  # the abstention, and nothing after it
             assert found[condition][at] == pytest.approx(p, rel=1e-4, abs=1e-7)
 
 

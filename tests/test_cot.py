@@ -26,7 +26,6 @@ from interp.chains.edits import (
     paraphrase,
     rewrite,
     shuffle,
-    states_answer,
     truncate,
 )
 from interp.organisms.worlds.arith.problems import WORDS
@@ -176,46 +175,6 @@ def test_a_donor_shares_no_value_at_all():
     assert choose_donors(chains, list("abcd"), values, Random(0))[:3] == [3, 2, 1]
     same = [frozenset({"1", str(k)}) for k in range(2, 6)]
     assert choose_donors(chains, list("abcd"), same, Random(0)) == [None] * 4
-
-
-def test_the_step_that_states_the_answer(chain: Chain):
-    rewriter = make_task("arith/fresh", n=1, seed=0).rewriter
-    assert states_answer(chain, "3", rewriter) == 1  # an operand of step 0 is no statement
-    assert states_answer(chain, "2", rewriter) == 2
-    assert states_answer(chain, "4", rewriter) is None
-    assert states_answer(chain, "", rewriter) is None
-    numbers = make_task("sums", n=1, seed=0).rewriter
-    texts = ["\n9 * 2 = $18.", "\nThat is 36 for two.", "\n1,800 or 18.5 or 118", "\nSo 18, then."]
-    running = tuple(Step(text, (0,)) for text in texts)
-    assert states_answer(running, "18", numbers) == 0
-    assert states_answer(running, "36", numbers) == 1
-    assert states_answer(running, "9", numbers) is None
-    assert states_answer(running[2:], "18", numbers) == 1
-    assert states_answer(running, "1800", numbers) == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "stated", "not_stated"),
-    [
-        ("He pays 6 * 300 = $1,800 a year.", "1800", "6 300 1 800 18"),
-        ("That is $1,800.50 in all.", "1800.5", "1800 1 800 50"),
-        ("So $1,234,567, then.", "1234567", "1 234 567 1234"),
-        ("It is 2 * 9 = 18 and then 18 * 3 = 54.", "18 54", "2 9 3"),
-        ("It is 36 / 2 = 6 * 3 = 18, half of 36.", "18 36", "2 6 3"),
-        ("9 + 9 equals 18, so 20 with the tip = 20.", "18 20", "9"),
-        ("5 - 8 = -3 degrees.", "-3", "3 5 8"),
-        ("It costs 2 * 9 = $18.00", "18", "9 2 0"),
-        ("The half is .5 of it.", "0.5", "5 0"),
-        ("It has 9 * (2 + 1)", "", "9 2 1"),
-    ],
-)
-def test_statements_in_running_text(text: str, stated: str, not_stated: str):
-    numbers = make_task("sums", n=1, seed=0).rewriter
-    step = (Step(text, (0,)),)
-    for answer in stated.split():
-        assert states_answer(step, answer, numbers) == 0, answer
-    for answer in not_stated.split():
-        assert states_answer(step, answer, numbers) is None, answer
 
 
 def test_cut_ids_by_words(words: Any):

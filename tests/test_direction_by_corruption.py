@@ -77,12 +77,14 @@ def test_an_interaction_is_the_difference_of_differences_of_single_passes(reader
     example, question = task.examples[2], questions[2]
 
     def logprob(text, dose):
-        row = question + encode(tokenizer, text)
+        text = question + encode(tokenizer, text)
+        answer = encode(tokenizer, example.answer) + encode(tokenizer, "<eos>")
         edit = Intervention(
             site, add, direction.vector * norm, dose, positions=(len(question) - 1,)
         )
-        target = encode(tokenizer, example.answer)[0]
-        return float(run(model, [row], interventions=[edit]).logits[0][-1].log_softmax(-1)[target])
+        rows = run(model, [text + answer], interventions=[edit]).logits[0].log_softmax(-1)
+        # The answer and what ends it: the last two positions that predict something.
+        return sum(float(rows[len(text) - 1 + at][token]) for at, token in enumerate(answer))
 
     half = " ".join(example.steps[: len(example.steps) // 2])
     full = f"<think> {' '.join(example.steps)} </think> A"

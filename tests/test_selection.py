@@ -16,7 +16,7 @@ from probes.selection import describe_rows, drop_unasked, pick_rows
 FIGURES = {
     "accuracy": ["accuracy"],
     "early_answering": ["early_answering"],
-    "information_gain": ["information_gain", "information_gain_total"],
+    "information_gain": ["information_gain", "information_gain_ends", "information_gain_total"],
     "corruption": ["corruption"],
     "path_masks": ["path_masks"],
     "knowledge_index": ["knowledge_index"],

@@ -277,7 +277,7 @@ def test_19_information_gain_scores_the_answer_and_divides_by_the_steps(tiny: An
 
     from probes.information_gain import infogain_ppl
 
-    assert infogain_ppl([-log(11), -log(11), 0.0]) == pytest.approx(5.0)
+    assert infogain_ppl([-log(11), -log(11), 0.0], 1) == pytest.approx(5.0)
     (score,) = score_branches(tiny, [PROMPTS[0]], [[Branch(3, (7, 8))]])[0]
     ids = torch.tensor([[*PROMPTS[0][:3], 7, 8]])
     with torch.no_grad():

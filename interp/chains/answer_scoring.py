@@ -8,11 +8,15 @@ once, and each edit becomes a branch that leaves it where the two first differ
 
 Two kinds of answer are read, from the same forward pass:
 
-* the log-probability of a **target** answer, and whether greedy decoding would write it
-  (each target token and the first token of `answer_end` is the argmax; exact, nothing is
-  generated);
+* the log-probability of a **target** answer, and whether greedy decoding would write it (each of
+  its tokens is the argmax; exact, nothing is generated);
 * where the task names **candidates** (multiple choice, a finite answer set), the log-probability
   of each, and the candidate with the highest. This is the reading of Lanham et al. 2023.
+
+An answer is scored with what ends it, any of `find_answer_ends`: after a chain that leads to 18,
+the reader is sure to write a "1", but not that the answer is 1. Candidates of one token each are
+the exception: none of them is the beginning of another, so the token alone tells them apart, and
+one row of the answer position holds them all.
 
 Example: the reader's answer after the chain cut to two steps is
 `read_answers(model, layout, [prompt], [chain], [[(chain[:2], target)]])`.
@@ -24,7 +28,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interp.chains.chain import Chain, LayoutIds
+from interp.chains.chain import Chain, LayoutIds, find_answer_ends
 from interp.engine import Branch, BranchScore, score_branches
 from interp.models import Model
 
@@ -41,18 +45,14 @@ class AnswerScore:
     """How a reader scores the answers after one edited chain."""
 
     logprob: float
-    """Sum of log p over the target's tokens, nats."""
+    """Log p of the target and of any token that ends it, nats (of the whole answer)."""
     n_tokens: int
+    """Tokens that were scored, the one that ends the answer included."""
     greedy: bool
     """Greedy decoding would write exactly the target."""
     candidates: tuple[float, ...]
-    """Log p of each candidate, nats, not renormalised; empty without candidates. Candidates of
-    several tokens are scored with the token that ends them, or "10" could never beat "1"."""
-
-    @property
-    def mean_logprob(self) -> float:
-        """Mean log p per target token, nats."""
-        return self.logprob / self.n_tokens
+    """Log p of each candidate, nats, not renormalised; empty without candidates. With the token
+    that ends it, unless all candidates are single tokens."""
 
     @property
     def choice(self) -> int:
@@ -109,25 +109,25 @@ def read_answers(
         ValueError: An answer or a candidate has no tokens, or a text exceeds the context.
     """
     choices = candidates or [()] * len(prompts)
+    ends = find_answer_ends(model.tokenizer, layout.answer_end)
     prefixes = [render(*text, layout) for text in zip(prompts, chains, strict=True)]
     branches = [
         [
             branch
             for chain, target in edited
-            for branch in _branches(prefix, render(prompt, chain, layout), target, of, layout)
+            for branch in _branches(prefix, render(prompt, chain, layout), target, of, ends)
         ]
         for prefix, prompt, edited, of in zip(prefixes, prompts, edits, choices, strict=True)
     ]
     scores = score_branches(model, prefixes, branches, progress=progress)
-    n_end = len(layout.answer_end[:1])
     return [
-        _answer_scores(edited, of, scored, n_end)
+        _answer_scores(edited, of, scored)
         for edited, of, scored in zip(edits, choices, scores, strict=True)
     ]
 
 
 def _branches(
-    prefix: Ids, text: Ids, target: Ids, candidates: tuple[Ids, ...], layout: LayoutIds
+    prefix: Ids, text: Ids, target: Ids, candidates: tuple[Ids, ...], ends: Ids
 ) -> list[Branch]:
     """The target's branch, then one per candidate where candidates span several tokens."""
     if not target or not all(candidates):
@@ -138,13 +138,11 @@ def _branches(
         )
     cut = _shared(prefix, text)
     single = all(len(ids) == 1 for ids in candidates)
-    # Its first token already tells a finished "1" from the beginning of "10".
-    end = layout.answer_end[:1]
     # With candidates of one token, the row that predicts the target holds all their values.
     row_at = len(text) - cut if candidates and single else None
-    branches = [Branch(cut, text[cut:] + target + end, row_at)]
+    branches = [Branch(cut, (*text[cut:], *target, ends[0]), row_at, ends)]
     if not single:
-        branches += [Branch(cut, text[cut:] + ids + end) for ids in candidates]
+        branches += [Branch(cut, (*text[cut:], *ids, ends[0]), ends=ends) for ids in candidates]
     return branches
 
 
@@ -159,7 +157,6 @@ def _answer_scores(
     edits: Sequence[EditedChain],
     candidates: tuple[Ids, ...],
     scores: Sequence[BranchScore],
-    n_end: int,
 ) -> list[AnswerScore]:
     """The scores of one example's branches, put together by edited chain."""
     # Also true without candidates: the target's branch is then the only one.
@@ -169,19 +166,18 @@ def _answer_scores(
     for number, (_, target) in enumerate(edits):
         of_target, *others = scores[number * per_chain : (number + 1) * per_chain]
         # Counted from the end: the suffix begins with the part of the chain that the prefix lacks.
-        start = len(of_target.logprobs) - len(target) - n_end
+        start = len(of_target.logprobs) - len(target) - 1
         if of_target.row is not None:
             values = tuple(float(of_target.row[ids[0]]) for ids in candidates)
         else:
             values = tuple(
-                float(other.logprobs[-len(ids) - n_end :].sum())
+                float(other.logprobs[-len(ids) - 1 :].sum())
                 for other, ids in zip(others, candidates, strict=True)
             )
         answers.append(
             AnswerScore(
-                logprob=float(of_target.logprobs[start : start + len(target)].sum()),
-                n_tokens=len(target),
-                # Unlike the sum, this includes the token that ends the answer.
+                logprob=float(of_target.logprobs[start:].sum()),
+                n_tokens=len(target) + 1,
                 greedy=bool(of_target.greedy[start:].all()),
                 candidates=values,
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from interp.tasks import Layout
@@ -81,6 +82,30 @@ def encode_answer(tokenizer: Any, layout: Layout[str], answer: str) -> tuple[int
     text = layout.answer_open + answer if answer else ""
     _check_known(tokenizer, text, "answer")
     return encode(tokenizer, text)
+
+
+@lru_cache(maxsize=16)
+def find_answer_ends(tokenizer: Any, answer_end: tuple[int, ...]) -> tuple[int, ...]:
+    r"""The tokens that end an answer.
+
+    Tokenizers join an end mark with what follows it: after ``.\n\n`` in worked examples a model
+    ends its answer with the one token ``.\n\n``, and hardly ever with ``.\n``.
+
+    Args:
+        tokenizer: Its whole vocabulary is looked through, once.
+        answer_end: ``LayoutIds.answer_end``.
+
+    Returns:
+        The first token of `answer_end`, then every token that begins with its whole text and does
+        not go on with a letter or a digit, and the token that ends a text.
+    """
+    mark = decode(tokenizer, answer_end)
+    texts = ((token, decode(tokenizer, (token,))) for token in range(len(tokenizer)))
+    longer = [
+        t for t, text in texts if text.startswith(mark) and not text[len(mark) :][:1].isalnum()
+    ]
+    eos = tokenizer.eos_token_id
+    return tuple(dict.fromkeys([answer_end[0], *longer, *([] if eos is None else [int(eos)])]))
 
 
 def _check_known(tokenizer: Any, text: str, what: str) -> None:

@@ -16,7 +16,6 @@ unchanged chain: an unchanged chain would read as a chain that does not matter.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import cycle, islice
 from random import Random
@@ -27,9 +26,6 @@ from interp.tasks import Example, Rewriter
 
 FILLER_MARK = "\N{HORIZONTAL ELLIPSIS}"
 """Text of a step that was replaced by filler tokens."""
-_EQUALS = re.compile(r"=|\bequals\b")
-_OPERATOR_BEFORE = re.compile(r"[\d)%]\s*[-+*/×x−]\s*[(]*[$€£]?$")
-_OPERATOR_AFTER = re.compile(r"[)%]*\s*[-+*/×x−]\s*[(]*[$€£]?[\d.]")
 
 
 def truncate(chain: Chain, k: int) -> Chain:
@@ -174,53 +170,3 @@ def choose_donors(
         nearest = [other for other, steps in distance.items() if steps == least]
         donors.append(rng.choice(nearest) if nearest and chain else None)
     return donors
-
-
-def states_answer(chain: Chain, answer: str, rewriter: Rewriter) -> int | None:
-    """The first step that states the answer: what must be cut to measure inference, not copying.
-
-    A step states the answer if that is its result, or if the answer stands as a word of its own to
-    the right of the step's first ``=`` or ``equals``; anywhere, in a step without one. A number
-    counts by value (``$1,800.00`` states 1800); an operand (the 9 of ``9 * 2``) is no statement.
-
-    Args:
-        chain: Any chain.
-        answer: In the form of ``Example.answer``.
-        rewriter: The task's; it reads results.
-
-    Returns:
-        The index of that step; None if no step states the answer, or there is no answer.
-    """
-    if not answer:
-        return None
-    word = _spellings(answer)
-    for at, step in enumerate(chain):
-        if rewriter.result(step.text) == answer or _stands_in(step.text, word):
-            return at
-    return None
-
-
-def _spellings(answer: str) -> re.Pattern[str]:
-    """Finds an answer as a word; a number also with a currency sign and with closing zeros."""
-    number = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?", answer)
-    if number is None:
-        spelled = re.escape(answer)
-    else:
-        sign, whole, decimals = number.groups()
-        whole = "0?" if whole == "0" and decimals else whole  # ".5" states 0.5, too
-        spelled = whole + (rf"\.{decimals}0*" if decimals else r"(?:\.0+)?")
-        # A positive answer is not stated by its negative, "-5" or "-$5".
-        spelled = (r"-\s*[$€£]?" if sign else r"(?<!-)(?<!-[$€£])") + spelled
-    return re.compile(rf"(?<![\w.]){spelled}(?!\w|[.,]\d)")
-
-
-def _stands_in(text: str, word: re.Pattern[str]) -> bool:
-    """Whether a word stands where a step states values, and is not an operand there."""
-    # Only commas between thousands go: "1,800" is one number, "3,4" are two.
-    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    stated = _EQUALS.split(plain, maxsplit=1)[-1]
-    return any(
-        not _OPERATOR_BEFORE.search(stated[: match.start()])
-        and not _OPERATOR_AFTER.match(stated[match.end() :])
-        for match in word.finditer(stated)
-    )

@@ -60,6 +60,9 @@ class Branch:
     """Tokens appended after the cut, at least one; all of them are scored."""
     row_at: int | None = None
     """Index into the suffix: also return the whole log-probability row that predicts it."""
+    ends: tuple[int, ...] = ()
+    """Tokens each of which may stand in place of the last one: what is scored there is that any of
+    them follows. Empty: that token alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ class BranchScore:
     logprobs: Float[Tensor, " pos"]
     """Log-probability (nats) of each token of the suffix, given all before it."""
     greedy: Bool[Tensor, " pos"]
-    """Whether the token is the most likely one there."""
+    """Whether the token is the most likely one there (or, at the end, one of `Branch.ends`)."""
     row: Float[Tensor, " d_vocab"] | None
     """Log-probabilities (nats) of all tokens in place of `suffix[row_at]`."""
 
@@ -200,6 +203,7 @@ def _score_states(
         if branch.row_at is not None
     }
     rows: dict[int, Tensor] = {}
+    ended = _last_tokens(branches, ends.tolist())
     size = max(1, LOGIT_BLOCK // model.d_vocab)
     for start in range(0, len(needed), size):
         stop = min(start + size, len(needed))
@@ -213,6 +217,11 @@ def _score_states(
         local, wanted = (sources[here] - start).to(logits.device), tokens[here].to(logits.device)
         logprobs[here] = (logits[local, wanted] - total[local]).cpu()
         greedy[here] = (logits.argmax(-1)[local] == wanted).cpu()
+        for any_of, of_branches in ended.items():
+            last = torch.tensor(of_branches)
+            last = last[(sources[last] >= start) & (sources[last] < stop)]
+            local = (sources[last] - start).to(logits.device)
+            logprobs[last], greedy[last] = _score_ends(logits[local], total[local], any_of)
         for state in sorted(whole & set(range(start, stop))):
             rows[state] = (logits[state - start] - total[state - start]).cpu()
     scores: list[BranchScore] = []
@@ -221,6 +230,26 @@ def _score_states(
         row = None if branch.row_at is None else rows[int(sources[begin + branch.row_at])]
         scores.append(BranchScore(logprobs[begin:end], greedy[begin:end], row))
     return scores
+
+
+def _last_tokens(
+    branches: Sequence[Branch], stops: Sequence[int]
+) -> dict[tuple[int, ...], list[int]]:
+    """By `Branch.ends`, where the last tokens of these branches are among all suffixes in a row."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for branch, stop in zip(branches, stops, strict=True):
+        if branch.ends:
+            found.setdefault(branch.ends, []).append(stop - 1)
+    return found
+
+
+def _score_ends(
+    logits: Float[Tensor, "pos d_vocab"], total: Float[Tensor, " pos"], any_of: Sequence[int]
+) -> tuple[Float[Tensor, " pos"], Bool[Tensor, " pos"]]:
+    """Log p that any of these tokens follows, and whether the likeliest token is one of them."""
+    allowed = torch.tensor(any_of, device=logits.device)
+    logprobs = logits[:, allowed].logsumexp(-1) - total
+    return logprobs.cpu(), torch.isin(logits.argmax(-1), allowed).cpu()
 
 
 def _score(
@@ -311,6 +340,8 @@ def _check(
                     f"and {len(branch.suffix)} suffix tokens"
                 )
             check_row(model, branch.suffix, f"the suffix of {name}")
+            if branch.ends:
+                check_row(model, branch.ends, f"the ends of {name}")
             check_length(model, branch.cut + len(branch.suffix), f"{name}, from its first token,")
 
 

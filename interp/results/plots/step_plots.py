@@ -24,7 +24,7 @@ def step_bars(
     items: Sequence[Item],
     *,
     texts: Sequence[str],
-    xlabel: str = "gain (nats per answer token)",
+    xlabel: str = "gain (nats per answer)",
 ) -> Figure:
     """One chain: a bar for each step and reader.
 
