@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
+from jaxtyping import Float
 
 N_DONORS = 4
 """Other problems whose answers are scored where answers are open."""
@@ -51,16 +52,15 @@ class ReaderAnswers:
     gives: Mapping[int, tuple[bool, ...]] = field(default_factory=dict[int, tuple[bool, ...]])
     """Without candidates: which other problem -> whether its answer is given after each cut."""
 
-    def agrees(self, at: int, other: ReaderAnswers) -> tuple[float, ...] | None:
-        """Whether each early answer is the full answer of problem `at`; None if unknown."""
-        if not other.full:
-            return None
+    def agree_with(self, others: Sequence[ReaderAnswers]) -> Float[np.ndarray, "cut example"]:
+        """Whether each early answer is the full answer of each other case; NaN where unknown."""
         if not self.candidates:
-            known = self.gives.get(at)
-            return None if known is None else tuple(map(float, known))
-        known_here = other.full in self.candidates
-        place = self.candidates.index(other.full) if known_here else other.place
-        return None if place < 0 else tuple(float(choice == place) for choice in self.early)
+            unknown = [float("nan")] * max(map(len, self.gives.values()), default=0)
+            return np.array([self.gives.get(at, unknown) for at in range(len(others))]).T
+        place_of = {answer: place for place, answer in enumerate(self.candidates)}
+        places = np.array([place_of.get(other.full, other.place) for other in others])
+        early = np.array(self.early)
+        return np.where(places >= 0, early[:, None] == places, np.nan)
 
 
 def draw_others(problems: Sequence[str], seed: int) -> list[list[int]]:
@@ -95,11 +95,12 @@ def agree_by_chance(answered: Sequence[ReaderAnswers], n_cuts: int) -> list[list
         can be compared.
     """
     pairs = np.full((n_cuts, len(answered), len(answered)), np.nan)
-    for i, one in enumerate(answered):
-        for j, other in enumerate(answered):
-            agrees = None if one.problem == other.problem else one.agrees(j, other)
-            if agrees is not None:
-                pairs[:, i, j] = agrees
+    problems = np.array([one.problem for one in answered])
+    is_known = np.array([bool(one.full) for one in answered])
+    for at, one in enumerate(answered):
+        if one.candidates or one.gives:
+            is_other = is_known & (problems != one.problem)
+            pairs[:, at] = np.where(is_other, one.agree_with(answered), np.nan)
     both = np.stack([_mean_known(pairs, axis=2), _mean_known(pairs, axis=1)])
     return _mean_known(both, axis=0).T.tolist()
 
