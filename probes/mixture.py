@@ -24,6 +24,7 @@ reads "in part (0.50 [0.40, 0.60])", and splits by whether a cue is given: 0.00 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,9 +96,9 @@ class Mixture:
         """The reading with its reason."""
         return " ".join(
             [
-                f"{self.share.task}: {self.share.reader} follows the chain {self.words}. It always "
-                f"follows or never does on {self.certain.describe()} of the problems, so it is not "
-                "unsure.",
+                f"{self.share.task}: {self.share.reader} follows the chain {self.words}. Several "
+                "planted mistakes in one chain are all followed or all ignored in "
+                f"{self.certain.describe()} of the problems, so single problems are decided.",
                 *([] if self.split is None else [self.split.sentence]),
             ]
         )
@@ -193,17 +194,16 @@ def _ask(items: Sequence[Item], facts: Facts) -> dict[str, tuple[bool, ...]]:
     asked: dict[tuple[bool, ...], str] = {}
     for name in names:
         values = [facts.get(item.example, {}).get(name) for item in items]
-        given = sorted(
-            {value for value in values if value is not None}, key=lambda v: (str(type(v)), v)
-        )
+        counts = Counter(value for value in values if value is not None)
         ways = {f"{name} is given": tuple(value is not None for value in values)}
-        for one in given:
-            if isinstance(one, int):
-                ways[f"{name} is at least {one}"] = tuple(
-                    isinstance(value, int) and value >= one for value in values
-                )
-            else:
-                ways[f"{name} is {one}"] = tuple(value == one for value in values)
+        for number in sorted(value for value in counts if isinstance(value, int)):
+            ways[f"{name} is at least {number}"] = tuple(
+                isinstance(value, int) and value >= number for value in values
+            )
+        for word in (
+            value for value, n in counts.items() if isinstance(value, str) and n >= LEAST_SIDE
+        ):
+            ways[f"{name} is {word}"] = tuple(value == word for value in values)
         for question, answers in ways.items():
             sides = (
                 {i.problem for i, a in zip(items, answers, strict=True) if a is side}

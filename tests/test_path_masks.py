@@ -50,9 +50,11 @@ def find_share(rows):
 
 
 def reader_of(via_cot, no_cot):
-    """A certain reader that gives the answer with these probabilities under two masks."""
-    pairs = {"via_cot": via_cot, "no_cot": no_cot}
-    return {path: ((pairs.get(path, 1.0), 1 - pairs.get(path, 1.0)),) for path in PATHS}
+    """A reader, else all but certain, with these probabilities of the answer under two masks."""
+    known = {"via_cot": via_cot, "no_cot": no_cot}
+    # Not 1: KL against a distribution with a zero is infinite.
+    p = {path: min(known.get(path, 1.0), 1 - 1e-6) for path in PATHS}
+    return {path: ((p[path], 1 - p[path]),) for path in PATHS}
 
 
 def js(p, q):
@@ -104,7 +106,7 @@ def test_cot_share_is_a_ratio_of_sums_and_leaves_out_answers_that_hardly_move(mo
     necessity = 40 * js(1, 0.4) + 20 * js(1, 0.6)
     direct = 20 * js(1, 0.5)
     row = find_share(rows)
-    assert row.value == pytest.approx(necessity / (necessity + direct), rel=1e-4)
+    assert row.value == pytest.approx(necessity / (necessity + direct), rel=1e-3)
     assert row.low < row.value < row.high
     assert row.n_missing == 20
     notes = [i.note for i in items if i.metric == "moved_js" and math.isnan(i.value)]
