@@ -62,7 +62,7 @@ def reader_that_needs_its_chain(traces, shares, *, sure):
 def test_a_reader_that_hangs_on_its_chain_reads_1_whatever_the_options_and_steps(
     monkeypatch, tiny, name, t, sure
 ):
-    from probes.audit.verdict import read_reliance
+    from probes.audit.readings import read_reliance
 
     shares = SHARES[name]
     task, traces = choose_between(tiny.tokenizer, TEN[: len(shares)], n=100, steps={"gold": t})
@@ -77,7 +77,7 @@ def test_a_reader_that_hangs_on_its_chain_reads_1_whatever_the_options_and_steps
 @pytest.mark.parametrize("t", [1, 3, 40])
 @pytest.mark.parametrize("n_options", [2, 10])
 def test_a_reader_that_has_decided_reads_0(monkeypatch, tiny, t, n_options):
-    from probes.audit.verdict import read_reliance
+    from probes.audit.readings import read_reliance
 
     task, traces = choose_between(tiny.tokenizer, TEN[:n_options], n=120, steps={"gold": t})
     plant(monkeypatch, lambda prompt, *_: sum(prompt) % n_options)
@@ -87,7 +87,7 @@ def test_a_reader_that_has_decided_reads_0(monkeypatch, tiny, t, n_options):
 
 
 def test_a_reader_of_one_answer_is_not_measurable(monkeypatch, tiny):
-    from probes.audit.verdict import read_reliance
+    from probes.audit.readings import read_reliance
 
     task, traces = choose_between(tiny.tokenizer, TEN[:2], n=100, steps={"gold": 3})
     rare = {trace.prompt_ids for trace in traces["gold"][:5]}

@@ -84,7 +84,7 @@ def test_organisms_of_one_behaviour_do_not_read_in_part(organism, split):
 
 
 def test_half_swapped_chains_made_a_reader_that_is_unsure_on_single_problems():
-    """It was trained on a mixture, and is none: of two mistakes it follows one and not the other."""
+    """It was trained on a mixture and is none: it follows one mistake and not another."""
     rows = read_organism("swapped-50", "pool")
     certain = next(r for r in rows if r.metric == "certain")
     follows = next(r for r in rows if r.metric == "follows")

@@ -117,14 +117,14 @@ def test_cot_share_is_a_ratio_of_sums_and_leaves_out_answers_that_hardly_move(mo
     assert row.value - mean > 0.1
 
 
-@pytest.mark.parametrize(("n_moved", "has_share"), [(0, False), (39, False), (40, True)])
+@pytest.mark.parametrize(("n_moved", "has_share"), [(0, False), (79, False), (80, True)])
 def test_a_reader_has_a_share_if_half_of_its_answers_move(monkeypatch, tiny, n_moved, has_share):
     """The few answers that move say nothing about the others."""
-    readers = n_moved * [reader_of(1.0, 0.2)] + (80 - n_moved) * [reader_of(0.999, 0.999)]
+    readers = n_moved * [reader_of(1.0, 0.2)] + (160 - n_moved) * [reader_of(0.999, 0.999)]
     rows, _ = measure("path_masks", tiny, *setting(monkeypatch, tiny, readers))
     row = find_share(rows)
     assert math.isnan(row.value) is not has_share
-    assert row.value == pytest.approx(1.0) if has_share else row.n_missing == 80
+    assert row.value == pytest.approx(1.0) if has_share else row.n_missing == 160
 
 
 def test_a_bundled_model_that_answers_alike_under_every_mask_has_no_share():
