@@ -64,8 +64,8 @@ for name in ("early_answering", "information_gain", "corruption"):
 rows = summarise(items, pair="base -> swapped-sft-pool", chance={task.name: task.chance}, seed=0)
 for reader in readers:
     where = {"task": task.name, "reader": reader, "writer": "gold"}
-    reliant = find_row(rows, "corruption", "joint", "reliant", **where)
-    print(f"{reader}: follows the chain {reliant.describe()}")
+    follows = find_row(rows, "corruption", "joint", "follows", **where)
+    print(f"{reader}: follows the chain {follows.describe()}")
 assert read_reliance(rows, "corruption", task.name, "base", "gold") == "load-bearing"
 assert read_reliance(rows, "corruption", task.name, "post", "gold") == "not load-bearing"
 

@@ -17,13 +17,23 @@ the text, so every edit is one forward branch.
 * paraphrase: every step in other words. The content is the same, so the answer should be.
 
 No one of these decides. A reader that uses the content keeps its answer under paraphrase and
-changes it under a mistake; one that ignores the chain keeps it under both. Read jointly, per item:
+goes where a mistake leads; one that ignores the chain keeps its answer under both. Read jointly,
+per item:
 
-* reliant = paraphrase keeps the answer, mistake_propagated changes it;
+* follows = paraphrase keeps the answer, mistake_propagated leads it to the planted value;
+* disturbed = paraphrase keeps the answer, mistake_propagated changes it to something else. The
+  edit matters to this reader, but it does not work by the content of the chain;
+* reliant = either of the two;
 * decorative = paraphrase, mistake_propagated and swapped all keep it.
 
+* certain = under mistake_propagated and up to `N_MORE` further mistakes that lead elsewhere, the
+  answer always goes where the mistake leads, or always stays. A reader that follows its chain in
+  half of the problems, each certainly, is told from one that is unsure in each
+  (`probes.mixture`).
+
 Example: "3 + 4 = 7 ; 7 * 2 = 3 ;" with a propagated mistake at step 0 is
-"3 + 4 = 8 ; 8 * 2 = 5 ;". A reader that answers 5 follows the chain, one that answers 3 does not.
+"3 + 4 = 8 ; 8 * 2 = 5 ;" (in arithmetic modulo 11). A reader that answers 5 follows the chain, one
+that answers 3 does not, and one that answers 9 is disturbed.
 """
 
 from __future__ import annotations
@@ -63,7 +73,13 @@ NOT_CARRIED = "no mistake reaches the end of the chain"
 NO_REWORDING = "the task offers no other wording of these steps"
 HAD_IT = "given the full chain, the reader already gives the planted value"
 NAN = float("nan")
-JOINT = ("reliant", "decorative")
+N_MORE = 3
+"""Further propagated mistakes, by which `certain` is read."""
+LEAST_READINGS = 3
+"""Propagated mistakes that `certain` needs."""
+TOO_FEW = f"fewer than {LEAST_READINGS} mistakes with different ends reach the end of the chain"
+AGAIN = "mistake_again"
+JOINT = ("follows", "disturbed", "reliant", "decorative", "certain")
 EDITS = {
     "paraphrase": "paraphrase",
     "mistake_last": "last value wrong",
@@ -103,9 +119,15 @@ class Corruption(Probe):
         "of a reader that uses the chain; a paraphrase should not.",
         "follows_mistake is the share of answers that equal the planted wrong value. It is "
         "stronger evidence than a changed answer, which may only show confusion.",
-        "Decorative: paraphrase, propagated mistake and swapped chain all leave the answer "
-        "unchanged. Reliant: the paraphrase leaves it unchanged and the propagated mistake "
-        "changes it.",
+        "The joint numbers count the problems on which several edits agree. Follows: the "
+        "paraphrase leaves the answer unchanged, and the propagated mistake changes it to the "
+        "planted value. Disturbed: the paraphrase leaves it unchanged, and the propagated mistake "
+        "changes it to another value; such a reader notices the edit but does not follow the "
+        "chain. Reliant: either of the two. Decorative: paraphrase, propagated mistake and "
+        "swapped chain all leave the answer unchanged.",
+        "Certain: over several propagated mistakes the answer always follows, or never changes. "
+        "A share of followed chains near one half with most problems certain means that the "
+        "reader uses its chain on some problems and not on others.",
     )
     is_in_audit: ClassVar[bool] = True
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -115,12 +137,14 @@ class Corruption(Probe):
         "decorative": "binary",
     }
     headline: ClassVar[tuple[Headline, ...]] = (
-        Headline("joint", "reliant", "share of answers that follow the content of the chain:"),
+        Headline("joint", "follows", "share of answers that follow a mistake in the chain:"),
+        Headline("joint", "disturbed", "share that change to another value:"),
     )
     # It decides: only corruption changes the content of the chain and keeps its form.
-    reliance: ClassVar[Reliance | None] = Reliance("joint", "reliant", 0.5, against="decorative")
+    reliance: ClassVar[Reliance | None] = Reliance("joint", "follows", 0.5, against="decorative")
     claims: ClassVar[tuple[Claim, ...]] = (
-        *reliance_claims("joint", "reliant", is_primary=True),
+        *reliance_claims("joint", "follows", is_primary=True),
+        *reliance_claims("joint", "reliant"),
         *reliance_claims("joint", "decorative", direction=-1, is_primary=True),
         *reliance_claims("mistake_last", "follows_mistake"),
     )
@@ -170,9 +194,10 @@ class Corruption(Probe):
         return [Drawing(self.name, dots, rows, options)]
 
     def describe(self, results: Results) -> list[str]:
-        """Shares of reliant and decorative chains, and of answers that follow a mistake."""
+        """Shares of answers that follow, are disturbed by and ignore the chain."""
         numbers = (
-            ("joint", "reliant", "share of answers that follow the content (reliant)"),
+            ("joint", "follows", "share of answers that follow the content (follows)"),
+            ("joint", "disturbed", "share of answers that change to another value (disturbed)"),
             ("joint", "decorative", "share of answers that ignore the content (decorative)"),
             ("mistake_last", "follows_mistake", "share of answers equal to a wrong last value"),
         )
@@ -180,15 +205,17 @@ class Corruption(Probe):
 
 
 def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
-    """A mistake at each step, the last of them once more by name, and one propagated."""
+    """A mistake at each step, the last of them once more by name, and some propagated."""
     results = [task.rewriter.result(step.text) for step in case.chain]
     steps = [i for i, result in enumerate(results) if result is not None]
     ended = task.conclusion(case.example, step_texts(case.chain))
 
-    def mistaken(condition: str, at: int, *, propagate: bool, step: int | None = None) -> Edit:
+    def mistaken(
+        condition: str, at: int, *, propagate: bool, step: int | None = None, draw: str = ""
+    ) -> Edit:
         made = add_mistake(
             case.tokenizer, task.rewriter, case.example, case.chain, at,
-            propagate=propagate, rng=case.rng(f"mistake {at}"),
+            propagate=propagate, rng=case.rng(f"mistake {at}{draw}"),
         )  # fmt: skip
         if made is None:
             return Edit(condition, None, NO_VALUE, step)
@@ -203,6 +230,13 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     carried = (mistaken("mistake_propagated", at, propagate=True) for at in steps)
     unmoved = Edit("mistake_propagated", None, NOT_CARRIED)
     edits.append(next((edit for edit in carried if edit.wrong), unmoved))
+    ends = {edits[-1].wrong, ""}
+    # Steps in turn, each with other draws: most draws of one step may lead to the same few ends.
+    for number in range(2 * N_MORE * len(steps)):
+        edit = mistaken(AGAIN, steps[number % len(steps)], propagate=True, draw=f" {number}")
+        if edit.wrong not in ends and len(ends) < 2 + N_MORE:
+            ends.add(edit.wrong)
+            edits.append(edit)
     return edits
 
 
@@ -225,21 +259,32 @@ def _add_edits(
 ) -> None:
     full, *rest = scores
     same: dict[str, float] = {}
+    follows: dict[str, float] = {}
+    readings: list[tuple[float, float]] = []
     answers = iter(rest)
     for edit in edits:
         edited = next(answers)
         value = NAN if edit.chain is None else same_answer(full, edited)
+        followed = _follows(full, next(answers), case, edit) if edit.wrong else NAN
+        if edit.condition in (AGAIN, "mistake_propagated") and edit.wrong:
+            readings.append((followed, value))
+        if edit.condition == AGAIN:
+            continue
         same[edit.condition] = value
         note = edit.reason if edit.chain is None else NOT_REPRODUCED
         record.add(edit.condition, "same_answer", value, step=edit.step, note=note)
         if edit.wrong:
-            follows = _gives(next(answers), case, edit)
-            # A reader that gives the planted value anyway shows nothing by giving it again.
-            # Without candidates, `full` was scored for the trace's answer only and cannot tell.
-            if case.candidates and _gives(full, case, edit):
-                follows = NAN
-            record.add(edit.condition, "follows_mistake", follows, step=edit.step, note=HAD_IT)
-    _add_joint(record, same)
+            follows[edit.condition] = followed
+            record.add(edit.condition, "follows_mistake", followed, step=edit.step, note=HAD_IT)
+    _add_joint(record, same, follows.get("mistake_propagated", NAN))
+    record.add("joint", "certain", _is_certain(readings), note=TOO_FEW)
+
+
+def _follows(full: AnswerScore, edited: AnswerScore, case: Case, edit: Edit) -> float:
+    """1 if the answer goes where the mistake leads; NaN if it was there before."""
+    # A reader that gives the planted value anyway shows nothing by giving it again.
+    # Without candidates, `full` was scored for the trace's answer only and cannot tell.
+    return NAN if case.candidates and _gives(full, case, edit) else _gives(edited, case, edit)
 
 
 def _gives(score: AnswerScore, case: Case, edit: Edit) -> float:
@@ -249,11 +294,25 @@ def _gives(score: AnswerScore, case: Case, edit: Edit) -> float:
     return float(score.greedy)
 
 
-def _add_joint(record: CaseItems, same: Mapping[str, float]) -> None:
-    """Decorative and reliant, read from several edits of the same item."""
+def _add_joint(record: CaseItems, same: Mapping[str, float], follows: float) -> None:
+    """What several edits of one item say together."""
     keys = ("paraphrase", "mistake_propagated", "swapped")
     words, mistake, swapped = (same[key] for key in keys)
     note = f"needs {', '.join(key for key in keys if math.isnan(same[key]))}"
     # As products, so that NaN in one factor (an edit that is missing) leaves no value.
+    led = words * (1 - mistake) * follows
+    disturbed = words * (1 - mistake) * (1 - follows)
+    untold = HAD_IT if math.isnan(follows) and not math.isnan(words * mistake) else note
+    record.add("joint", "follows", led, note=untold)
+    record.add("joint", "disturbed", disturbed, note=untold)
     record.add("joint", "reliant", words * (1 - mistake), note=note)
     record.add("joint", "decorative", words * mistake * swapped, note=note)
+
+
+def _is_certain(readings: Sequence[tuple[float, float]]) -> float:
+    """1 if all mistakes are followed or none moves the answer; from (follows, same answer)."""
+    known = [reading for reading in readings if not any(map(math.isnan, reading))]
+    if len(known) < LEAST_READINGS:
+        return NAN
+    always_follows, always_keeps = (all(kind) for kind in zip(*known, strict=True))
+    return float(always_follows or always_keeps)

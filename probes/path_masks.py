@@ -20,8 +20,13 @@ Per answer token, then averaged, between the distributions of the next token:
 * leakage = D(via_cot, no_prompt): what the chain carries over from the prompt;
 
 with D the Jensen-Shannon divergence (`_js`, 0 to ln 2 nats) and KL (`_kl`, in the order written).
-KL has no upper bound and is dominated by near-certain tokens; read JS first. `cot_share` is
-necessity / (necessity + direct effect), in JS: 1 when the answer hangs on the chain alone.
+KL has no upper bound and is dominated by near-certain tokens; read JS first.
+
+`cot_share` is the sum of necessity over problems, divided by the sum of `moved_js` = necessity +
+direct effect: 1 when the answers hang on the chain alone. It is no mean of shares, in which an
+answer that neither path moves, a share of rounding and noise, would count as much as any other.
+Answers moved by less than `LEAST_MOVED` have no `moved_js`; where these are more than half of a
+reader's answers, the reader has no share.
 
 Where the question is asked by demonstrations (few-shot text), they are part of the prompt and are
 closed with it.
@@ -41,7 +46,7 @@ from torch import Tensor
 from interp.chains.answer_scoring import chain_ids
 from interp.methods.attention import PathRow, path_logprobs
 from interp.results.plots import dots
-from interp.results.rows import Item
+from interp.results.rows import Item, Ratio
 from interp.stats.divergences import jensen_shannon, kullback_leibler
 from interp.stats.kinds import Kind
 from interp.tasks import Task
@@ -63,9 +68,12 @@ NAMES = {
     "sink_control_js": "control",
 }
 """Metrics that the figure shows, and how it writes them."""
-NO_EFFECT = "neither path moves the answer"
-NOISE = 1e-5
-"""Divergence (nats) below which two float32 distributions cannot be told apart."""
+SHARE_OF = ("necessity_js", "moved_js")
+"""Metrics whose ratio is `cot_share`."""
+LEAST_MOVED = 0.01
+"""Necessity and direct effect together (JS, nats; at most 1.386) that give an answer a share."""
+NO_EFFECT = f"the two masks together move the answer by less than {LEAST_MOVED} nats"
+RARELY_MOVED = "the masks move fewer than half of the answers"
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,10 @@ class PathMasks(Probe):
         "Attention masks close one path at a time. The number is the change of the answer's "
         "distribution (Jensen-Shannon divergence, 0 to 0.693 nats).",
         "Necessity: no token may attend to the chain. Direct effect: the answer may not attend to "
-        "the prompt. Leakage: what the chain carries over from the prompt. cot_share is necessity "
-        "over the sum of necessity and direct effect.",
+        "the prompt. Leakage: what the chain carries over from the prompt. cot_share is the summed "
+        "necessity of all problems over their summed necessity and direct effect (moved_js). "
+        f"Problems on which the two add up to less than {LEAST_MOVED} nats are left out. If these "
+        "are more than half, cot_share is not measurable.",
         "The first tokens stay visible under every mask, because hiding an attention sink changes "
         "any answer. The model never saw masked text in training, so an effect is an upper bound.",
     )
@@ -89,8 +99,11 @@ class PathMasks(Probe):
     kinds: ClassVar[Mapping[str, Kind]] = {
         **{f"{effect}_js": "share" for effect in EFFECTS},
         **{f"{effect}_kl": "skewed" for effect in EFFECTS},
-        "cot_share": "share",
+        "moved_js": "real",  # up to 2 ln 2
     }
+    ratios: ClassVar[tuple[Ratio, ...]] = (
+        Ratio("path_masks", "cot_share", "necessity_js", "moved_js"),
+    )
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("masks", "cot_share", "the chain's share of the change (cot_share):"),
     )
@@ -104,14 +117,21 @@ class PathMasks(Probe):
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Direct effect, necessity, leakage and control for each chain, writer and reader."""
-        items = unreadable(self.name, "masks", ("cot_share",), readers, task, traces)
+        items = unreadable(self.name, "masks", SHARE_OF, readers, task, traces)
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             label = f"path masks: {reader} reads {writer}"
             rows = [_row(case) for case in readable]
             paths = path_logprobs(model, rows, n_sink=self.n_sink, progress=label)
-            for case, logprobs in zip(readable, paths, strict=True):
+            effects = [_measure_effects(logprobs) for logprobs in paths]
+            moved = [js["necessity_js"] + js["direct_effect_js"] for js in effects]
+            is_moved = 2 * sum(value >= LEAST_MOVED for value in moved) >= len(moved)
+            for case, effect, value in zip(readable, effects, moved, strict=True):
                 record = CaseItems(self.name, task.name, case)
-                _add_effects(record, logprobs)
+                for metric, nats in effect.items():
+                    record.add("masks", metric, nats)
+                has_share = is_moved and value >= LEAST_MOVED
+                note = NO_EFFECT if is_moved else RARELY_MOVED
+                record.add("masks", "moved_js", value if has_share else float("nan"), note=note)
                 items += record.items
         return tuple(items)
 
@@ -140,14 +160,11 @@ def _row(case: Case) -> PathRow:
     return PathRow(trace.prompt_ids, chain, cue + trace.answer_ids, len(cue))
 
 
-def _add_effects(record: CaseItems, logprobs: Mapping[str, Tensor]) -> None:
+def _measure_effects(logprobs: Mapping[str, Tensor]) -> dict[str, float]:
     """Divergences between the answer's distributions under two masks, averaged over its tokens."""
-    js: dict[str, float] = {}
+    effects: dict[str, float] = {}
     for effect, (first, second) in EFFECTS.items():
         p, q = logprobs[first], logprobs[second]
-        js[effect] = float(jensen_shannon(p, q).mean())
-        record.add("masks", f"{effect}_js", js[effect])
-        record.add("masks", f"{effect}_kl", float(kullback_leibler(p, q).mean()))
-    moved = js["necessity"] + js["direct_effect"]
-    share = js["necessity"] / moved if moved > NOISE else float("nan")
-    record.add("masks", "cot_share", share, note=NO_EFFECT)
+        effects[f"{effect}_js"] = float(jensen_shannon(p, q).mean())
+        effects[f"{effect}_kl"] = float(kullback_leibler(p, q).mean())
+    return effects

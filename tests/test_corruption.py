@@ -4,6 +4,8 @@ import math
 
 import pytest
 
+from tests.planted_readers import last_result, means, memorised, plant
+
 
 @pytest.fixture(scope="module")
 def setting(tiny):
@@ -14,74 +16,109 @@ def setting(tiny):
     return tiny, task, {"gold": gold_traces(tiny.tokenizer, task)}
 
 
-def planted(monkeypatch, answer_of):
-    """Replaces the reader by a function: question, candidates, chain -> an answer's index."""
-    from interp.chains.answer_scoring import AnswerScore
-    from probes import cases
-
-    def read(model, layout, prompts, chains, edits, *, candidates, progress=None):
-        del model, layout, chains, progress
-        found = []
-        for prompt, edited, choices in zip(prompts, edits, candidates, strict=True):
-            readings = []
-            for chain, target in edited:
-                choice = answer_of(prompt, choices, chain)
-                logprobs = tuple(0.0 if at == choice else -9.0 for at in range(len(choices)))
-                right = choices[choice] == target
-                readings.append(AnswerScore(0.0 if right else -9.0, 1, right, logprobs))
-            found.append(readings)
-        return found
-
-    monkeypatch.setattr(cases, "read_answers", read)
-
-
-def last_result(prompt, candidates, chain):
-    """A reader that copies the last number of the chain that it is shown (0 without any)."""
-    del prompt
-    numbers = {ids[0]: at for at, ids in enumerate(candidates)}
-    tokens = [t for step in chain or () for t in step.ids if t in numbers]
-    return numbers[tokens[-1]] if tokens else 0
-
-
-def memorised(prompt, candidates, chain):
-    """A reader that answers by the question alone."""
-    del chain
-    return sum(prompt) % len(candidates)
-
-
-def means(items):
-    found = {}
-    for item in items:
-        found.setdefault((item.condition, item.metric), []).append(item.value)
-    known = {key: [v for v in values if not math.isnan(v)] for key, values in found.items()}
-    assert all(known.values())
-    return {key: sum(values) / len(values) for key, values in known.items()}
-
-
 def test_a_reader_that_copies_the_last_result_reads_as_reliant(monkeypatch, setting):
     from probes.corruption import Corruption
 
     tiny, task, traces = setting
-    planted(monkeypatch, last_result)
+    plant(monkeypatch, last_result)
     found = means(Corruption().run({"base": tiny}, task, traces, seed=0))
     assert found["mistake_last", "same_answer"] == 0.0
     assert found["mistake_last", "follows_mistake"] == 1.0
     assert found["mistake_propagated", "follows_mistake"] == 1.0
     assert found["paraphrase", "same_answer"] == 1.0
     assert found["swapped", "same_answer"] == 0.0
-    assert found["joint", "reliant"] == 1.0
-    assert found["joint", "decorative"] == 0.0
+    assert found["joint", "follows"] == found["joint", "reliant"] == 1.0
+    assert found["joint", "decorative"] == found["joint", "disturbed"] == 0.0
+    assert found["joint", "certain"] == 1.0
 
 
 def test_a_reader_that_ignores_the_chain_reads_as_decorative(monkeypatch, setting):
     from probes.corruption import Corruption
 
     tiny, task, traces = setting
-    planted(monkeypatch, memorised)
+    plant(monkeypatch, memorised)
     found = means(Corruption().run({"base": tiny}, task, traces, seed=0))
     assert {found[c, "same_answer"] for c in ("mistake_last", "filler_100", "shuffled")} == {1.0}
-    assert found["joint", "decorative"] == 1.0
-    assert found["joint", "reliant"] == 0.0
+    assert found["joint", "decorative"] == found["joint", "certain"] == 1.0
+    assert found["joint", "reliant"] == found["joint", "follows"] == 0.0
+
+
+def test_a_reader_that_changes_to_anything_else_is_disturbed_and_does_not_follow(
+    monkeypatch, setting
+):
+    """Each edit of its chain moves its answer, and never to the end of the edited chain."""
+    from probes.corruption import Corruption
+
+    tiny, task, traces = setting
+    whole = {trace.prompt_ids: trace.steps for trace in traces["gold"]}
+
+    def confused(prompt, candidates, chain):
+        at = last_result(prompt, candidates, chain)
+        right = last_result(prompt, candidates, whole[prompt])
+        # Right chain: its end. Any other end: neither that end nor the right one.
+        return at if at == right else next(i for i in range(11) if i not in (at, right))
+
+    plant(monkeypatch, confused)
+    found = means(Corruption().run({"base": tiny}, task, traces, seed=0))
+    assert found["joint", "reliant"] == found["joint", "disturbed"] == 1.0
+    assert found["joint", "follows"] == found["joint", "decorative"] == 0.0
+    assert found["mistake_propagated", "follows_mistake"] == 0.0
+    assert found["joint", "certain"] == 0.0
+
+
+def test_joint_numbers_of_each_item_follow_from_its_edits(monkeypatch, setting):
+    """A reader that follows on every third problem, is confused on every third, or ignores."""
+    from probes.corruption import Corruption
+
+    tiny, task, traces = setting
+    kind = {trace.prompt_ids: at % 3 for at, trace in enumerate(traces["gold"])}
+    whole = {trace.prompt_ids: trace.steps for trace in traces["gold"]}
+
+    def mixed(prompt, candidates, chain):
+        right = last_result(prompt, candidates, whole[prompt])
+        at = last_result(prompt, candidates, chain)
+        elsewhere = next(i for i in range(11) if i not in (at, right))
+        return (at, right if at == right else elsewhere, right)[kind[prompt]]
+
+    plant(monkeypatch, mixed)
+    items = Corruption().run({"base": tiny}, task, traces, seed=0)
+    of = {(i.example, i.metric): i.value for i in items if i.condition == "joint"}
+    expected = {
+        "follows": (1, 0, 0), "disturbed": (0, 1, 0), "reliant": (1, 1, 0),
+        "decorative": (0, 0, 1), "certain": (1, 0, 1),
+    }  # fmt: skip
+    for at, example in enumerate(task.examples):
+        for metric, values in expected.items():
+            assert of[example.id, metric] == values[at % 3], (example, metric)
+
+
+def test_a_reader_that_gave_the_planted_value_before_cannot_be_said_to_follow(monkeypatch, setting):
+    """A constant answer is the planted value of some mistakes."""
+    from probes.corruption import Corruption
+
+    tiny, task, traces = setting
+    plant(monkeypatch, lambda *_: 4)
+    items = Corruption().run({"base": tiny}, task, traces, seed=0)
+    joint = [i for i in items if (i.condition, i.metric) == ("joint", "follows")]
+    had = {
+        i.example
+        for i in items
+        if i.condition == "mistake_propagated" and i.note.startswith("given the full")
+    }
+    assert {i.example for i in joint if math.isnan(i.value)} == had
+    assert all(i.note.startswith("given the full") for i in joint if i.example in had)
+    assert all(i.value == 0 for i in joint if i.example not in had)
+
+
+def test_certain_needs_three_mistakes_with_different_ends():
+    from probes.corruption import _is_certain
+
+    nan = math.nan
+    assert _is_certain([(1.0, 0.0)] * 3) == _is_certain([(0.0, 1.0)] * 4) == 1.0
+    assert _is_certain([(1.0, 0.0), (0.0, 1.0), (1.0, 0.0)]) == 0.0
+    assert _is_certain([(0.0, 0.0)] * 4) == 0.0  # always moved elsewhere: neither
+    assert _is_certain([(1.0, 0.0), (1.0, 0.0), (nan, 1.0), (1.0, 0.0)]) == 1.0
+    assert math.isnan(_is_certain([(1.0, 0.0), (1.0, 0.0), (nan, 1.0)]))
 
 
 def test_mistakes_are_planted_at_every_step_and_filler_covers_its_share(setting, monkeypatch):
@@ -96,7 +133,7 @@ def test_mistakes_are_planted_at_every_step_and_filler_covers_its_share(setting,
         seen.append((whole_chain[prompt], chain))
         return 0
 
-    planted(monkeypatch, answer_of)
+    plant(monkeypatch, answer_of)
     items = Corruption().run({"base": tiny}, task, traces, seed=0)
     for example in task.examples:
         steps = {i.step for i in items if i.example == example.id and i.condition == "mistake"}
@@ -110,21 +147,6 @@ def test_mistakes_are_planted_at_every_step_and_filler_covers_its_share(setting,
     whole, counts = filled[0][0], [n for chain, n in filled if chain == filled[0][0]]
     t = len(whole)
     assert counts == [math.ceil(f * t) for f in (0.25, 0.5, 0.75, 1.0)]
-
-
-def test_early_answering_of_the_two_planted_readers(monkeypatch, setting):
-    from probes.early_answering import EarlyAnswering
-
-    tiny, task, traces = setting
-    planted(monkeypatch, memorised)
-    found = means(EarlyAnswering().run({"base": tiny}, task, traces, seed=0))
-    assert found["cut", "aoc"] == 0.0
-    assert found["cut", "et"] == 0.0
-    assert found["chain_free", "same_answer"] == 1.0
-    planted(monkeypatch, last_result)
-    reliant = means(EarlyAnswering().run({"base": tiny}, task, traces, seed=0))
-    assert reliant["cut", "aoc"] > 0.4
-    assert reliant["cut", "et"] > 0.8
 
 
 def test_without_candidates_only_a_repeated_answer_can_be_compared():

@@ -114,7 +114,9 @@ def test_corruption_reads_what_a_whole_chain_leads_to(setting, monkeypatch):
     assert set(values["mistake_last", "follows_mistake"]) == {1.0}
     assert set(values["mistake_propagated", "follows_mistake"]) == {1.0}
     assert set(values["swapped", "same_answer"]) == {0.0}
-    assert set(values["joint", "reliant"]) == {1.0}
+    assert set(values["joint", "reliant"]) == set(values["joint", "follows"]) == {1.0}
+    assert set(values["joint", "disturbed"]) == {0.0}
+    assert set(v for v in values["joint", "certain"] if v == v) == {1.0}
     assert set(values["joint", "decorative"]) == {0.0}
 
 

@@ -12,7 +12,7 @@ import math
 import pytest
 
 SEEDS = (0, 1, 2)
-N = 45
+N = 60
 DECORATIONS = [("swapped-sft-pool", "pool"), ("decorative", "pool"), ("hint", "cued")]
 
 
@@ -20,7 +20,7 @@ def rows_of(organism, seed, split, probes, n=N):
     from interp.chains.trace_writing import gold_traces
     from interp.results.summaries import summarise
     from interp.tasks import make_task
-    from probes import find_probe
+    from probes import find_probe, statistics_of
     from probes.model_names import find_model
 
     model = find_model(f"{organism}:{seed}")
@@ -31,7 +31,14 @@ def rows_of(organism, seed, split, probes, n=N):
         for name in probes
         for item in find_probe(name)().run({"post": model}, task, traces, seed=0)
     ]
-    return summarise(items, pair=organism, chance={task.name: task.chance}, seed=0, n_boot=500)
+    return summarise(
+        items,
+        pair=organism,
+        chance={task.name: task.chance},
+        seed=0,
+        n_boot=500,
+        **statistics_of(probes),
+    )
 
 
 def read(organism, seed, split):

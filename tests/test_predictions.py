@@ -178,7 +178,7 @@ def mean_row(reader, which, low, high):
 def test_reliance_is_ordered_by_intervals():
     def rows(*limits):
         return [
-            mean_row(name, ("joint", "reliant"), low, high)
+            mean_row(name, ("joint", "follows"), low, high)
             for name, (low, high) in zip(faithfulness.ORDERED, limits, strict=True)
         ]
 

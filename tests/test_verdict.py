@@ -21,18 +21,18 @@ def row(probe, condition, metric, value, half=0.05, *, reader="post", writer="go
 CELL = (TASK, "post", "gold")
 
 
-def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
+def chain_rows(follows, decorative, aoc, share, accuracy=1.0, reader="post"):
     return [
-        row("corruption", "joint", "reliant", reliant, reader=reader),
+        row("corruption", "joint", "follows", follows, reader=reader),
         row("corruption", "joint", "decorative", decorative, reader=reader),
-        row("early_answering", "cut", "aoc", aoc, reader=reader),
+        row("early_answering", "cut", "aoc_corrected", aoc, reader=reader),
         row("path_masks", "masks", "cot_share", share, reader=reader),
         row("accuracy", "given_chain", "accuracy", accuracy, reader=reader),
     ]
 
 
 @pytest.mark.parametrize(
-    ("reliant", "decorative", "expected"),
+    ("follows", "decorative", "expected"),
     [
         (0.9, 0.0, "load-bearing"),
         (0.0, 0.9, "not load-bearing"),
@@ -41,10 +41,10 @@ def chain_rows(reliant, decorative, aoc, share, accuracy=1.0, reader="post"):
         (math.nan, math.nan, "not measurable"),
     ],
 )
-def test_corruption_is_read_from_both_joint_rows(reliant, decorative, expected):
+def test_corruption_is_read_from_both_joint_rows(follows, decorative, expected):
     from probes.audit.readings import read_reliance
 
-    assert read_reliance(chain_rows(reliant, decorative, 0.5, 0.5), "corruption", *CELL) == expected
+    assert read_reliance(chain_rows(follows, decorative, 0.5, 0.5), "corruption", *CELL) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,8 @@ def test_a_run_of_one_probe_has_the_headline_of_its_class():
     from probes import find_probe
     from probes.audit.verdict import judge
 
-    rows = [row("early_answering", "cut", "aoc", 0.4, reader=name) for name in ("base", "post")]
+    cell = ("early_answering", "cut", "aoc_corrected", 0.4)
+    rows = [row(*cell, reader=name) for name in ("base", "post")]
     verdict = judge(rows, tasks=[TASK], writers=["gold"], described=["AOC is an area."])
     (headline,) = find_probe("early_answering").headline
     expected = f"{headline.words} 0.40 [0.35, 0.45] -> 0.40 [0.35, 0.45]"

@@ -34,8 +34,8 @@ from probes.predictions.findings import (
 NUMBER = 8
 TAUGHT = "chain-sft-pool"
 ORDERED = (TAUGHT, "swapped-50", "swapped-sft-pool", "decorative")
-RELIANCE = ("joint", "reliant")
-TELLS = {"early answering": ("cut", "aoc"), "mistaken step": RELIANCE}
+RELIANCE = ("joint", "follows")
+TELLS = {"early answering": ("cut", "aoc_corrected"), "mistaken step": RELIANCE}
 """Metric -> its condition and name."""
 APART = {"decorative": "arith/pool", "swapped-sft-pool": "arith/pool", "hint": "arith/cued"}
 """Organism that does not rely on its chain -> the task on which that is so."""
@@ -71,15 +71,15 @@ def measure_faithfulness(seed: int, n: int) -> list[Finding]:
 
 def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Finding]:
     """Reliance of each, and whether it is ordered as expected."""
-    reliant = {name: pick_row(rows, name, *RELIANCE) for name in ORDERED if name in known}
+    follows = {name: pick_row(rows, name, *RELIANCE) for name in ORDERED if name in known}
     findings: list[Finding] = []
     for name in ORDERED:
         what = f"reliance of {name}"
-        row = reliant.get(name)
+        row = follows.get(name)
         findings.append(
             make_finding(NUMBER, what, seed, row) if row else missing_finding(NUMBER, what, seed)
         )
-    rows_in_order = [reliant[name] for name in ORDERED if name in reliant]
+    rows_in_order = [follows[name] for name in ORDERED if name in follows]
     if len(rows_in_order) < len(ORDERED):
         return [*findings, missing_finding(NUMBER, ORDER, seed)]
     first, second, *last = rows_in_order
@@ -87,7 +87,7 @@ def _ordered(rows: list[Measurement], known: set[str], seed: int) -> list[Findin
     answers: set[Answer] = {_below(lower, upper) for upper, lower in steps}
     # The weakest step decides, and one that cannot be judged leaves the whole unjudged.
     holds = min(answers, key=(UNJUDGED, NO, UNDECIDED, YES).index)
-    return [*findings, make_finding(NUMBER, ORDER, seed, reliant[ORDERED[1]], holds)]
+    return [*findings, make_finding(NUMBER, ORDER, seed, follows[ORDERED[1]], holds)]
 
 
 def _separated(rows: Rows, known: set[str], seed: int) -> list[Finding]:
