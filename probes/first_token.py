@@ -77,6 +77,8 @@ class FirstToken(Probe):
         "reverse. In patched_base, base writes alone, but its activations at the last question "
         "token are post's. transplant_recovered is the share of the gain in accuracy that the "
         "mixture has.",
+        "Accuracy is about the answer alone, whatever chain leads to it; a text that breaks off "
+        "before its answer has ended counts as wrong.",
         "A recovered gain shows that the first token suffices. It does not show that base would "
         "choose this token: compare the accuracy of base alone.",
     )

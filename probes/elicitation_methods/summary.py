@@ -69,8 +69,9 @@ def describe_methods(rows: Sequence[Measurement], items: Sequence[Item], *, seed
     ]
     for cost in costs:
         accuracy = f"{cost.accuracy:.3f} [{cost.low:.3f}, {cost.high:.3f}]"
+        valid = "answer only" if isnan(cost.chain_valid) else f"{cost.chain_valid:.3f}"
         lines.append(
-            f"{cost.name:24}{accuracy:>24}{cost.chain_valid:>13.3f}{cost.trained:>10}"
+            f"{cost.name:24}{accuracy:>24}{valid:>13}{cost.trained:>10}"
             f"{cost.fitted:>8}{cost.touched:>9.1f}"
         )
     lines += [
@@ -98,12 +99,7 @@ def _pass_lines(metric: str, rows: Sequence[Measurement], items: Sequence[Item])
     title = metric.replace("pass_", "pass@k, ").replace("_", " ")
     yield f"{title:24}" + "".join(f"{k:>22}" for k in ks)
     for method in dict.fromkeys(_method(item) for item in items if item.metric == metric):
-        cells = [
-            f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
-            if (row := table.get((method, k)))
-            else ""
-            for k in ks
-        ]
+        cells = [row.describe(3) if (row := table.get((method, k))) else "" for k in ks]
         yield f"  {_label(method):22}" + "".join(f"{cell:>22}" for cell in cells)
 
 
