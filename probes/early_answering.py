@@ -44,11 +44,11 @@ from probes.cases import (
     pair_targets,
     read_cases,
     same_answer,
-    unreadable,
 )
 from probes.claims import SCALE, reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import SHARE_KEPT, describe_rows, pick_rows
+from probes.unreadable import add_unreadable
 
 NO_BIAS = "the answer bias needs candidates and other problems"
 
@@ -90,7 +90,7 @@ class EarlyAnswering(Probe):
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """One curve and its summaries for each chain, writer and reader."""
-        items = unreadable(self.name, "cut", ("aoc", "et"), readers, task, traces)
+        items: list[Item] = []
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             asked = [
                 (case, pair_targets(_cuts(case), case.trace.answer_ids))
@@ -108,7 +108,7 @@ class EarlyAnswering(Probe):
                 ]
                 _add_chain_free(record, scores[-1], free, others)
                 items += record.items
-        return tuple(items)
+        return add_unreadable(items, self.name, ("cut", ("aoc",)), readers, task, traces)
 
     def figures(self, results: Results) -> list[Drawing]:
         """Share of unchanged answers against the share of the chain kept."""

@@ -44,10 +44,11 @@ from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.divergences import jensen_shannon, kullback_leibler
 from interp.tasks import Task
-from probes.cases import Case, CaseItems, cases, unreadable
+from probes.cases import Case, CaseItems, cases
 from probes.claims import reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
+from probes.unreadable import add_unreadable
 
 EFFECTS = {
     "direct_effect": ("full", "via_cot"),
@@ -97,7 +98,7 @@ class PathMasks(Probe):
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Direct effect, necessity, leakage and control for each chain, writer and reader."""
-        items = unreadable(self.name, "masks", ("cot_share",), readers, task, traces)
+        items: list[Item] = []
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             label = f"path masks: {reader} reads {writer}"
             rows = [_row(case) for case in readable]
@@ -106,7 +107,8 @@ class PathMasks(Probe):
                 record = CaseItems(self.name, task.name, case)
                 _add_effects(record, logprobs)
                 items += record.items
-        return tuple(items)
+        main = ("masks", ("cot_share",))
+        return add_unreadable(items, self.name, main, readers, task, traces)
 
     def figures(self, results: Results) -> list[Drawing]:
         """Change of the answer under each mask."""
