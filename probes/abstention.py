@@ -15,6 +15,13 @@ after the question alone and after the reader's own chain. In each condition
 * twin_auroc: the same within twins, which differ in the missing premise alone.
 
 `recall_change` is forced minus direct: the effect of thinking. Writer and reader are the same.
+
+An answer that never ends is no abstention: recall, false_abstention, recall_change and what is read
+after a chain leave it out (`finished` is the share that ends), and `recall_strict` counts it as not
+abstaining. accuracy_answerable and appropriate count it as wrong; `appropriate_if_finished` leaves
+it out. A model that always abstains has an `appropriate` of the share of unanswerable questions, so
+it shows skill only above chance (`Task.chance`).
+
 Precision and AUROC are of all questions together (`interp.stats.auroc`). Precision depends on the
 share of unanswerable questions: compare it only between tasks with the same share.
 
@@ -41,11 +48,11 @@ from interp.tasks import Example, Task
 from probes.cases import answer_alone, make_items, not_applicable
 from probes.probe import OWN, Drawing, Headline, Probe, Readers, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
+from probes.unreadable import NEVER_ENDS
 
 CONDITIONS = {"direct": "no chain", "forced": "chain forced"}
 NO_TWINS = "the task does not ask questions both with and without an answer"
 NO_TWIN = "its answerable twin is not among the examples"
-NO_END = "the chain never ends"
 NAN = float("nan")
 NAMES = {
     "recall": "abstains, no answer",
@@ -71,8 +78,11 @@ class Abstention(Probe):
         "Recall can fall because the model no longer notices that a premise is missing, or because "
         "it has learned to answer anyway. auroc separates the two cases: it asks how well the "
         "probability of abstaining separates the two kinds of question at any threshold.",
-        "Appropriate: right answers and right abstentions together. Precision depends on the "
+        "Appropriate: right answers and right abstentions together; it shows skill only above "
+        "chance, which a model that always abstains reaches. Precision depends on the "
         "share of unanswerable questions, which is one half where every question has its twin.",
+        "Texts that break off are left out of recall and false abstention (finished is the share "
+        "that ends). recall_strict counts them as no abstention, appropriate as wrong.",
     )
     is_in_audit: ClassVar[bool] = True
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -127,8 +137,8 @@ class Abstention(Probe):
                     direct, forced = own["direct"][at], own["forced"][at]
                     # Here the right answer is to abstain, so `correct` is recall.
                     change = float(forced.correct) - float(direct.correct)
-                    change = change if forced.answer_ids else NAN
-                    values.append(("forced", "recall_change", change, NO_END))
+                    change = NAN if "truncated" in (direct.status, forced.status) else change
+                    values.append(("forced", "recall_change", change, NEVER_ENDS))
                 items += make_items(self.name, task, example, values, writer=reader, reader=reader)
         return tuple(items)
 
@@ -151,7 +161,19 @@ class Abstention(Probe):
             ("direct", "auroc", "AUROC of the probability of abstaining (no chain)"),
             ("forced", "recall_change", "change of recall with a forced chain"),
         )
-        return describe_rows(results, numbers, writer=OWN)
+        return [*describe_rows(results, numbers, writer=OWN), *_describe_appropriate(results)]
+
+
+def _describe_appropriate(results: Results) -> list[str]:
+    """Right answers and abstentions of each task, beside what always abstaining gives."""
+    lines: list[str] = []
+    for row in pick_rows(results, ("appropriate",), tuple(CONDITIONS), writer=OWN):
+        side = "above" if row.low > row.chance else "not above"
+        lines.append(
+            f"{row.task}, right answers and right abstentions of {row.reader} "
+            f"({CONDITIONS[row.condition]}): {row.describe()}, {side} chance ({row.chance:.2f})."
+        )
+    return lines
 
 
 def abstention_probability(
@@ -166,7 +188,7 @@ def abstention_probability(
         reader: Its name, for the progress bar.
 
     Returns:
-        Condition -> one probability per example; NaN after a chain that never ended.
+        Condition -> one probability per example; NaN after a chain that was truncated.
     """
     layout = encode_layout(model.tokenizer, task.layout)
     target = encode_answer(model.tokenizer, task.layout, task.abstention)
@@ -180,7 +202,7 @@ def abstention_probability(
         progress=f"abstention: {reader}",
     )
     after = [
-        math.exp(chained.logprob) if trace.answer_ids else NAN
+        NAN if trace.status == "truncated" else math.exp(chained.logprob)
         for trace, (_, chained) in zip(forced, scores, strict=True)
     ]
     return {"direct": [math.exp(free.logprob) for free, _ in scores], "forced": after}
@@ -190,17 +212,24 @@ def _values(
     example: Example, task: Task, trace: Trace, probability: float
 ) -> list[tuple[str, float, str]]:
     """Metric, value, and why there is none where there is none."""
-    right = float(trace.correct)
-    # An answer that nothing ends does not count, neither as right nor as an abstention.
-    abstains = float(trace.status != "truncated" and trace.answer == task.abstention)
-    abstains = abstains if trace.answer_ids else NAN
-    values = [("appropriate", right, "")]
+    right, is_finished = float(trace.correct), trace.status != "truncated"
+    abstains = float(trace.answer == task.abstention) if is_finished else NAN
+    values = [
+        ("appropriate", right, ""),
+        ("appropriate_if_finished", right if is_finished else NAN, NEVER_ENDS),
+        ("finished", float(is_finished), ""),
+    ]
     if example.answer == task.abstention:
-        return [*values, ("recall", abstains, NO_END), ("p_unanswerable", probability, NO_END)]
+        return [
+            *values,
+            ("recall", abstains, NEVER_ENDS),
+            ("recall_strict", right, ""),
+            ("p_unanswerable", probability, NEVER_ENDS),
+        ]
     return [
         *values,
-        ("false_abstention", abstains, NO_END),
-        ("p_answerable", probability, NO_END),
+        ("false_abstention", abstains, NEVER_ENDS),
+        ("p_answerable", probability, NEVER_ENDS),
         ("accuracy_answerable", right, ""),
     ]
 
@@ -218,5 +247,5 @@ def _twin_wins(task: Task, probability: Sequence[float]) -> dict[int, tuple[floa
             won = [(p > other) + (p == other) / 2 for other in others]
             is_known = bool(others) and not math.isnan(p + sum(others))  # one NaN makes the sum NaN
             value = sum(won) / len(won) if is_known else NAN
-            wins[at] = (value, NO_END if others else NO_TWIN)
+            wins[at] = (value, NEVER_ENDS if others else NO_TWIN)
     return wins

@@ -12,16 +12,21 @@ not empty and closed, answer ended; arXiv 2605.21127), accuracy on those alone, 
 of opening a chain at the first token. `chain_gain` is forced minus direct: the gain from the chain
 (Sprague et al., arXiv 2409.12183). Here writer and reader are the same model.
 
+`accuracy` is strict: an answer that never ends is wrong, and so it is in `chain_gain`. Beside it
+stand `finished`, the share of answers that end, and `accuracy_if_finished`, which leaves the others
+out. It is about the answer alone, whatever chain leads to it.
+
 Two further gates are read from the traces: `given_chain`, the reader's accuracy when it is shown
 each writer's chain, and `replay`, the share of its own forced answers that come out again when
 the same tokens are read instead of written (must be 1: the exact no-op). For open answers both are
-strict: the very tokens of the answer and the one that ends it must be the most likely ones.
+strict: the very tokens of the answer and the one that ends it must be the most likely ones. Chains
+that cannot be read are missing in both, and wrong in `accuracy_strict`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from interp.chains.answer_scoring import AnswerScore, EditedChain
@@ -33,10 +38,18 @@ from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.kinds import Kind
 from interp.tasks import Task
-from probes.cases import Case, CaseItems, answer_alone, cases, make_items, read_cases
+from probes.cases import (
+    Case,
+    CaseItems,
+    answer_alone,
+    cases,
+    make_items,
+    read_cases,
+)
 from probes.claims import PLAIN_TASKS
 from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces, VerdictLine
 from probes.selection import describe_rows, pick_rows
+from probes.unreadable import NEVER_ENDS, add_unreadable
 
 NAN = float("nan")
 NO_VALID_CHAIN = "the free trace has no valid chain"
@@ -63,8 +76,14 @@ class Accuracy(Probe):
         "valid_trace is the share of free answers that end and whose chain was opened, is not "
         "empty and was closed. Check this first: without valid chains the other probes have "
         "nothing to measure.",
-        "Given chain: accuracy when the model reads the writer's chain. Replay must be 1: a model "
-        "that reads back its own tokens must give its own answer.",
+        "An answer that never ends counts as wrong in accuracy; finished is the share of answers "
+        "that end, and accuracy_if_finished is the accuracy of those alone. A right answer says "
+        "nothing of the chain before it.",
+        "Given chain: accuracy when the model reads the writer's chain. Chains that cannot be read "
+        "are left out; in accuracy_strict they count as wrong. Replay must be 1: a model that "
+        "reads back its own tokens must give its own answer.",
+        "The dotted line is chance: the best accuracy without a look at the question, which is "
+        "that of the best constant answer or of a guess, whichever is larger.",
     )
     is_in_audit: ClassVar[bool] = True
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -97,6 +116,7 @@ class Accuracy(Probe):
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """One item per example for each way to answer, and for each writer's chain."""
         items: list[Item] = []
+        given: list[Item] = []
         for reader, model in readers.items():
             items += self._answer(reader, model, task, traces, seed)
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
@@ -108,8 +128,15 @@ class Accuracy(Probe):
                 if writer == reader:
                     # Not the best candidate: what must come out again is the very tokens.
                     record.add("given_chain", "replay", float(own.greedy))
-                items += record.items
-        return tuple(items)
+                given += record.items
+        main = ("given_chain", ("accuracy",))
+        given = [*add_unreadable(given, self.name, main, readers, task, traces)]
+        strict = [
+            replace(item, metric="accuracy_strict", note="", value=max(0.0, item.value))
+            for item in given
+            if item.metric == "accuracy"
+        ]
+        return (*items, *given, *strict)
 
     def _answer(
         self, reader: str, model: Model, task: Task, traces: Traces, seed: int
@@ -150,16 +177,21 @@ def _values(written: Mapping[str, Trace], p_think: float) -> list[tuple[str, str
     """Condition, metric, value and why there is none, of the three answers to one question."""
     free, forced, direct = (written[mode] for mode in ("free", "forced", "direct"))
     is_valid = free.status == "valid"
-    return [
-        ("free", "accuracy", float(free.correct), ""),
+    values = [
         ("free", "valid_trace", float(is_valid), ""),
         ("free", "accuracy_if_valid", float(free.correct) if is_valid else NAN, NO_VALID_CHAIN),
         ("free", "p_think", p_think, NO_OPENING),
-        ("forced", "accuracy", float(forced.correct), ""),
         ("forced", "valid_trace", float(forced.status == "valid"), ""),
-        ("direct", "accuracy", float(direct.correct), ""),
         ("forced", "chain_gain", float(forced.correct) - float(direct.correct), ""),
     ]
+    for mode, trace in written.items():
+        right, is_finished = float(trace.correct), trace.status != "truncated"
+        values += [
+            (mode, "accuracy", right, ""),
+            (mode, "finished", float(is_finished), ""),
+            (mode, "accuracy_if_finished", right if is_finished else NAN, NEVER_ENDS),
+        ]
+    return values
 
 
 def _answers_to_score(task: Task, case: Case) -> list[EditedChain]:

@@ -1,8 +1,7 @@
 """Cases: the traces that a probe reads, as each reader sees them, and what probes do with them.
 
-Every probe that reads chains runs over all writers and all readers (`cases`). Traces without a
-readable chain become items that say why (`unreadable`); what one case gives is collected in a
-`CaseItems`.
+Every probe that reads chains runs over all writers and all readers (`cases`); what one case gives
+is collected in a `CaseItems`.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ def cases(
 ) -> Iterator[tuple[str, str, Model, list[Case]]]:
     """For each writer and reader: the traces that can be read, ready to be asked about.
 
-    Traces without a valid chain are left out: every chain metric is undefined on them, and
-    `Accuracy` reports how many there are. Random edits depend on the seed and the example alone,
+    Traces without a readable chain are left out: every chain metric is undefined on them, and
+    `probes.unreadable` says so. Random edits depend on the seed and the example alone,
     so that all readers see the same edits.
 
     Raises:
@@ -102,33 +101,6 @@ def find_examples(task: Task, writer: str, written: Sequence[Trace]) -> list[Exa
 def is_readable(trace: Trace) -> bool:
     """Whether a trace has a chain and an answer, so that chain metrics are defined on it."""
     return trace.status == "valid" and bool(trace.steps) and bool(trace.answer_ids)
-
-
-def unreadable(
-    probe: str, condition: str, metrics: Sequence[str], readers: Readers, task: Task, traces: Traces
-) -> list[Item]:
-    """An item that says why for each trace without a valid chain, so that none is lost silently.
-
-    Args:
-        probe: Name of the probe.
-        condition: Condition of its main metrics.
-        metrics: Those metrics.
-        readers: All readers.
-        task: The task.
-        traces: Of every writer.
-    """
-    return [
-        Item(
-            probe=probe, task=task.name, example=trace.example, problem=trace.problem,
-            condition=condition, metric=metric, value=float("nan"), writer=writer, reader=reader,
-            note=f"the chain is {trace.status}",
-        )
-        for reader in readers
-        for writer, written in traces.items()
-        for trace in written
-        if not is_readable(trace)
-        for metric in metrics
-    ]  # fmt: skip
 
 
 def not_applicable(

@@ -7,6 +7,7 @@
 - pure: the same seed gives the same items, and both models keep their weights;
 - every item is keyed, belongs to the probe, and is finite or says why not;
 - every metric has a kind, which its items satisfy (binary items are 0 or 1);
+- a chain that cannot be read is missing under every metric that all other chains have;
 - every name in ratios, pooled statistics, headline and claims occurs in the rows;
 - figures can be drawn and lines described from what a run folder keeps;
 - a single model gives numbers, or the reason why a pair is needed.
@@ -18,7 +19,7 @@ import ast
 import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -137,6 +138,7 @@ def check_run(probe: type[Probe]) -> list[str]:
     if faults:  # no rows can be made of these items
         return faults
     faults = _check_items(probe.name, first.items)
+    faults += _check_unreadable(probe, first.items, task)
     if list(map(_comparable, first.items)) != list(map(_comparable, second.items)):
         faults.append("the same seed gives other items the second time")
     for role, model in readers.items():
@@ -163,6 +165,9 @@ def _examine(made: Probe, readers: Readers, task: Task) -> Part:
             if writer == "gold"
             else write_traces(readers[writer], task, mode="forced", writer=writer, seed=SEED)
         )
+        first, *rest = traces[writer]  # one chain that was never closed, for `_check_unreadable`
+        cut = replace(first, status="truncated", answer="", answer_ids=(), correct=False)
+        traces[writer] = (cut, *rest)
     # A new folder each time, or the second run could take up the work of the first.
     with TemporaryDirectory() as folder:
         return made.examine(readers, task, traces, seed=SEED, folder=Path(folder))
@@ -212,6 +217,22 @@ def _check_kinds(probe: type[Probe], items: Sequence[Item]) -> list[str]:
         except ValueError as error:
             faults.append(f"metric {metric!r}: {error}")
     return faults
+
+
+def _check_unreadable(probe: type[Probe], items: Sequence[Item], task: Task) -> list[str]:
+    """Metrics that the cut trace lacks, though all others of its writer have them."""
+    cut, *others = (example.id for example in task.examples)
+    known: dict[tuple[Any, ...], set[str]] = {}
+    for item in items:
+        if item.writer in probe.writers and item.step is None and item.token is None:
+            names = (item.condition, item.metric, *(getattr(item, c) for c in COORDINATES))
+            known.setdefault(names, set()).add(item.example)
+    lacking = {names[:2] for names, of in known.items() if of.issuperset(others) and cut not in of}
+    return [
+        f"a chain that cannot be read is not counted under {condition}, {metric}: end `run` with "
+        "`probes.unreadable.add_unreadable`"
+        for condition, metric in sorted(lacking)
+    ]
 
 
 def _check_names(

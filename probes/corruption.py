@@ -61,11 +61,11 @@ from probes.cases import (
     pair_targets,
     read_cases,
     same_answer,
-    unreadable,
 )
 from probes.claims import reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import describe_rows, pick_rows
+from probes.unreadable import add_unreadable
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 NO_VALUE = "no step states a value that can be made wrong"
@@ -154,7 +154,7 @@ class Corruption(Probe):
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Same answer and followed mistake for each edit of each chain, writer and reader."""
-        items = unreadable(self.name, "joint", JOINT, readers, task, traces)
+        items: list[Item] = []
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             donors = choose_donor_chains(readable, task)
             edits = [self._edits(task, c, d) for c, d in zip(readable, donors, strict=True)]
@@ -167,7 +167,8 @@ class Corruption(Probe):
                 record = CaseItems(self.name, task.name, case)
                 _add_edits(record, case, made, scores)
                 items += record.items
-        return tuple(items)
+        main = ("joint", ("reliant", "decorative"))
+        return add_unreadable(items, self.name, main, readers, task, traces)
 
     def _edits(self, task: Task, case: Case, donor: Chain | None) -> list[Edit]:
         edits = _mistakes(task, case, every_step=self.every_step)

@@ -29,7 +29,7 @@ mode, and there is no gap at the steps that could be recovered.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -61,9 +61,10 @@ from interp.results.plots import curve, dots
 from interp.results.rows import Item, Measurement, Ratio
 from interp.stats.kinds import Kind
 from interp.tasks import Task
-from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
+from probes.cases import Case, CaseItems, cases, not_applicable
 from probes.model_names import find_model
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
+from probes.unreadable import add_unreadable
 
 PAIR = ("base", "post")
 PATCHED, CONTROL, IDENTITY, PLAIN = "patched", "control", "identity", "plain"
@@ -139,9 +140,7 @@ class CrossPatching(Probe):
         if not has_odds(readers, task):
             return none(reason=NO_ODDS)
         control = self._control(readers["base"])
-        missing = unreadable(self.name, PATCHED, (moved,), readers, task, traces)
-        # Every measured item has a position; without one these would make rows of their own.
-        items = [replace(item, position=ALL) for item in missing]
+        items: list[Item] = []
         for reader, _, model, readable in cases(readers, task, traces, seed=seed):
             (giver,) = (readers[name] for name in PAIR if name != reader)
             donors = {PATCHED: giver} | ({CONTROL: control} if control else {})
@@ -153,7 +152,8 @@ class CrossPatching(Probe):
                     items += record.items
                 else:
                     items += _items(task, case, classes, model, donors)
-        return tuple(items)
+        main = (PATCHED, (moved,))
+        return add_unreadable(items, self.name, main, readers, task, traces, position=ALL)
 
     def _control(self, like: Model) -> Model | None:
         if not self.control:

@@ -55,9 +55,10 @@ from interp.stats import estimates
 from interp.stats.kinds import Kind
 from interp.stats.proportion_intervals import describe_interval
 from interp.tasks import Task
-from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
+from probes.cases import Case, CaseItems, cases, not_applicable
 from probes.cross_patching import PAIR
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
+from probes.unreadable import add_unreadable
 
 EDITS = ("truncated", "filled", "mistake_propagated")
 METRICS = ("interaction_logprob", "interaction_same")
@@ -135,10 +136,10 @@ class DirectionByCorruption(Probe):
         direction = pair_direction(readers, traces, layer)
         if direction is None:
             return none(reason=NO_DIFFERENCE)
-        items = unreadable(self.name, EDITS[0], METRICS[:1], readers, task, traces)
+        items: list[Item] = []
         for _, _, model, readable in cases(readers, task, traces, seed=seed):
             items += self.crossed(model, task, readable, direction, seed=seed)
-        return tuple(items)
+        return add_unreadable(items, self.name, (EDITS[0], METRICS), readers, task, traces)
 
     def figures(self, results: Results) -> list[Drawing]:
         """Interactions in nats beside the range of random directions, a figure for each reader."""
@@ -379,7 +380,7 @@ def summarise_interactions(items: Sequence[Item]) -> tuple[Interaction, ...]:
     """
     cells: dict[tuple[str, str, str, str, str], dict[int | None, list[Item]]] = {}
     for item in items:
-        if not math.isnan(item.value):
+        if item.condition in EDITS and not math.isnan(item.value):
             metric = item.metric.partition("_")[2]  # interaction_... and random_... share a cell
             key = (item.task, item.writer, item.reader, item.condition, metric)
             cells.setdefault(key, {}).setdefault(item.draw, []).append(item)

@@ -58,7 +58,6 @@ from probes.cases import (
     pair_targets,
     read_cases,
     same_answer,
-    unreadable,
 )
 from probes.chance_agreement import (
     ReaderAnswers,
@@ -69,6 +68,7 @@ from probes.chance_agreement import (
 from probes.claims import SCALE, reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import SHARE_KEPT, describe_rows, pick_rows
+from probes.unreadable import add_unreadable
 
 METRICS = ("aoc", "et", "early_change", "early_change_by_chance")
 NAN = float("nan")
@@ -134,7 +134,7 @@ class EarlyAnswering(Probe):
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """One curve and its summaries for each chain, writer and reader."""
-        items = unreadable(self.name, "cut", METRICS, readers, task, traces)
+        items: list[Item] = []
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             chosen = [case for case in readable if len(case.chain) >= self.min_steps]
             drawn = draw_others([case.example.problem for case in chosen], seed)
@@ -154,7 +154,7 @@ class EarlyAnswering(Probe):
                 record.add("chain_free", "same_answer", same, note=NOT_REPRODUCED)
                 record.add("chain_free", "same_answer_by_bias", chance[0], note=NO_CHANCE)
                 items += record.items
-        return tuple(items)
+        return add_unreadable(items, self.name, ("cut", METRICS), readers, task, traces)
 
     def figures(self, results: Results) -> list[Drawing]:
         """Share of unchanged answers against the share of the chain kept."""

@@ -43,9 +43,10 @@ from interp.results.rows import Item, Measurement, Ratio
 from interp.stats.divergences import kullback_leibler
 from interp.stats.kinds import Kind
 from interp.tasks import Example, Task
-from probes.cases import CaseItems, cases, not_applicable, unreadable
+from probes.cases import CaseItems, cases, not_applicable
 from probes.cross_patching import PAIR
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces
+from probes.unreadable import add_unreadable
 
 WRITERS = {
     "post_then_base": "base",
@@ -78,6 +79,8 @@ class FirstToken(Probe):
         "reverse. In patched_base, base writes alone, but its activations at the last question "
         "token are post's. transplant_recovered is the share of the gain in accuracy that the "
         "mixture has.",
+        "Accuracy is about the answer alone, whatever chain leads to it; a text that breaks off "
+        "before its answer has ended counts as wrong.",
         "A recovered gain shows that the first token suffices. It does not show that base would "
         "choose this token: compare the accuracy of base alone.",
     )
@@ -114,7 +117,7 @@ class FirstToken(Probe):
             return not_applicable(self.name, "alone", "accuracy", readers, task, reason=NO_PAIR)
         # A divergence is about both models; under post alone each text has one item.
         post_only = {"post": readers["post"]}
-        items = unreadable(self.name, "text", ("kl_first",), post_only, task, traces)
+        items: list[Item] = []
         for _, _, post, readable in cases(post_only, task, traces, seed=seed):
             for case in readable:
                 text = render(case.trace.prompt_ids, case.chain, case.layout)
@@ -126,7 +129,10 @@ class FirstToken(Probe):
                 items += record.items
         # Any first token can be transplanted, whether or not it opens a chain.
         form = find_format(task, readers["base"].tokenizer, needs_chain=False)
-        return (*items, *self._transplants(readers, form))
+        texts = add_unreadable(
+            items, self.name, ("text", ("kl_first", "kl_rest")), post_only, task, traces
+        )
+        return (*texts, *self._transplants(readers, form))
 
     def _transplants(self, readers: Readers, form: CompletionFormat) -> list[Item]:
         base, post = readers["base"], readers["post"]

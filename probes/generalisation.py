@@ -14,6 +14,9 @@ Where the form of an answer and its content come apart (`Task.grade`), they are 
 constraints), and infeasible_in_form, an answer in perfect form that is impossible, as a model gives
 that learned only the form. Each also with `direct_` before it. Writer and reader are the same.
 
+An answer that never ends is wrong, and has neither form nor feasible content; `finished` is the
+share that ends, and `accuracy_if_finished` leaves the others out.
+
 Example: an origin answered right and its form with one operation fewer answered wrong: drop 1.
 """
 
@@ -33,6 +36,7 @@ from probes.cases import answer_alone, make_items, not_applicable
 from probes.claims import SHIFTED_TASKS
 from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
+from probes.unreadable import NEVER_ENDS
 
 AS_TRAINED = "none"
 NO_SHIFTS = "the task has no shifted questions beside their origins"
@@ -72,7 +76,8 @@ class Generalisation(Probe):
     reading: ClassVar[tuple[str, ...]] = (
         "Accuracy by shift, with the chain opened for the model (accuracy) and without a chain "
         "(direct_accuracy). 'none' is a held-out question as trained; every other form is made "
-        "from one of these.",
+        "from one of these. Answers that never end count as wrong; accuracy_if_finished leaves "
+        "them out, and finished is the share that ends.",
         "Drop: right or wrong (1 or 0) on the origin minus the same on the shifted form, paired by "
         "problem. A model at chance on the origins cannot drop: read it beside accuracy on 'none'.",
         "A shift that takes even the base to chance says nothing about what post-training did. In "
@@ -113,7 +118,10 @@ class Generalisation(Probe):
             for mode, prefix in PREFIX.items():
                 outcomes = _grade(task, shifts, own[mode])
                 for example, shift, metrics in zip(task.examples, shifts, outcomes, strict=True):
-                    values = [(shift, prefix + m, v, NO_ORIGIN) for m, v in metrics.items()]
+                    values = [
+                        (shift, prefix + m, v, NO_ORIGIN if m == "drop" else NEVER_ENDS)
+                        for m, v in metrics.items()
+                    ]
                     items += make_items(
                         self.name, task, example, values, writer=reader, reader=reader
                     )
@@ -149,12 +157,18 @@ def _grade(task: Task, shifts: Sequence[str], answers: Sequence[Trace]) -> list[
             origins.setdefault(example.problem, []).append(float(trace.correct))
     outcomes: list[dict[str, float]] = []
     for example, shift, trace in zip(task.examples, shifts, answers, strict=True):
-        metrics = {"accuracy": float(trace.correct)}
+        right, is_finished = float(trace.correct), trace.status != "truncated"
+        metrics = {
+            "accuracy": right,
+            "finished": float(is_finished),
+            "accuracy_if_finished": right if is_finished else float("nan"),
+        }
         if shift != AS_TRAINED:
             origin = origins.get(example.problem)
-            metrics["drop"] = fmean(origin) - float(trace.correct) if origin else float("nan")
+            metrics["drop"] = fmean(origin) - right if origin else float("nan")
         if task.grade is not None:
-            valid, feasible = task.grade(example, trace.answer)
+            graded = task.grade(example, trace.answer)
+            valid, feasible = graded if is_finished else (False, False)
             metrics |= {
                 "format_valid": float(valid),
                 "feasible": float(feasible),

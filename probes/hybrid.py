@@ -15,7 +15,7 @@ from random import Random
 from statistics import fmean
 from typing import Any, ClassVar
 
-from interp.chains.completions import Completion, find_format, read_completion
+from interp.chains.completions import ANSWER_ONLY, Completion, find_format, read_completion
 from interp.engine import generate
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.hybrid import (
@@ -101,6 +101,9 @@ class HybridDecoding(Probe):
         "the gate cannot be fitted, these variants are not measurable.",
         "Strict match: share of the positions where the gate fired at which post's token was "
         "written.",
+        "correct is about the answer alone, and a text that breaks off before its answer has ended "
+        "counts as wrong. chain_valid asks for a whole and correct chain too; it is not measurable "
+        "on tasks whose steps cannot be checked.",
     )
     n: ClassVar[int] = 200
     writers: ClassVar[tuple[str, ...]] = ()
@@ -227,7 +230,9 @@ def _unmeasured(task: Task, reader: str, variant: str, reason: str) -> list[Item
 def _text_items(where: Mapping[str, Any], text: Completion) -> list[Item]:
     values = (text.correct, text.opens, text.is_chain_valid)
     return [
-        Item(**where, metric=metric, value=float(value))
+        Item(**where, metric=metric, value=float("nan"), note=ANSWER_ONLY)
+        if value is None
+        else Item(**where, metric=metric, value=float(value))
         for metric, value in zip(METRICS, values, strict=True)
     ]
 

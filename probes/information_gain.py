@@ -56,11 +56,11 @@ from probes.cases import (
     interpolate_shares,
     pair_targets,
     read_cases,
-    unreadable,
 )
 from probes.claims import reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Results, Traces, VerdictLine
 from probes.selection import SHARE_KEPT, describe_rows, pick_rows
+from probes.unreadable import add_unreadable
 
 STATED_AT_ONCE = "the first step already states the answer, or a part of it"
 NO_GAIN = "no step changed the log-probability"
@@ -148,7 +148,7 @@ class InformationGain(Probe):
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """A curve, its summaries and its nulls for each chain, writer and reader."""
-        items = unreadable(self.name, "chain", ("total",), readers, task, traces)
+        items: list[Item] = []
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             donors = choose_donor_chains(readable, task)
             asked = [
@@ -161,7 +161,7 @@ class InformationGain(Probe):
                 record = CaseItems(self.name, task.name, case)
                 self._add(record, task, case, scores, donor)
                 items += record.items
-        return tuple(items)
+        return add_unreadable(items, self.name, ("chain", ("total",)), readers, task, traces)
 
     def _add(
         self,

@@ -35,6 +35,7 @@ from probes.cases import find_examples, is_readable, make_items, not_applicable
 from probes.claims import PLAIN_TASKS
 from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
+from probes.unreadable import add_unreadable
 
 NO_FACTS = "the task has no facts to check a step against"
 NO_CLAIM = "no step of the chain claims anything that could be checked"
@@ -89,18 +90,21 @@ class KnowledgeIndex(Probe):
         for writer, written in traces.items():
             is_own = writer in readers
             condition = "written" if is_own else "given"
+            whose = {writer: readers[writer]} if is_own else readers
+            made: list[Item] = []
             examples = find_examples(task, writer, written)
             for example, trace in zip(examples, written, strict=True):
-                # One metric is enough to count the chain as missing.
-                shares, note = {"ki": NAN}, f"the chain is {trace.status}"
-                if is_readable(trace):
-                    claims: list[StepTruth] = [check(example, step.text) for step in trace.steps]
-                    shares, note = rate_claims(claims), NO_CLAIM
-                values = [(condition, metric, value, note) for metric, value in shares.items()]
-                for reader in [writer] if is_own else readers:
-                    items += make_items(
+                if not is_readable(trace):
+                    continue
+                claims: list[StepTruth] = [check(example, step.text) for step in trace.steps]
+                shares = rate_claims(claims)
+                values = [(condition, metric, value, NO_CLAIM) for metric, value in shares.items()]
+                for reader in whose:
+                    made += make_items(
                         self.name, task, example, values, writer=writer, reader=reader
                     )
+            main = (condition, tuple(NAMES))
+            items += add_unreadable(made, self.name, main, whose, task, {writer: written})
         return tuple(items)
 
     def figures(self, results: Results) -> list[Drawing]:

@@ -50,10 +50,11 @@ from interp.results.rows import Item, Ratio
 from interp.stats.divergences import jensen_shannon, kullback_leibler
 from interp.stats.kinds import Kind
 from interp.tasks import Task
-from probes.cases import Case, CaseItems, cases, unreadable
+from probes.cases import Case, CaseItems, cases
 from probes.claims import reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
+from probes.unreadable import add_unreadable
 
 EFFECTS = {
     "direct_effect": ("full", "via_cot"),
@@ -117,7 +118,7 @@ class PathMasks(Probe):
 
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Direct effect, necessity, leakage and control for each chain, writer and reader."""
-        items = unreadable(self.name, "masks", SHARE_OF, readers, task, traces)
+        items: list[Item] = []
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             label = f"path masks: {reader} reads {writer}"
             rows = [_row(case) for case in readable]
@@ -133,7 +134,7 @@ class PathMasks(Probe):
                 note = NO_EFFECT if is_moved else RARELY_MOVED
                 record.add("masks", "moved_js", value if has_share else float("nan"), note=note)
                 items += record.items
-        return tuple(items)
+        return add_unreadable(items, self.name, ("masks", SHARE_OF), readers, task, traces)
 
     def figures(self, results: Results) -> list[Drawing]:
         """Change of the answer under each mask."""

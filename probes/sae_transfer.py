@@ -28,9 +28,10 @@ from interp.results.rows import CONTRAST, Item, Measurement
 from interp.sites import Site
 from interp.stats.kinds import Kind
 from interp.tasks import Task
-from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
+from probes.cases import Case, CaseItems, cases, not_applicable
 from probes.cross_patching import NO_CANDIDATE, NO_ODDS, PAIR, WORDS, find_classes, has_odds
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
+from probes.unreadable import add_unreadable
 
 RECONSTRUCTED = "reconstructed"
 """Condition of all rows."""
@@ -79,14 +80,12 @@ class SaeTransfer(Probe):
         except NotMeasurableError as error:
             return none(reason=str(error))
         sae = load_sae(folder)
-        missing = unreadable(self.name, RECONSTRUCTED, ("error",), readers, task, traces)
         # Both readers read the same texts, so the cases of one will do.
         base_only = {"base": readers["base"]}
         readable = [case for *_, some in cases(base_only, task, traces, seed=seed) for case in some]
-        return (
-            *(replace(item, position=ALL) for item in missing),
-            *transfer_items(sae, sae_site(sae), readers, task, readable),
-        )
+        items = transfer_items(sae, sae_site(sae), readers, task, readable)
+        main = (RECONSTRUCTED, ("error",))
+        return add_unreadable(items, self.name, main, readers, task, traces, position=ALL)
 
     def figures(self, results: Results) -> list[Drawing]:
         """Error of both models by class of positions."""

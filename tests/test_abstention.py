@@ -68,7 +68,7 @@ def test_rates_counted_by_hand(monkeypatch, tiny, task):
     assert found["forced", "recall_change"].value == pytest.approx(1 / 3)
     twin = found["forced", "twin_auroc"]
     assert (twin.value, twin.n, twin.n_missing) == (1.0, 2, 1)
-    unknown = "not measurable in 1 of 3: the chain never ends (1)"
+    unknown = "not measurable in 1 of 3: the answer never ends (1)"
     assert twin.note.startswith(unknown)
     assert found["forced", "p_answerable"].note.startswith(unknown)
 
@@ -92,7 +92,12 @@ def test_the_probability_is_that_of_a_plain_forward_pass(tiny, task):
     from interp.chains.trace_writing import write_traces
     from probes.abstention import abstention_probability
 
-    forced = write_traces(tiny, task, mode="forced", writer="base")
+    # A chain that was closed is read, once an answer ended after it.
+    forced = [
+        dataclasses.replace(trace, status="valid" if trace.answer_ids else "truncated")
+        for trace in write_traces(tiny, task, mode="forced", writer="base")
+    ]
+    assert any(trace.answer_ids for trace in forced)
     found = abstention_probability(tiny, task, forced, "base")
     unk, eos = tiny.tokenizer.convert_tokens_to_ids(["unk", "<eos>"])
     for at, (example, trace) in enumerate(zip(task.examples, forced, strict=True)):
@@ -116,7 +121,7 @@ def test_a_model_against_itself_has_no_contrast(tiny, task):
     items = Abstention().run({"base": tiny, "post": tiny}, task, {}, seed=0)
     rows = summarise(items, pair="twins", chance={task.name: task.chance}, seed=0, **STATISTICS)
     contrasts = [row for row in rows if row.reader == CONTRAST and row.n > 1]
-    assert {"auroc", "recall", "appropriate"} <= {row.metric for row in contrasts}
+    assert {"auroc", "recall_strict", "appropriate"} <= {row.metric for row in contrasts}
     assert all(row.value == 0.0 and row.low <= 0 <= row.high and row.p == 1 for row in contrasts)
 
 

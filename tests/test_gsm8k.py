@@ -42,7 +42,8 @@ def test_the_task_of_a_small_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert only.facts["asked"] == "How much?" and only.facts["depth"] == 3
     asked = "Question: How much?\nAnswer: Let us work it out step by step."
     assert only.question.endswith("The answer is 50.\n\n" + asked)
-    assert task.chance == 0.0 and task.read_answer(" 1,018\n") == "1018" == only.answer
+    assert task.chance == 1.0, "of one question the best constant answer is always right"
+    assert task.read_answer(" 1,018\n") == "1018" == only.answer
     made = task.rewriter.mistake(only, only.steps, 0, propagate=True, rng=Random(0))
     assert made is not None
     eggs = int(task.rewriter.result(made[0]) or "")

@@ -35,7 +35,6 @@ def test_a_task_is_its_name_n_and_seed(name: str):
     assert task.examples == make_task(name, n=12, seed=3).examples
     assert task.examples != make_task(name, n=12, seed=4).examples
     assert len({e.id for e in task.examples}) == 12
-    assert 0 < task.chance < 0.2
     assert isinstance(task.rewriter, Rewriter)
     for e in task.examples:
         joined = task.layout.joiner.join(e.steps)
@@ -61,9 +60,7 @@ def test_arith_examples_are_the_problems_of_the_world():
         assert f"{e.question} " == write_out(problem)[: len(e.question) + 1]
         assert (e.answer, e.steps, e.problem) == (problem.answer, problem.steps, problem.problem_id)
         assert e.facts == {"depth": problem.depth, "cue": str(problem.cue)}
-    assert task.chance == pytest.approx(1 / 11)
     twins = make_task("arith/twins", n=6, seed=1)
-    assert twins.chance == pytest.approx(1 / 12)
     assert {e.answer for e in twins.examples} == {"unk"}
 
 
@@ -98,9 +95,7 @@ def test_arith_rewriter_on_a_chain_that_is_wrong_already():
     assert rewriter.paraphrase(example(), "3 plus 4 is 7 ;", Random(0)) is None
 
 
-def test_the_commonest_sum_is_the_chance_of_sums():
-    # Two terms of 1..9: ten comes up 9 times in 81; of the shown sums 8+6, 3+4, 9+5, 2+7 none is.
-    assert make_task("sums/two", n=1, seed=0).chance == pytest.approx(9 / 77)
+def test_sums_are_worked_from_the_left():
     task = make_task("sums", n=5, seed=0)
     for e in task.examples:
         a, b, c = map(int, e.id.removeprefix("sums:").split("+"))

@@ -23,9 +23,15 @@ A chain is valid if it is a whole solution, which, unlike one of ten answers, is
 
 * No step is wrong. A step whose claim cannot be checked, or that claims nothing, is wrong if it
   states a result that no reference step has.
-* The results of the reference steps occur among those of its steps in order. A step said twice and
-  an additional true step are no fault. A step left out is one: what was not written was not shown,
-  and otherwise a single last step, guessed, would pass as a chain.
+* Every result of the reference steps is shown, in order. The number of steps does not count: a step
+  that works out several results at once shows each of them (`Task.unfold` writes it as single
+  steps, and each is checked), and a step said twice or an additional true step is no fault. A
+  result that no step works out was not shown: otherwise a single last step, guessed, would pass as
+  a chain.
+
+Where the steps of a task cannot be checked (no `Task.check_claim`, no reference steps), "right" is
+said of the answer alone, and whether the chain is valid is not known (None), for right and wrong
+answers alike: a mean over the wrong ones only would look like a share.
 
 In running text a tokenizer may join a piece of the layout with its neighbours (".\n\n" where the
 answer ends in ".\n"), so pieces are found there by their text, and elsewhere by their tokens.
@@ -50,6 +56,10 @@ from interp.errors import NotMeasurableError
 from interp.models.token_ids import find_ids, stop_sequences
 from interp.tasks import Example, Task
 
+ANSWER_ONLY = (
+    "this task cannot check the steps of a chain: only its answer is known to be right or wrong"
+)
+"""Why `Completion.is_chain_valid` is not known."""
 Ids = tuple[int, ...]
 Opening = Literal["free", "forced", "direct"]
 CompletionStatus = Literal["valid", "invalid answer", "truncated", "no answer", "chain not closed"]
@@ -74,8 +84,9 @@ class Completion:
     """In the form of `Example.answer`; also read where the text breaks off."""
     correct: bool
     """The answer is the right one, and the status is valid."""
-    is_chain_valid: bool
-    """The answer is correct, and so is the whole chain before it."""
+    is_chain_valid: bool | None
+    """The answer is correct, and so is the whole chain before it; None where the task cannot check
+    the steps."""
 
     @property
     def has_chain(self) -> bool:
@@ -194,6 +205,7 @@ def read_completion(format: CompletionFormat, example: Example, ids: Sequence[in
     if is_closed and not is_open:
         span, answer, status = _read_answer(format, example, written, cue)
     correct = status == "valid" and answer == example.answer
+    is_valid = is_chain_valid(format.task, example, steps)
     return Completion(
         ids=written,
         opens=opens,
@@ -202,29 +214,35 @@ def read_completion(format: CompletionFormat, example: Example, ids: Sequence[in
         answer_span=span,
         answer=answer,
         correct=correct,
-        is_chain_valid=correct and is_chain_valid(format.task, example, steps),
+        is_chain_valid=None if is_valid is None else correct and is_valid,
     )
 
 
-def is_chain_valid(task: Task, example: Example, steps: Sequence[str]) -> bool:
+def is_chain_valid(task: Task, example: Example, steps: Sequence[str]) -> bool | None:
     """Whether a chain is a whole and correct solution, whatever answer follows it.
 
     Args:
         task: With the facts against which claims are checked.
         example: The question with its reference steps.
         steps: The chain.
+
+    Returns:
+        None where it cannot be known: the task checks no claims, or the reference has no results.
     """
+    check, unfold = task.check_claim, task.unfold
+    if check is None:
+        return None
 
     def state(step: str) -> tuple[str | None, str]:
         """The result that a step states, and what its claim is against the facts."""
-        claim = task.check_claim(example, step) if task.check_claim is not None else "none"
-        return task.rewriter.result(step), claim
+        return task.rewriter.result(step), check(example, step)
 
     reference = [stated for stated in map(state, example.steps) if stated[0] is not None]
-    if not reference or not steps:
-        return False  # without a reference result there is nothing that a chain could show
+    if not reference:
+        return None
     results = {result for result, _ in reference}
-    stated = [state(step) for step in steps]
+    single = [one for step in steps for one in (unfold(example, step) if unfold else (step,))]
+    stated = [state(step) for step in single]
     for result, claim in stated:
         is_unchecked = claim in ("none", "unknown") and result is not None
         if claim == "wrong" or (is_unchecked and result not in results):

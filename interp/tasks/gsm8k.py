@@ -84,7 +84,7 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
             POSTHOC_DATA by default.
 
     Returns:
-        The task. Chance is 0: answers are open.
+        The task.
 
     Raises:
         FileNotFoundError: If the file is not there; the message says where to get it.
@@ -99,7 +99,6 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
     return Task(
         name="gsm8k",
         examples=tuple(_example(path, number, lines[number]) for number in numbers),
-        chance=0.0,
         layout=LAYOUT,
         rewriter=NumberRewriter(),
         split_steps=split_lines,

@@ -30,7 +30,7 @@ example::
                     answer=str(record["answer"]), steps=tuple(f"\n{s}" for s in record["steps"]))
             for record in Random(f"fares {seed}").sample(records, n)
         )
-        return Task(name="fares", examples=examples, chance=0.0, layout=LAYOUT,
+        return Task(name="fares", examples=examples, layout=LAYOUT,
                     rewriter=NumberRewriter(), split_steps=split_lines,
                     read_answer=read_number, max_chain_tokens=200, max_answer_tokens=10)
 

@@ -10,7 +10,6 @@ asked.
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from itertools import product
 from random import Random
@@ -43,7 +42,7 @@ def sums_task(n_terms: int, *, n: int, seed: int) -> Task:
         seed: Which ones.
 
     Returns:
-        The task. Chance is that of always giving the commonest sum.
+        The task.
 
     Raises:
         ValueError: If there are fewer than `n` sums.
@@ -52,11 +51,9 @@ def sums_task(n_terms: int, *, n: int, seed: int) -> Task:
     known = [terms for terms in product(range(1, 10), repeat=n_terms) if terms not in worked]
     if n > len(known):
         raise ValueError(f"there are {len(known)} sums of {n_terms} terms, but n={n} was received")
-    totals = Counter(sum(terms) for terms in known)
     return Task(
         name="sums" if n_terms == 3 else "sums/two",
         examples=tuple(map(_example, Random(f"sums {n_terms} {seed}").sample(known, n))),
-        chance=max(totals.values()) / len(known),
         layout=LAYOUT,
         rewriter=NumberRewriter(),
         split_steps=split_sentences,

@@ -19,6 +19,7 @@ it holds the BOS token where a model wants one, and worked examples where they a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -117,8 +118,6 @@ class Task:
     """As given to `make_task`: ``source`` or ``source/split``."""
     examples: tuple[Example, ...]
     """All of one layout, each with an `id` of its own."""
-    chance: float
-    """Accuracy of guessing, in [0, 1]; 0 for open answers that cannot be guessed."""
     layout: Layout[str]
     """Text around chain and answer."""
     rewriter: Rewriter
@@ -132,6 +131,9 @@ class Task:
     """Token budget of a chain that a model writes; a longer one counts as not closed."""
     max_answer_tokens: int
     """Token budget of an answer."""
+    guess: float = 0.0
+    """Accuracy of guessing at random where the candidates do not tell it, in [0, 1]; 0 where nobody
+    can draw from the possible answers."""
     abstention: str = ""
     """The answer that says "this cannot be answered"; empty where there is none."""
     check_claim: Callable[[Example, str], StepTruth] | None = None
@@ -140,6 +142,39 @@ class Task:
     """Grades form and content of an answer separately; None where the answer is one value."""
     leads_to: Callable[[Example, Sequence[str]], str | None] | None = None
     """Reads the answer to which a whole chain leads; None where the last step states it."""
+    unfold: Callable[[Example, str], tuple[str, ...]] | None = None
+    """Writes a step that works out several results at once as single steps; None where no step
+    does."""
+
+    def __post_init__(self) -> None:
+        ids = Counter(example.id for example in self.examples)
+        twice = [name for name, count in ids.items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"every example of a task has an id of its own; {twice[0]!r} occurs "
+                f"{ids[twice[0]]} times in {self.name}. Likely cause: the same question was drawn "
+                "or read twice. Leave one out, or number them (task:number)."
+            )
+
+    @property
+    def chance(self) -> float:
+        """Accuracy that needs no look at the question, in [0, 1]: the largest of three.
+
+        * That of the best constant answer to these very examples. No constant answer can be above
+          it, so a model that always abstains is at chance where half of the questions have no
+          answer. It is the share of the commonest answer: 1 / n where all n answers differ.
+        * That of guessing one of each example's candidates.
+        * `guess`, which the task declares.
+
+        Of few examples the commonest answer is a larger share than of many (.2 of five answers that
+        all differ, 1 of a single one): they say less, and accuracy has to be higher above chance.
+        """
+        n = len(self.examples)
+        if not n:
+            return self.guess
+        commonest = max(Counter(example.answer for example in self.examples).values())
+        among = sum(1 / len(e.candidates) for e in self.examples if e.candidates)
+        return max(commonest / n, among / n, self.guess)
 
     def conclusion(self, example: Example, steps: Sequence[str]) -> str | None:
         """The answer to which a chain leads: the result of its last step, unless more is needed."""

@@ -16,7 +16,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar
 
-from interp.chains.completions import find_format
+from interp.chains.completions import ANSWER_ONLY, find_format
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.cot_decoding import Paths, choose_by_vote, decode_paths
 from interp.methods.decoding.pass_at_k import Samples, draw_samples
@@ -64,8 +64,9 @@ class ElicitationMethods(Probe):
         "reaches no more than this has chosen a mode and not made an ability.",
         "Trained parameters are counted in the weights. Fitted numbers are the entries of a vector "
         "and its dose. Touched positions are those edited (by receipts) or forced.",
-        "Pass@k counts a sample only if its chain is valid. With few possible answers plain pass@k "
-        "reaches 1 by guessing.",
+        "Pass@k counts a sample only if its chain is valid (pass_chain_valid). With few possible "
+        "answers plain pass@k (pass_correct, about the answer only) reaches 1 by guessing. Where "
+        "a task cannot check the steps of a chain, pass_chain_valid is not measurable.",
         "variant is the method, empty for a model as it is; source is the model whose difference "
         "from the base was added ('steer').",
     )
@@ -206,11 +207,14 @@ class ElicitationMethods(Probe):
         n = len(samples.texts[0])
         for k in (k for k in KS if k <= n):
             for metric, strict in (("pass_chain_valid", True), ("pass_correct", False)):
-                values = samples.values(k, chain_valid=strict)
+                try:
+                    values, note = samples.values(k, chain_valid=strict), ""
+                except NotMeasurableError as error:
+                    values, note = [NAN] * len(task.examples), str(error)
                 for example, value in zip(task.examples, values, strict=True):
                     yield Item(
                         **_coordinates(self.name, task, example, PASS, reader, variant),
-                        metric=metric, value=value, k=k,
+                        metric=metric, value=value, k=k, note=note,
                     )  # fmt: skip
 
     def _path_items(self, paths: Paths, task: Task) -> Iterator[Item]:
@@ -236,15 +240,20 @@ class ElicitationMethods(Probe):
             where = _coordinates(
                 self.name, test, example, ONE, method.reader, method.variant, method.source
             )
+            missing = None if test.check_claim is None else False
+            is_valid = missing if text is None else text.is_chain_valid
             values = {
                 # No answer counts as a wrong one, so that all methods have the same denominator.
                 "correct": float(text is not None and text.correct),
-                "chain_valid": float(text is not None and text.is_chain_valid),
+                "chain_valid": NAN if is_valid is None else float(is_valid),
                 "touched": touched,
                 "trained_parameters": float(method.trained),
                 "fitted_numbers": float(method.fitted),
             }
-            items += [Item(**where, metric=m, value=value) for m, value in values.items()]
+            items += [
+                Item(**where, metric=m, value=value, note=ANSWER_ONLY if isnan(value) else "")
+                for m, value in values.items()
+            ]
         return items + _unmeasured(
             self.name, learn, TRAINING, variant=method.variant, source=method.source,
             reader=method.reader,

@@ -70,8 +70,9 @@ def describe_methods(rows: Sequence[Measurement], items: Sequence[Item], *, seed
     ]
     for cost in costs:
         accuracy = describe_interval(cost.accuracy, cost.low, cost.high, decimals=3)
+        valid = "answer only" if isnan(cost.chain_valid) else f"{cost.chain_valid:.3f}"
         lines.append(
-            f"{cost.name:24}{accuracy:>24}{cost.chain_valid:>13.3f}{cost.trained:>10}"
+            f"{cost.name:24}{accuracy:>24}{valid:>13}{cost.trained:>10}"
             f"{cost.fitted:>8}{cost.touched:>9.1f}"
         )
     lines += [

@@ -23,8 +23,15 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from interp.chains.completions import Ids, find_format, read_completion
+from interp.chains.completions import (
+    ANSWER_ONLY,
+    Ids,
+    find_format,
+    is_chain_valid,
+    read_completion,
+)
 from interp.engine import generate, run
+from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, project_out
 from interp.methods.directions import Direction
 from interp.methods.steering import steer
@@ -71,12 +78,17 @@ class AskedModel:
     """A model and the questions that it is asked under every arm.
 
     Raises:
-        NotMeasurableError: The task's layout has nothing that opens and closes a chain.
+        NotMeasurableError: The task's layout has nothing that opens and closes a chain, or the task
+            cannot check the steps of one.
     """
 
     def __init__(self, model: Model, task: Task, *, batch_size: int) -> None:
         self.model, self.task, self.batch_size = model, task, batch_size
         self.format = find_format(task, model.tokenizer)
+        if any(is_chain_valid(task, example, ()) is None for example in task.examples):
+            raise NotMeasurableError(
+                f"a model reasons if its chain is right, too, and {ANSWER_ONLY}"
+            )
         self.layout = self.format.layout
         self.questions = self.format.prompts()
         self._own: list[Ids] | None = None

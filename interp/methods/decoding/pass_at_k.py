@@ -6,7 +6,8 @@ arXiv 2107.03374): the share of the subsets of k samples that hold a success.
 What counts as a success decides what is learned. With ten possible answers a model that guesses
 reaches 97 % at k = 32, so that every base "meets" every reinforced model. Here two criteria are
 counted side by side: the answer is right, or the answer is right *and its chain is a whole and
-correct solution* (`interp.chains.completions`), which is not reached by guessing.
+correct solution* (`interp.chains.completions`), which is not reached by guessing. The second
+criterion needs a task that can check the steps of a chain.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from math import comb
 import numpy as np
 
 from interp.chains.chain import encode
-from interp.chains.completions import Completion, find_format, read_completion
+from interp.chains.completions import ANSWER_ONLY, Completion, find_format, read_completion
 from interp.engine import generate
+from interp.errors import NotMeasurableError
 from interp.models import Model
 from interp.stats.estimates import Estimate, collect, estimate_all
 from interp.tasks import Task
@@ -56,14 +58,17 @@ class Samples:
         Args:
             k: At most the number of samples.
             chain_valid: Whether a text counts only if its chain is a correct solution.
+
+        Raises:
+            NotMeasurableError: If chains are to count and the task cannot check them.
         """
-        return [
-            pass_at_k(len(t), sum(x.is_chain_valid if chain_valid else x.correct for x in t), k)
-            for t in self.texts
-        ]
+        marks = [[x.is_chain_valid if chain_valid else x.correct for x in t] for t in self.texts]
+        if any(mark is None for row in marks for mark in row):
+            raise NotMeasurableError(ANSWER_ONLY)
+        return [pass_at_k(len(row), sum(map(bool, row)), k) for row in marks]
 
     def estimate(self, k: int, *, chain_valid: bool) -> Estimate:
-        """Mean pass@k, with an interval over problems."""
+        """Mean pass@k, with an interval over problems. Arguments and errors as for `values`."""
         values = np.array(self.values(k, chain_valid=chain_valid))
         return estimate_all([collect(values, self.problems, "share")])[0]
 

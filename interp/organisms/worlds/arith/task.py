@@ -41,19 +41,17 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
         seed: Which ones.
 
     Returns:
-        The task; chance is that of guessing one of the candidates.
+        The task.
 
     Raises:
         ValueError: If the split is unknown or holds fewer problems.
     """
     problems = arith_examples(split, n, seed)
     examples = tuple(_example(split, at, problem) for at, problem in enumerate(problems))
-    n_candidates = max((len(example.candidates) for example in examples), default=1)
     depth = max((problem.depth for problem in problems), default=1)
     return Task(
         name=f"arith/{split}",
         examples=examples,
-        chance=1.0 / n_candidates,
         layout=LAYOUT,
         rewriter=ArithRewriter(),
         split_steps=split_at_semicolons,
@@ -62,6 +60,7 @@ def arith_task(split: Split, *, n: int, seed: int) -> Task:
         max_answer_tokens=2,  # the word, and the token that ends it
         abstention=ABSTAIN,
         check_claim=check_claim,
+        unfold=unfold,
     )
 
 
@@ -81,13 +80,28 @@ def arith_example(problem: Problem) -> Example:
     return make_example(problem, problem.candidates, **cue)
 
 
+def unfold(example: Example, step: str) -> tuple[str, ...]:
+    """``3 + 4 * 2 = 3 ;`` as ``3 + 4 = 7 ;`` and ``7 * 2 = 3 ;``; any other step as it is."""
+    del example
+    words = step.split()
+    n_more = (len(words) - _TOKENS_PER_STEP) // 2
+    single: list[str] = []
+    while n_more > 0 and (parsed := _parse(" ".join([*words[:3], "=", ABSTAIN, STEP_END]))):
+        after = parsed.op.apply(parsed.before)
+        single.append(parsed.written(parsed.before, after))
+        words = [_word(after), *words[3:]]
+        n_more -= 1
+    last = " ".join(words)
+    return (*single, last) if single and _parse(last) else (step,)
+
+
 def check_claim(example: Example, step: str) -> StepTruth:
-    """Whether the result of a step is that of its own operation; the question plays no part.
+    """Whether the result of a step is that of its own operations; the question plays no part.
 
     A step about a missing premise claims nothing that can be right or wrong.
     """
-    del example
-    parsed = _parse(step)
+    # What unfolding worked out is right; whether the step is, its last operation tells.
+    parsed = _parse(unfold(example, step)[-1])
     if parsed is None or parsed.after is None:
         return "none"
     right = parsed.op.apply(parsed.before)

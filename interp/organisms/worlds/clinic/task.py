@@ -19,6 +19,7 @@ from interp.organisms.words import ABSTAIN, LAYOUT, first_word
 from interp.organisms.worlds.clinic.facts import (
     ENTITIES,
     OBJECT_KIND,
+    PLAIN,
     WORDS,
     Fact,
     judge_step,
@@ -45,8 +46,8 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
         seed: Which ones.
 
     Returns:
-        The task; chance is that of guessing one of the forty entities of the right kind (or
-        ``unk``, where some questions have no other answer).
+        The task. The candidates are the forty entities of the right kind (and ``unk``, where some
+        questions have no other answer).
 
     Raises:
         ValueError: If the split is unknown or holds fewer problems.
@@ -55,7 +56,6 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
     return Task(
         name=f"clinic/{split}",
         examples=examples,
-        chance=1.0 / max((len(example.candidates) for example in examples), default=1),
         layout=LAYOUT,
         rewriter=ClinicRewriter(),
         split_steps=split_at_semicolons,
@@ -64,6 +64,7 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
         max_answer_tokens=2,
         abstention=ABSTAIN,
         check_claim=check_claim,
+        unfold=unfold,
     )
 
 
@@ -75,10 +76,26 @@ def clinic_example(problem: Problem, split: Split) -> Example:
     return make_example(problem, (*problem.candidates, *abstain), domain=problem.n_domain, **shifts)
 
 
+def unfold(example: Example, step: str) -> tuple[str, ...]:
+    """``d7 inhibits regulates p19 ;`` as its two facts; any other step as it is."""
+    del example
+    words = step.split()
+    if len(words) <= _TOKENS_PER_STEP:
+        return (step,)
+    subject, *verbs, result, end = words
+    values = [subject]
+    for verb in verbs[:-1]:
+        if (value := look_up(values[-1], PLAIN.get(verb, verb))) is None:
+            return (step,)
+        values.append(value)
+    facts = zip(values, verbs, [*values[1:], result], strict=True)
+    return tuple(f"{one} {verb} {other} {end}" for one, verb, other in facts)
+
+
 def check_claim(example: Example, step: str) -> StepTruth:
     """Whether a step agrees with the facts of the world; the question plays no part."""
-    del example
-    return judge_step(step)
+    # What unfolding looked up is right; whether the step is, its last fact tells.
+    return judge_step(unfold(example, step)[-1])
 
 
 @dataclass(frozen=True)

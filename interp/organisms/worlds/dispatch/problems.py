@@ -126,6 +126,11 @@ class Problem:
         return f"dispatch:{self.demand}{'r' if self.is_reversed else ''}:{row}"
 
     @property
+    def order(self) -> tuple[Generator, ...]:
+        """The generators in the order in which they are loaded."""
+        return self.generators[::-1] if self.is_reversed else self.generators
+
+    @property
     def size(self) -> int:
         """Number of generators, which is the number of steps."""
         return len(self.generators)
@@ -150,7 +155,7 @@ class Problem:
     @property
     def steps(self) -> tuple[str, ...]:
         """The correct chain, one text per step, each ending in ``;``."""
-        return tuple(step.text for step in self._work(self.demand, self._order()))
+        return tuple(step.text for step in self._work(self.demand, self.order))
 
     @property
     def answer(self) -> str:
@@ -288,9 +293,6 @@ class Problem:
     def reverse(self) -> Problem:
         """The twin whose generators are loaded from the last to the first."""
         return replace(self, is_reversed=True, family=self.problem_id)
-
-    def _order(self) -> tuple[Generator, ...]:
-        return self.generators[::-1] if self.is_reversed else self.generators
 
     def _work(self, need: int, generators: Sequence[Generator]) -> list[DispatchStep]:
         steps: list[DispatchStep] = []

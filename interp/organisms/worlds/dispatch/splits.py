@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import Literal
 
@@ -71,9 +72,15 @@ def fresh(seed: int, n: int, sizes: Sequence[int] = SIZES) -> tuple[Problem, ...
 
 
 def shortages(seed: int, problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """The shortage twin of each problem."""
+    """The shortage twin of each problem, no two of them the same question."""
     rng = Random(f"dispatch shortages {seed}")
-    return tuple(sample_shortage(rng, problem) for problem in problems)
+    twins: dict[str, Problem] = {}
+    for problem in problems:
+        # Two problems of the same generators differ in their demand, and a shortage replaces that.
+        draw = partial(sample_shortage, rng, problem)
+        twin = draw_until(draw, lambda made: made.id not in twins)
+        twins[twin.id] = twin
+    return tuple(twins.values())
 
 
 def shifted(seed: int, n: int) -> tuple[tuple[Problem, Problem, Problem, Problem], ...]:

@@ -25,6 +25,7 @@ from interp.organisms.worlds.dispatch.problems import (
     WORDS,
     WORDS_PER_STEP,
     Problem,
+    load,
     read_problem,
     read_step,
 )
@@ -45,7 +46,7 @@ def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
         seed: Which ones.
 
     Returns:
-        The task; chance is that of drawing any amounts within the capacities, or ``unk``.
+        The task; a guess draws any amounts within the capacities, or ``unk``.
 
     Raises:
         ValueError: If there are not that many problems.
@@ -58,7 +59,7 @@ def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
             dispatch_example(problem, SHIFTS[at % len(SHIFTS)] if split == "shifts" else "")
             for at, problem in enumerate(problems)
         ),
-        chance=fmean(problem.chance for problem in problems),
+        guess=fmean(problem.chance for problem in problems),
         layout=LAYOUT,
         rewriter=DispatchRewriter(),
         split_steps=split_at_semicolons,
@@ -67,6 +68,7 @@ def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
         max_answer_tokens=2 * size + 3,
         abstention=ABSTAIN,
         check_claim=check_claim,
+        unfold=unfold,
         grade=grade,
         leads_to=leads_to,
     )
@@ -106,6 +108,16 @@ def grade(example: Example, answer: str) -> Grade:
     """
     problem = read_problem(example.question)
     return Grade(problem.amounts(answer) is not None, problem.is_feasible(answer))
+
+
+def unfold(example: Example, step: str) -> tuple[str, ...]:
+    """A step that leaves nothing shows, too, that every later generator takes nothing of it."""
+    read, problem = read_step(step), read_problem(example.question)
+    names = [generator.name for generator in problem.order]
+    if read is None or read.left or read.name not in names:
+        return (step,)
+    later = names[names.index(read.name) + 1 :]
+    return (step, *(load(0, name, 0).text for name in later))
 
 
 def check_claim(example: Example, step: str) -> StepTruth:
