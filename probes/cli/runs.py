@@ -8,6 +8,7 @@ same report whether it is asked for as `posthoc preexist BASE POST` or as
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,8 +50,12 @@ SHORT = {
 
 
 def audit(
-    base: Model,
-    post: Annotated[str, typer.Argument(help="The same model after post-training.")],
+    base: Annotated[
+        str, typer.Argument(help="Bundled organism, folder or hub id; seeds joined by commas.")
+    ],
+    post: Annotated[
+        str, typer.Argument(help="The same after post-training; seeds in the order of their bases.")
+    ],
     task: Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")] = [  # noqa: B006  (typer copies it)
         "arith/pool",
         "arith/fresh",
@@ -62,12 +67,17 @@ def audit(
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
-    """Run all audit probes on a pair and write the report."""
+    """Run all audit probes on a pair, or on several seeds of it, and write the report."""
     with explained():
         from probes.audit.run import AuditSettings
+        from probes.seeds.names import pair_up
 
         settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
-        _run([base, post], settings, out, device, dtype)
+        pairs = pair_up(base, post)
+        if len(pairs) == 1:
+            _run([base, post], settings, out, device, dtype)
+        else:
+            _run_seeds(pairs, settings, out, device, dtype)
 
 
 def probe(
@@ -135,7 +145,7 @@ def short_command(name: str) -> Callable[..., None]:
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw figures and page of a run again, from its rows."""
     with explained():
-        from probes.audit.run import redraw
+        from probes.seeds.run import redraw
 
         typer.echo(redraw(run))
 
@@ -193,7 +203,21 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
     models = [find_model(name, device=device, dtype=dtype) for name in names]
     readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
     folder = out or name_folder([*names, *(settings.probes if is_one else ())], settings, dtype)
-    done = run_audit(readers, settings, folder)
+    _show(run_audit(readers, settings, folder))
+
+
+def _run_seeds(
+    pairs: Sequence[Any], settings: Any, out: Path | None, device: str, dtype: str
+) -> None:
+    from probes.model_names import find_model
+    from probes.seeds.run import audit_seeds
+
+    names = [name for pair in pairs for name in pair]
+    load = partial(find_model, device=device, dtype=dtype)
+    _show(audit_seeds(pairs, settings, out or name_folder(names, settings, dtype), load=load))
+
+
+def _show(done: Any) -> None:
     typer.echo(done.verdict.headline)
     echo(f"  {line}" for line in done.verdict.lines)
     typer.echo(f"Report: {done.report}")
