@@ -81,7 +81,7 @@ def level(rates: Draw, n_seeds: int, *, runs: int, seed: int = 0) -> Level:
 
 def _over_seeds(samples: list[Sample], n_seeds: int, *, is_share: bool) -> list[SeedEstimate]:
     estimates = estimate_all(samples, seed=0, n_boot=500)
-    bounds = Interval(0, 1) if is_share else Interval(-1, 1)
+    bounds = Interval(0.0, 1.0) if is_share else Interval(-1.0, 1.0)
     groups = (estimates[at : at + n_seeds] for at in range(0, len(estimates), n_seeds))
     return [
         estimate_over_seeds(

@@ -145,7 +145,7 @@ RUNS = [
 
 
 def test_rows_over_seeds_are_means_of_the_rows_of_the_runs():
-    rows = summarise_seeds(RUNS, pair="a, b, c -> d, e, f", seed=0)
+    rows = summarise_seeds(RUNS, pair="a, b, c -> d, e, f", seed=0, kinds={})
     assert {each.row.metric for each in rows} == {"m"}
     post, change = pick(rows, "m", "post"), pick(rows, "m", CONTRAST)
     assert post.row.value == pytest.approx(np.mean([0.7, 0.9, 0.5]))
@@ -162,10 +162,22 @@ def test_rows_over_seeds_are_means_of_the_rows_of_the_runs():
 
 def test_a_seed_that_could_not_be_measured_is_counted_and_said():
     runs = [*RUNS[:2], make_run(ones(5), [NAN] * 20, seed=2)]
-    post = pick(summarise_seeds(runs, pair="", seed=0), "m", "post").row
+    post = pick(summarise_seeds(runs, pair="", seed=0, kinds={}), "m", "post").row
     assert (post.n, post.n_missing) == (2, 1) and math.isnan(post.low)
     assert "not measurable in 1 of 3 seeds: not measurable: too short (20)" in post.note
     assert "2 seeds: no interval (3 or more are needed)" in post.note
+
+
+@pytest.mark.parametrize("reader", ["post", CONTRAST])
+@pytest.mark.parametrize("kind", ["share", "real"])
+def test_limits_of_a_share_stay_within_its_bounds(kind, reader):
+    """Post is right in 1.0, .5 and 1.0 of the problems, base in .1: t alone would reach to 1.5."""
+    runs = [make_run(ones(2), ones(k), seed=k) for k in (20, 10, 20)]
+    rows = summarise_seeds(runs, pair="", seed=0, kinds={("p", "m"): kind})
+    row = pick(rows, "m", reader).row
+    half = t.ppf(0.975, 2) * np.std([1, 0.5, 1], ddof=1) / math.sqrt(3)
+    assert row.high == pytest.approx(1.0 if kind == "share" else row.value + half)
+    assert row.low == pytest.approx(row.value - half)
 
 
 def test_q_is_taken_over_the_contrasts_of_one_metric():
@@ -178,7 +190,7 @@ def test_q_is_taken_over_the_contrasts_of_one_metric():
 
     steps = (0.9, 1.0, 1.1)
     runs = [[one("a", x), one("b", x - 0.8), one("c", x - 0.95)] for x in steps]
-    rows = summarise_seeds(runs, pair="", seed=0)
+    rows = summarise_seeds(runs, pair="", seed=0, kinds={})
     p = [each.row.p for each in rows]
     assert p == sorted(p)
     assert [each.row.q for each in rows] == pytest.approx(
@@ -188,7 +200,7 @@ def test_q_is_taken_over_the_contrasts_of_one_metric():
 
 def test_the_csv_holds_the_spread_and_the_value_of_each_pair(tmp_path):
     pairs = ["a -> d", "b -> e", "c -> f"]
-    write_csv(tmp_path / "rows.csv", summarise_seeds(RUNS, pair="", seed=0), pairs)
+    write_csv(tmp_path / "rows.csv", summarise_seeds(RUNS, pair="", seed=0, kinds={}), pairs)
     with (tmp_path / "rows.csv").open() as file:
         lines = list(csv.DictReader(file))
     (change,) = (line for line in lines if line["reader"] == CONTRAST)
@@ -199,14 +211,14 @@ def test_the_csv_holds_the_spread_and_the_value_of_each_pair(tmp_path):
 
 def test_models_and_themselves_do_not_differ():
     same = [make_run(ones(k), ones(k), seed=k) for k in (4, 9, 20)]
-    change = pick(summarise_seeds(same, pair="", seed=0), "m", CONTRAST).row
+    change = pick(summarise_seeds(same, pair="", seed=0, kinds={}), "m", CONTRAST).row
     assert change.value == 0 and change.p == 1 and change.low < 0 < change.high
 
 
 def test_a_report_on_one_base_speaks_of_post_training_from_it():
     settings = AuditSettings(tasks=("t",), probes=("accuracy",))
     own = [Verdict("its own headline", ())] * 3
-    rows = summarise_seeds(RUNS, pair="", seed=0)
+    rows = summarise_seeds(RUNS, pair="", seed=0, kinds={})
     one = judge_seeds(rows, settings, pair_up("base:0", "x:0,x:1,x:2"), own)
     assert one.headline.startswith("Over 3 seeds of post-training from one base checkpoint. t: ")
     assert "this post-training of this one base checkpoint" in one.lines[0]

@@ -23,6 +23,12 @@ from interp.stats.estimates import benjamini_hochberg
 from interp.stats.proportion_intervals import Interval
 from interp.stats.seeds import ANY, MIN_SEEDS, SeedEstimate, estimate_over_seeds
 
+BOUNDS = {
+    "binary": Interval(0.0, 1.0),
+    "share": Interval(0.0, 1.0),
+    "difference": Interval(-1.0, 1.0),
+}
+"""Between which a mean lies, by the kind of its metric; twice as far for a contrast."""
 KEY = (*(field.name for field in fields(RowKey)), "contrast")
 Key = tuple[object, ...]
 
@@ -47,7 +53,11 @@ class SeedRow:
 
 
 def summarise_seeds(
-    runs: Sequence[Sequence[Measurement]], *, pair: str, seed: int
+    runs: Sequence[Sequence[Measurement]],
+    *,
+    pair: str,
+    seed: int,
+    kinds: Mapping[tuple[str, str], str],
 ) -> list[SeedRow]:
     """A row over seeds for each row that all runs have, in the order of the first run.
 
@@ -58,10 +68,11 @@ def summarise_seeds(
         runs: Rows of each pair's run.
         pair: Names of all models, kept in every row.
         seed: Of the first run, kept in every row.
+        kinds: (probe, metric) -> kind of its items, where they are bounded.
     """
     by_key = [{_key(row): row for row in rows} for rows in runs]
     shared = [key for key in by_key[0] if all(key in found for found in by_key)]
-    made = [_over_seeds([found[key] for found in by_key]) for key in shared]
+    made = [_over_seeds([found[key] for found in by_key], kinds) for key in shared]
     rows = [replace(each, row=replace(each.row, pair=pair, seed=seed)) for each in made]
     return _adjust(rows)
 
@@ -95,12 +106,12 @@ def _key(row: Measurement) -> Key:
     return tuple(getattr(row, name) for name in KEY)
 
 
-def _over_seeds(own: Sequence[Measurement]) -> SeedRow:
+def _over_seeds(own: Sequence[Measurement], kinds: Mapping[tuple[str, str], str]) -> SeedRow:
     known = [row for row in own if not math.isnan(row.value)]
     estimate = estimate_over_seeds(
         [row.value for row in known],
         [Interval(row.low, row.high) for row in known],
-        bounds=ANY,
+        bounds=_bounds(own[0], kinds),
     )
     n_missing = len(own) - len(known)
     row = replace(
@@ -118,12 +129,22 @@ def _over_seeds(own: Sequence[Measurement]) -> SeedRow:
     return SeedRow(row, tuple(own), estimate.between, estimate.within)
 
 
+def _bounds(row: Measurement, kinds: Mapping[tuple[str, str], str]) -> Interval:
+    bounds = BOUNDS.get(kinds.get((row.probe, row.metric), ""), ANY)
+    if not row.contrast:
+        return bounds
+    width = bounds.high - bounds.low
+    return Interval(-width, width)
+
+
 def _note(estimate: SeedEstimate, n_missing: int, own: Sequence[Measurement]) -> str:
     notes: list[str] = []
     if n_missing:
         reasons = dict.fromkeys(row.note for row in own if math.isnan(row.value) and row.note)
         why = f": {next(iter(reasons))}" if reasons else ""
         notes.append(f"not measurable in {n_missing} of {len(own)} seeds{why}")
+    elif most := max(row.n_missing for row in own):
+        notes.append(f"up to {most} items of a seed were not measurable; see the pairs' reports")
     if 0 < estimate.n < MIN_SEEDS:
         seeds = "1 seed" if estimate.n == 1 else f"{estimate.n} seeds"
         notes.append(f"{seeds}: no interval ({MIN_SEEDS} or more are needed)")

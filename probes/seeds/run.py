@@ -26,6 +26,7 @@ from typing import Any
 from interp.models import Model
 from interp.results.report import Verdict, write_report
 from interp.results.run_folder import Run, RunData, load_run
+from probes import statistics_of
 from probes.audit.page import draw_figures, make_sections
 from probes.audit.run import (
     Audit,
@@ -151,7 +152,12 @@ def _check_new(readers: Readers, pair: PairNames, taken: dict[str, str]) -> None
 def _summarise(
     runs: Sequence[RunData], pairs: Sequence[PairNames], settings: AuditSettings
 ) -> list[SeedRow]:
-    return summarise_seeds([run.rows for run in runs], pair=name_sides(pairs), seed=settings.seed)
+    return summarise_seeds(
+        [run.rows for run in runs],
+        pair=name_sides(pairs),
+        seed=settings.seed,
+        kinds=statistics_of(settings.probes).get("kinds", {}),
+    )
 
 
 def _read(data: RunData) -> SeedRuns:
