@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from interp.organisms.zoo import organism_path
 from interp.results.run_folder import load_run
+from probes.audit.readings import find_row
 from probes.audit.run import AuditSettings, audit, pair_readers
-from probes.audit.verdict import find_row
 from probes.model_names import find_model
 from probes.seeds.names import pair_up
 from probes.seeds.run import audit_seeds, redraw

@@ -70,11 +70,16 @@ def summarise_seeds(
         seed: Of the first run, kept in every row.
         kinds: (probe, metric) -> kind of its items, where they are bounded.
     """
-    by_key = [{_key(row): row for row in rows} for rows in runs]
+    by_key = [{key_of(row): row for row in rows} for rows in runs]
     shared = [key for key in by_key[0] if all(key in found for found in by_key)]
     made = [_over_seeds([found[key] for found in by_key], kinds) for key in shared]
     rows = [replace(each, row=replace(each.row, pair=pair, seed=seed)) for each in made]
     return _adjust(rows)
+
+
+def key_of(row: Measurement) -> Key:
+    """What a row is about: equal for the rows of all runs that are about the same."""
+    return tuple(getattr(row, name) for name in KEY)
 
 
 def write_csv(path: Path, rows: Sequence[SeedRow], pairs: Sequence[str]) -> None:
@@ -100,10 +105,6 @@ def write_csv(path: Path, rows: Sequence[SeedRow], pairs: Sequence[str]) -> None
 def _write(value: object) -> object:
     """Empty for what is None or NaN."""
     return "" if value is None or value != value else value
-
-
-def _key(row: Measurement) -> Key:
-    return tuple(getattr(row, name) for name in KEY)
 
 
 def _over_seeds(own: Sequence[Measurement], kinds: Mapping[tuple[str, str], str]) -> SeedRow:

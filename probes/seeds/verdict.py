@@ -8,20 +8,21 @@ contrasts remain once seeds are the unit, and what each pair's own report says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from interp.results.plots import Figure, dots
 from interp.results.report import Verdict
 from interp.results.report.tables import ALPHA
-from interp.results.rows import CONTRAST, Measurement
+from interp.results.rows import Measurement
 from interp.results.run_folder import RunData
 from interp.stats.seeds import MIN_SEEDS
-from probes import find_probe
+from probes.audit.changes import find_changes
 from probes.audit.run import AuditSettings
-from probes.audit.verdict import READERS, find_row, judge, reliance_probes
+from probes.audit.verdict import READERS, judge
 from probes.seeds.names import PairNames
-from probes.seeds.rows import SeedRow
+from probes.seeds.rows import SeedRow, key_of
 from probes.seeds.words import say_scope, say_sides
 
 OVER_SEEDS = "mean over seeds"
@@ -43,7 +44,12 @@ def judge_seeds(
     """
     is_one_base = len({pair.base for pair in pairs}) == 1
     over = say_sides(len(pairs), is_one_base=is_one_base)
-    plain = judge([row.row for row in rows], tasks=settings.tasks, writers=settings.writers)
+    plain = judge(
+        [each.row for each in rows],
+        tasks=settings.tasks,
+        writers=settings.writers,
+        smallest=settings.smallest,
+    )
     headline = f"{over.capitalize()}. {plain.headline}"
     lines = plain.lines
     if len(pairs) < MIN_SEEDS:
@@ -80,66 +86,64 @@ def draw_by_seed(
 ) -> dict[str, Figure]:
     """Each seed with the interval over its problems, above the mean with the interval over seeds.
 
+    Args:
+        rows: From `summarise_seeds`.
+        settings: Of the runs.
+        pairs: Names of the pairs, in the order of the runs.
+
     Returns:
         Figures of the headline's numbers, under names that begin with the probe's.
     """
+    by_key = {key_of(each.row): each for each in rows}
+    lines = [*pairs, OVER_SEEDS]
     figures: dict[str, Figure] = {}
-    for words, name, chosen in _headline_rows(rows, settings):
-        means = [each for each in chosen if not each.row.contrast]
-        drawn = [
-            replace(own, pair=pair)
-            for each in means
-            for own, pair in zip(each.own, pairs, strict=True)
-        ]
-        drawn += [replace(each.row, pair=OVER_SEEDS) for each in means]
-        # A figure needs one kind of line for all tasks, in the order of the pairs.
-        drawn.sort(key=lambda row: [*pairs, OVER_SEEDS].index(row.pair))
+    for name, contrasts in _claims(rows, settings).items():
+        drawn: list[Measurement] = []
+        for each in contrasts:
+            for reader in READERS:
+                found = by_key.get(key_of(_side_of(each.row, reader)))
+                own = (*found.own, found.row) if found else ()
+                drawn += [
+                    replace(row, pair=line) for row, line in zip(own, lines, strict=bool(own))
+                ]
+        # Sorted, since a figure draws lines in the order in which they first occur.
+        drawn.sort(key=lambda row: lines.index(row.pair))
         if drawn:
-            figures[name] = dots(drawn, xlabel=words, y="pair")
+            row = drawn[0]
+            figures[f"{row.probe}_{row.condition}_by_seed"] = dots(drawn, xlabel=name, y="pair")
     return figures
 
 
-def _headline_rows(
-    rows: Sequence[SeedRow], settings: AuditSettings
-) -> Iterator[tuple[str, str, list[SeedRow]]]:
-    """Words, name of a figure, and rows of each number that the headline rests on."""
-    decides, read = next(iter(reliance_probes().items()))
-    words_of = {(one.condition, one.metric): one.words for one in find_probe(decides).headline}
-    numbers = (
-        ("accuracy, free", "accuracy", "free", "accuracy", ""),
-        ("accuracy, made to think", "accuracy", "forced", "accuracy", ""),
-        (
-            words_of.get((read.condition, read.metric), read.metric),
-            decides,
-            read.condition,
-            read.metric,
-            settings.writers[0] if settings.writers else "",
-        ),
-    )
+def _claims(rows: Sequence[SeedRow], settings: AuditSettings) -> dict[str, list[SeedRow]]:
+    """The contrasts that the headline may make claims of: name -> one for each task."""
+    is_own = set(READERS) <= set(settings.writers)
+    writer = "" if is_own or not settings.writers else settings.writers[0]
     plain = [each.row for each in rows]
-    places = {id(row): at for at, row in enumerate(plain)}
-    for words, probe, condition, metric, writer in numbers:
-        found = [
-            find_row(
-                plain, probe, condition, metric, task=task, reader=reader, writer=writer or reader
-            )
-            for task in settings.tasks
-            for reader in (*READERS, CONTRAST)
-        ]
-        chosen = [rows[places[id(row)]] for row in found if row is not None]
-        yield words, f"{probe}_{condition}_by_seed", chosen
+    changes = find_changes(plain, settings.tasks, writer, smallest=settings.smallest)
+    by_key = {key_of(each.row): each for each in rows}
+    claims: dict[str, list[SeedRow]] = {}
+    for of_task in changes.values():
+        for name, change in of_task.items():
+            claims.setdefault(name, []).append(by_key[key_of(change.row)])
+    return claims
+
+
+def _side_of(contrast: Measurement, reader: str) -> Measurement:
+    """A row with the key of one side of a contrast."""
+    roles: dict[str, Any] = dict.fromkeys(contrast.contrast.split("+"), reader)
+    return replace(contrast, contrast="", **roles)
 
 
 def _say_spread(rows: Sequence[SeedRow], settings: AuditSettings) -> list[str]:
     """How far the seeds lie apart, beside the interval of one of them: a line for each task."""
     said: dict[str, list[str]] = {}
-    for words, _, chosen in _headline_rows(rows, settings):
-        for each in chosen:
+    for name, contrasts in _claims(rows, settings).items():
+        for each in contrasts:
             known = [own.value for own in each.own if not math.isnan(own.value)]
-            if each.row.contrast and known:
+            if known:
                 values = ", ".join(f"{value:.2f}" for value in known)
                 said.setdefault(each.row.task, []).append(
-                    f"{words} {values} (standard deviation {each.between:.2f}; one seed's own "
+                    f"{name} {values} (standard deviation {each.between:.2f}; one seed's own "
                     f"interval reaches {each.within:.2f} to each side)"
                 )
     return [
