@@ -164,8 +164,11 @@ def test_a_seed_that_could_not_be_measured_is_counted_and_said():
     runs = [*RUNS[:2], make_run(ones(5), [NAN] * 20, seed=2)]
     post = pick(summarise_seeds(runs, pair="", seed=0, kinds={}), "m", "post").row
     assert (post.n, post.n_missing) == (2, 1) and math.isnan(post.low)
-    assert "not measurable in 1 of 3 seeds: not measurable: too short (20)" in post.note
+    assert "not measurable in 1 of 3 seeds: too short (20). " in post.note
     assert "2 seeds: no interval (3 or more are needed)" in post.note
+    none = [make_run(ones(5), [NAN] * 20)] * 3
+    post = pick(summarise_seeds(none, pair="", seed=0, kinds={}), "m", "post").row
+    assert (post.n, post.n_missing, post.note) == (0, 3, "not measurable: too short (20)")
 
 
 @pytest.mark.parametrize("reader", ["post", CONTRAST])

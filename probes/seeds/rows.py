@@ -29,6 +29,8 @@ BOUNDS = {
     "difference": Interval(-1.0, 1.0),
 }
 """Between which a mean lies, by the kind of its metric; twice as far for a contrast."""
+MISSING = "not measurable: "
+"""Opens the note of a row without a value."""
 KEY = (*(field.name for field in fields(RowKey)), "contrast")
 Key = tuple[object, ...]
 
@@ -142,8 +144,9 @@ def _note(estimate: SeedEstimate, n_missing: int, own: Sequence[Measurement]) ->
     notes: list[str] = []
     if n_missing:
         reasons = dict.fromkeys(row.note for row in own if math.isnan(row.value) and row.note)
-        why = f": {next(iter(reasons))}" if reasons else ""
-        notes.append(f"not measurable in {n_missing} of {len(own)} seeds{why}")
+        why = f": {next(iter(reasons)).removeprefix(MISSING)}" if reasons else ""
+        where = "" if n_missing == len(own) else f" in {n_missing} of {len(own)} seeds"
+        notes.append(f"not measurable{where}{why}")
     elif most := max(row.n_missing for row in own):
         notes.append(f"up to {most} items of a seed were not measurable; see the pairs' reports")
     if 0 < estimate.n < MIN_SEEDS:
