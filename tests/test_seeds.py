@@ -18,7 +18,7 @@ from probes.audit.run import AuditSettings
 from probes.seeds.names import name_sides, pair_up
 from probes.seeds.rows import summarise_seeds, write_csv
 from probes.seeds.verdict import judge_seeds
-from tests.seed_simulation import RATES, coverage, level
+from tests.simulations.seeds import RATES, coverage, level
 
 NAN = math.nan
 NONE = Interval(NAN, NAN)

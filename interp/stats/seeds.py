@@ -18,7 +18,7 @@ on each side, and would be taken for a measurement.
 
 **What it rests on.** Numbers that are roughly normal over seeds. A training that succeeds or fails
 as a whole is not: three successes in a row say little of how often it fails
-(`tests/seed_simulation.py` prints how often the interval covers for such trainings). Without that
+(`tests/simulations/seeds.py` prints how often the interval covers for such trainings). Without that
 assumption five seeds or fewer cannot show a difference at all: the sign test needs six that agree.
 """
 

@@ -8,7 +8,6 @@ same report whether it is asked for as `posthoc preexist BASE POST` or as
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +30,7 @@ from probes.cli.console import (
     explained,
     name_folder,
 )
+from probes.cli.seeds import run_seeds
 
 SHORT = {
     "preexist": ("pre_existence", "Test whether the base model could already reason (2 x 2)."),
@@ -77,7 +77,7 @@ def audit(
         if len(pairs) == 1:
             _run([base, post], settings, out, device, dtype)
         else:
-            _run_seeds(pairs, settings, out, device, dtype)
+            run_seeds(pairs, settings, out, device, dtype)
 
 
 def probe(
@@ -203,21 +203,7 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
     models = [find_model(name, device=device, dtype=dtype) for name in names]
     readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
     folder = out or name_folder([*names, *(settings.probes if is_one else ())], settings, dtype)
-    _show(run_audit(readers, settings, folder))
-
-
-def _run_seeds(
-    pairs: Sequence[Any], settings: Any, out: Path | None, device: str, dtype: str
-) -> None:
-    from probes.model_names import find_model
-    from probes.seeds.run import audit_seeds
-
-    names = [name for pair in pairs for name in pair]
-    load = partial(find_model, device=device, dtype=dtype)
-    _show(audit_seeds(pairs, settings, out or name_folder(names, settings, dtype), load=load))
-
-
-def _show(done: Any) -> None:
+    done = run_audit(readers, settings, folder)
     typer.echo(done.verdict.headline)
     echo(f"  {line}" for line in done.verdict.lines)
     typer.echo(f"Report: {done.report}")

@@ -1,7 +1,7 @@
 """How often intervals over seeds cover, and how often contrasts of one recipe with itself reject.
 
-`python -m tests.seed_simulation` prints the table that is kept in
-`artifacts/statistics/seeds.md`; `tests/test_seeds.py` checks a part of it with fewer runs.
+`python -m tests.simulations.seeds` writes the table `artifacts/statistics/seeds.md`;
+`tests/test_seeds.py` checks a part of it with fewer runs.
 
 A simulated seed draws its own true rate from the distribution over trainings, then problems of its
 own, and gets the interval that an audit gives it. The truth is the mean over trainings.
@@ -10,15 +10,16 @@ own, and gets the interval that an audit gives it. The truth is the mean over tr
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import typer
 
 from interp.stats.estimates import Sample, collect, collect_pairs, estimate_all
 from interp.stats.proportion_intervals import Interval
 from interp.stats.seeds import SeedEstimate, estimate_over_seeds
 
+OUT = Path("artifacts/statistics/seeds.md")
 PROBLEMS = 60
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 """Trainings -> the true rate (or mean) of each, given how many."""
@@ -95,6 +96,10 @@ def format_tables(*, runs: int) -> str:
     """Both tables as Markdown."""
     sizes = (3, 5, 10)
     lines = [
+        "# Seeds as the unit",
+        "",
+        "Written by `python -m tests.simulations.seeds`.",
+        "",
         f"Intervals over seeds, {runs} simulated studies, {PROBLEMS} problems for each seed.",
         "",
     ]
@@ -114,4 +119,4 @@ def format_tables(*, runs: int) -> str:
 
 
 if __name__ == "__main__":
-    typer.echo(format_tables(runs=2000))
+    OUT.write_text(format_tables(runs=2000) + "\n", encoding="utf-8")
