@@ -18,6 +18,7 @@ ORDER = (
     "interp.stats",
     "interp.stats.divergences",
     "interp.stats.proportion_intervals",
+    "interp.stats.seeds",
     "interp.stats.resampling",
     "interp.stats.kinds",
     "interp.stats.mean_limits",

@@ -30,6 +30,7 @@ from probes.cli.console import (
     explained,
     name_folder,
 )
+from probes.cli.seeds import run_seeds
 
 SHORT = {
     "preexist": ("pre_existence", "Test whether the base model could already reason (2 x 2)."),
@@ -49,8 +50,12 @@ SHORT = {
 
 
 def audit(
-    base: Model,
-    post: Annotated[str, typer.Argument(help="The same model after post-training.")],
+    base: Annotated[
+        str, typer.Argument(help="Bundled organism, folder or hub id; seeds joined by commas.")
+    ],
+    post: Annotated[
+        str, typer.Argument(help="The same after post-training; seeds in the order of their bases.")
+    ],
     task: Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")] = [  # noqa: B006  (typer copies it)
         "arith/pool",
         "arith/fresh",
@@ -62,12 +67,17 @@ def audit(
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
-    """Run all audit probes on a pair and write the report."""
+    """Run all audit probes on a pair, or on several seeds of it, and write the report."""
     with explained():
         from probes.audit.run import AuditSettings
+        from probes.seeds.names import pair_up
 
         settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
-        _run([base, post], settings, out, device, dtype)
+        pairs = pair_up(base, post)
+        if len(pairs) == 1:
+            _run([base, post], settings, out, device, dtype)
+        else:
+            run_seeds(pairs, settings, out, device, dtype)
 
 
 def probe(
@@ -135,7 +145,7 @@ def short_command(name: str) -> Callable[..., None]:
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw figures and page of a run again, from its rows."""
     with explained():
-        from probes.audit.run import redraw
+        from probes.seeds.run import redraw
 
         typer.echo(redraw(run))
 

@@ -59,6 +59,8 @@ def write_report(
     sections: Sequence[Section],
     verdict: Verdict,
     figures: Mapping[str, Figure],
+    *,
+    facts: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Draws the figures into the run folder and writes `report.html`.
 
@@ -69,6 +71,8 @@ def write_report(
         sections: In the order of the page. Probes with rows but no section come last, by name.
         verdict: For the first screen.
         figures: Every figure that the sections name, and `HEADLINE` for the first screen.
+        facts: What the first screen says of the run's size (name and text); of its problems, seed
+            and date where none are given.
 
     Returns:
         The path of the page.
@@ -97,7 +101,7 @@ def write_report(
         drawings=drawings,
         headline=drawings.get(HEADLINE),
         parts=[_part(section, rows) for section in _all_sections(sections, rows)],
-        facts=_facts(data),
+        facts=facts or _facts(data),
         manifest=json.dumps(data.manifest, indent=2, ensure_ascii=False),
         viewer=embed_json(viewer_data(data)) if data.traces else "",
         heads=HEADS,
@@ -140,7 +144,7 @@ def _facts(data: RunData) -> list[tuple[str, str]]:
     if data.rows:
         facts.append(("Seed", str(data.rows[0].seed)))
     facts.append(("Date", str(data.manifest.get("created", "unknown"))[:10]))
-    return facts
+    return [*facts, ("Numbers", "mean [95\u00a0% interval], problems resampled")]
 
 
 def _asset(name: str) -> str:

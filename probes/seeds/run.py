@@ -1,0 +1,178 @@
+"""A run over seeds: an audit of each pair in a folder of its own, then one report over all.
+
+::
+
+    manifest.json           the pairs, their folders and seeds, settings, versions, code
+    pairs/1-base-0-grpo-0/  the ordinary run folder of the first pair; one for each pair
+    measurements.parquet    one row over seeds per result (`probes.seeds.rows`)
+    rows.csv                the same with the spread between seeds and the value of each pair
+    figures/
+    report.html
+
+Pair number i (from 0) is audited with seed `settings.seed + i`, so on problems of its own: the
+numbers of the pairs are then independent, and their spread holds what chance did to the trainings
+and to the problems (`interp.stats.seeds`). `posthoc audit base:1 grpo:1 --seed 1` makes the second
+pair's run again. Models are loaded one pair at a time. A run that was stopped goes on where it was,
+since each pair's folder does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from interp.models import Model
+from interp.results.report import Verdict, write_report
+from interp.results.run_folder import Run, RunData, load_run
+from probes import statistics_of
+from probes.audit.page import draw_figures, make_sections
+from probes.audit.run import (
+    Audit,
+    AuditSettings,
+    audit,
+    make_probes,
+    pair_readers,
+    read_settings,
+    results_of,
+    verdict_of,
+)
+from probes.audit.run import redraw as redraw_pair
+from probes.calibration.table import kept_table
+from probes.model_names import find_model
+from probes.probe import Readers
+from probes.seeds.names import PairNames, name_sides
+from probes.seeds.rows import SeedRow, summarise_seeds, write_csv
+from probes.seeds.verdict import draw_by_seed, judge_seeds, list_facts
+
+PAIRS, CSV = "pairs", "rows.csv"
+
+
+@dataclass(frozen=True)
+class SeedRuns:
+    """A finished run over seeds, read back."""
+
+    pairs: tuple[PairNames, ...]
+    runs: tuple[RunData, ...]
+    """Of each pair."""
+    settings: AuditSettings
+    rows: tuple[SeedRow, ...]
+
+
+def audit_seeds(
+    pairs: Sequence[PairNames],
+    settings: AuditSettings,
+    out: Path,
+    *,
+    load: Callable[[str], Model] = find_model,
+) -> Audit:
+    """Audits each pair and reports over all of them, with seeds as the unit.
+
+    Args:
+        pairs: From `probes.seeds.names.pair_up`.
+        settings: Of each audit; its seed is that of the first pair.
+        out: Run folder; made, or taken up again if it was begun with the same pairs and settings.
+        load: Makes a model of a name.
+
+    Returns:
+        Verdict, rows over seeds, and the path of `report.html`. It has no items: those are in the
+        folders of the pairs.
+
+    Raises:
+        ValueError: One training is given twice, or what `probes.audit.run.audit` refuses.
+    """
+    places = {
+        pair: f"{PAIRS}/{at}-{_slug(pair.base)}-{_slug(pair.post)}"
+        for at, pair in enumerate(pairs, start=1)
+    }
+    described = [
+        {**pair._asdict(), "seed": settings.seed + at, "folder": place}
+        for at, (pair, place) in enumerate(places.items())
+    ]
+    probes = {name: repr(probe) for name, probe in make_probes(settings).items()}
+    run = Run.create(out, {PAIRS: described, "settings": asdict(settings), "probes": probes})
+    taken: dict[str, str] = {}
+    for at, (pair, place) in enumerate(places.items()):
+        # In a function, so that the models of one pair are freed before the next are loaded.
+        _audit_pair(pair, replace(settings, seed=settings.seed + at), out / place, load, taken)
+    rows = _summarise([load_run(out / place) for place in places.values()], pairs, settings)
+    run.save_results((), [each.row for each in rows])
+    report = redraw(out)
+    # Read back, so that the caller gets what a later reader of the folder will get.
+    data = load_run(out)
+    return Audit(report, _verdict_of(_read(data)), data.rows, ())
+
+
+def redraw(folder: Path) -> Path:
+    """Draws the page of a finished run again, of a single pair or over seeds.
+
+    Raises:
+        ValueError: The folder holds no finished run.
+    """
+    data = load_run(folder)
+    if PAIRS not in data.manifest:
+        return redraw_pair(folder)
+    found = _read(data)
+    write_csv(folder / CSV, found.rows, [str(pair) for pair in found.pairs])
+    settings, rows = found.settings, [each.row for each in found.rows]
+    figures = draw_figures(rows, make_probes(settings), results_of(data), settings.writers)
+    figures |= draw_by_seed(found.rows, settings, [str(pair) for pair in found.pairs])
+    sections = make_sections(settings.probes, figures, kept_table())
+    facts = list_facts(found.runs)
+    return write_report(folder, sections, _verdict_of(found), figures, facts=facts)
+
+
+def _audit_pair(
+    pair: PairNames,
+    settings: AuditSettings,
+    out: Path,
+    load: Callable[[str], Model],
+    taken: dict[str, str],
+) -> None:
+    readers = pair_readers(load(pair.base), load(pair.post))
+    _check_new(readers, pair, taken)
+    audit(readers, settings, out)
+
+
+def _check_new(readers: Readers, pair: PairNames, taken: dict[str, str]) -> None:
+    """Refuses weights that another pair has; adds those of this pair to `taken`."""
+    # A pair may be a model and itself, and one base may stand in all pairs under its one name.
+    here = {model.weights_sha256: name for model, name in zip(readers.values(), pair, strict=True)}
+    for weights, name in here.items():
+        if weights in taken and taken[weights] != pair.base:
+            raise ValueError(
+                f"each training counts once, and {name} has the same weights as {taken[weights]} "
+                "of another pair. Copies of one training say nothing about how trainings differ: "
+                "name other seeds"
+            )
+    taken |= here
+
+
+def _summarise(
+    runs: Sequence[RunData], pairs: Sequence[PairNames], settings: AuditSettings
+) -> list[SeedRow]:
+    return summarise_seeds(
+        [run.rows for run in runs],
+        pair=name_sides(pairs),
+        seed=settings.seed,
+        kinds=statistics_of(settings.probes).get("kinds", {}),
+    )
+
+
+def _read(data: RunData) -> SeedRuns:
+    """The pairs of a run over seeds, their runs, and the rows over them."""
+    described: Sequence[dict[str, Any]] = data.manifest[PAIRS]
+    runs = tuple(load_run(data.folder / pair["folder"]) for pair in described)
+    pairs = tuple(PairNames(pair["base"], pair["post"]) for pair in described)
+    settings = read_settings(data)
+    return SeedRuns(pairs, runs, settings, tuple(_summarise(runs, pairs, settings)))
+
+
+def _verdict_of(found: SeedRuns) -> Verdict:
+    own = [verdict_of(run) for run in found.runs]
+    return judge_seeds(found.rows, found.settings, found.pairs, own)
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in Path(name).name)
