@@ -25,14 +25,29 @@ key, since a branch may leave the text anywhere.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.models.hooks import HOOKS_CHANGE
 from interp.models.model import Model
+
+
+def with_kernel(model: Model, kernel: str) -> Model:
+    """The same model under another attention kernel, on the same weights.
+
+    Changing the kernel of the model itself would change it for passes of other threads, too.
+    """
+    shared: dict[int, Any] = {id(t): t for t in (*model.hf.parameters(), *model.hf.buffers())}
+    with HOOKS_CHANGE:
+        hf = copy.deepcopy(model.hf, shared)
+    hf.set_attn_implementation(kernel)
+    return replace(model, hf=hf)
 
 
 def attention_mask(
