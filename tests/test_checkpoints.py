@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.conftest import save_tiny
-from tests.families import CONFIGS, make_family
 from torch import Tensor
 
 from interp.engine import run
 from interp.models import load_model
+from tests.conftest import save_tiny
+from tests.families import CONFIGS, make_family
 
 Weights = dict[str, Tensor]
 BLOCK = "model.layers.{}."

@@ -105,7 +105,9 @@ def test_hooks_of_one_thread_rest_while_another_computes(tiny: Any):
     seen: list[tuple[int, ...]] = []
     found: list[Tensor] = []
     thread = threading.Thread(target=lambda: found.append(plain_module(tiny)))
-    with hooked(tiny, [(AFTER, lambda activation: seen.append(activation.shape) or activation + 9)]):
+    with hooked(
+        tiny, [(AFTER, lambda activation: seen.append(activation.shape) or activation + 9)]
+    ):
         thread.start()
         thread.join()
         assert seen == [] and torch.equal(found[0], alone)

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from interp.files import write_file
 from interp.methods.directions import Direction, Source, make_direction
-from interp.sites import Site, parse_site
+from interp.sites import Site, SiteOrName, as_site, parse_site
 
 FORMAT = "posthoc-vector-1"
 TENSOR = "vector"
@@ -64,7 +64,11 @@ def save_card(path: Path, direction: Direction) -> None:
 
 
 def load_vector(
-    path: Path, *, site: Site | None = None, layer: int | None = None, tensor: str | None = None
+    path: Path,
+    *,
+    site: SiteOrName | None = None,
+    layer: int | None = None,
+    tensor: str | None = None,
 ) -> Direction:
     """Reads a direction from a card, a bare safetensors file or a GGUF control vector.
 
@@ -82,6 +86,7 @@ def load_vector(
             chosen, or does not say its site.
         OSError: If it cannot be read.
     """
+    site = None if site is None else as_site(site)
     if path.suffix == ".gguf":
         return _chosen(path, load_gguf(path), layer)
     if path.suffix != ".safetensors":

@@ -40,7 +40,7 @@ from einops import rearrange
 from torch import Tensor
 
 from interp.models.model import Model, check_site, site_shape
-from interp.sites import STREAMS, Site
+from interp.sites import STREAMS, Site, SiteOrName, as_site
 
 HOOKS_CHANGE = threading.Lock()
 """Held while hooks are put on, taken off or copied: PyTorch numbers them by one shared counter."""
@@ -205,12 +205,12 @@ def _hooks(model: Model, site: Site, change: _Change) -> list[AbstractContextMan
 
 
 @contextmanager
-def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[None]:
+def hooked(model: Model, handlers: Sequence[tuple[SiteOrName, Handler]]) -> Generator[None]:
     """Runs handlers whenever the model computes their sites inside the `with` block.
 
     Args:
         model: The model to read or edit.
-        handlers: Pairs of a site and a function of the activation there.
+        handlers: Pairs of a site (or its name) and a function of the activation there.
 
     Yields:
         None; the hooks are active inside the `with` block.
@@ -220,7 +220,8 @@ def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[
         RuntimeError: On leaving the block, if a site was never computed.
     """
     by_site: dict[Site, list[Handler]] = {}
-    for site, handler in handlers:
+    for site_or_name, handler in handlers:
+        site = as_site(site_or_name)
         check_site(model, site)
         by_site.setdefault(site, []).append(handler)
     fired: set[Site] = set()
