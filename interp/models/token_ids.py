@@ -72,7 +72,7 @@ def as_rows(rows: Rows, what: str, tokenizer: Any) -> list[Sequence[int]]:
         rows: A list of rows, or a tensor or an array [batch, pos]; one with a single axis is one
             row.
         what: What a row is called in a message, for example 'prompt'.
-        tokenizer: Its padding token tells a padded tensor.
+        tokenizer: Its padding token tells a padded tensor; None looks for none.
 
     Returns:
         Token ids of each row.
@@ -103,6 +103,8 @@ def as_rows(rows: Rows, what: str, tokenizer: Any) -> list[Sequence[int]]:
 
 def _refuse_padding(rows: list[Sequence[int]], what: str, tokenizer: Any) -> None:
     """Padding would be read like any token: the ids alone do not say where a row ends."""
+    if tokenizer is None:
+        return
     pad = tokenizer.pad_token_id
     padded = [
         n for n, row in enumerate(rows) if pad is not None and row and pad in (row[0], row[-1])
