@@ -18,18 +18,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import cycle, islice
 from random import Random
 from typing import Any
 
 from interp.chains.chain import Chain, Step, encode, step_texts
 from interp.tasks import Example, Rewriter
+from interp.tasks.number_reading import stated_numbers
 
 FILLER_MARK = "\N{HORIZONTAL ELLIPSIS}"
 """Text of a step that was replaced by filler tokens."""
 _EQUALS = re.compile(r"=|\bequals\b")
-_OPERATOR_BEFORE = re.compile(r"[\d)%]\s*[-+*/×x−]\s*[(]*[$€£]?$")
-_OPERATOR_AFTER = re.compile(r"[)%]*\s*[-+*/×x−]\s*[(]*[$€£]?[\d.]")
 
 
 def truncate(chain: Chain, k: int) -> Chain:
@@ -181,7 +181,8 @@ def states_answer(chain: Chain, answer: str, rewriter: Rewriter) -> int | None:
 
     A step states the answer if that is its result, or if the answer stands as a word of its own to
     the right of the step's first ``=`` or ``equals``; anywhere, in a step without one. A number
-    counts by value (``$1,800.00`` states 1800); an operand (the 9 of ``9 * 2``) is no statement.
+    counts by value (``$1,800.00`` states 1800, ``−1/2`` states -0.5); an operand (the 9 of
+    ``9 * 2``) is no statement.
 
     Args:
         chain: Any chain.
@@ -193,34 +194,15 @@ def states_answer(chain: Chain, answer: str, rewriter: Rewriter) -> int | None:
     """
     if not answer:
         return None
-    word = _spellings(answer)
     for at, step in enumerate(chain):
-        if rewriter.result(step.text) == answer or _stands_in(step.text, word):
+        if rewriter.result(step.text) == answer or _stands_in(step.text, answer):
             return at
     return None
 
 
-def _spellings(answer: str) -> re.Pattern[str]:
-    """Finds an answer as a word; a number also with a currency sign and with closing zeros."""
-    number = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?", answer)
-    if number is None:
-        spelled = re.escape(answer)
-    else:
-        sign, whole, decimals = number.groups()
-        whole = "0?" if whole == "0" and decimals else whole  # ".5" states 0.5, too
-        spelled = whole + (rf"\.{decimals}0*" if decimals else r"(?:\.0+)?")
-        # A positive answer is not stated by its negative, "-5" or "-$5".
-        spelled = (r"-\s*[$€£]?" if sign else r"(?<!-)(?<!-[$€£])") + spelled
-    return re.compile(rf"(?<![\w.]){spelled}(?!\w|[.,]\d)")
-
-
-def _stands_in(text: str, word: re.Pattern[str]) -> bool:
-    """Whether a word stands where a step states values, and is not an operand there."""
-    # Only commas between thousands go: "1,800" is one number, "3,4" are two.
-    plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    stated = _EQUALS.split(plain, maxsplit=1)[-1]
-    return any(
-        not _OPERATOR_BEFORE.search(stated[: match.start()])
-        and not _OPERATOR_AFTER.match(stated[match.end() :])
-        for match in word.finditer(stated)
-    )
+def _stands_in(text: str, answer: str) -> bool:
+    """Whether an answer stands where a step states values, and is not an operand there."""
+    if re.fullmatch(r"-?\d+(?:\.\d+|/[1-9]\d*)?", answer):
+        return Fraction(answer) in stated_numbers(text)
+    stated = _EQUALS.split(text, maxsplit=1)[-1]
+    return re.search(rf"(?<![\w.]){re.escape(answer)}(?!\w|[.,]\d)", stated) is not None

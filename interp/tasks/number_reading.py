@@ -30,6 +30,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 _MINUS = "−–-"
 VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
@@ -45,8 +46,12 @@ _POWER = (
 NUMBER = rf"(?:(?:\d+\s*)?(?:{_LATEX}|[{VULGAR}])|(?:\d+\s+)?{_SLASH}|{_DIGITS}{_POWER}?)"
 _NUMBER = re.compile(NUMBER)
 CURRENCY = r"(?:\\?[$€£¥]\s*)"
-_SIGN = re.compile(rf"(?:^|(?<=[=≈(\[{{]))\s*[{_MINUS}]\s*{CURRENCY}?$|[{_MINUS}]{CURRENCY}?$")
-_OPERAND = re.compile(r"[\w)\]}%]\s*$")
+_SIGN = re.compile(
+    rf"(?:^|(?<=[=≈(\[{{]))\s*(?P<far>[{_MINUS}])\s*{CURRENCY}?$|(?P<near>[{_MINUS}]){CURRENCY}?$"
+)
+N_BEFORE = 16
+"""Characters before a number among which its sign is looked for."""
+_OPERAND = re.compile(r"[\w)\]}%]$|[\d)\]}%]\s+$")
 _THOUSANDS = re.compile(r"\d{1,3}(?:(?:,|\{,\}|,?\\[,!]|[\u00a0\u2009\u202f])\d{3})+(?:\.\d+)?")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 
@@ -95,15 +100,21 @@ def find_numbers(text: str) -> list[Number]:
     """
     found: list[Number] = []
     for match in _NUMBER.finditer(text):
-        before = text[: match.start()]
-        sign = _SIGN.search(before)
-        if sign is not None and _OPERAND.search(before[: sign.start()]):
-            sign = None
-        size = read_size(match[0])
-        start = match.start() if sign is None else sign.start()
-        signed = size if sign is None or size is None else -size
+        size, sign = read_size(match[0]), _find_sign(text, match.start())
+        start = match.start() if sign is None else sign
+        signed = size if size is None or sign is None else -size
         found.append(Number(start, match.start(), match.end(), signed))
     return found
+
+
+def _find_sign(text: str, first: int) -> int | None:
+    """Where the minus sign of the number that begins at `first` stands."""
+    # A few characters only: a search from the beginning of a long text would cost its square.
+    sign = _SIGN.search(text, max(0, first - N_BEFORE), first)
+    if sign is None:
+        return None
+    at = sign.start(sign.lastgroup or 0)
+    return None if _OPERAND.search(text, max(0, at - N_BEFORE), at) else at
 
 
 def read_size(written: str) -> Fraction | None:
@@ -212,6 +223,32 @@ def find_result(step: str) -> tuple[int, Number] | None:
         step[numbers[at].end : numbers[at + 1].first]
     )
     return None if goes_on or numbers[at].value is None else (sign, numbers[at])
+
+
+def stated_numbers(text: str) -> set[Fraction]:
+    """The numbers that a step states: those right of its first equals sign, operands left out.
+
+    Without an equals sign every number of the step counts. Where what is written has no single
+    reading (``3,4``) each of its parts counts.
+
+    Args:
+        text: The step.
+
+    Returns:
+        Their values.
+    """
+    stated = _STATED.split(text, maxsplit=1)[-1]
+    numbers = [one for one in find_numbers(stated) if not stated[one.end : one.end + 1].isalpha()]
+    found: set[Fraction] = set()
+    for at, number in enumerate(numbers):
+        neighbours = [*numbers[max(0, at - 1) : at], number, *numbers[at + 1 : at + 2]]
+        if any(_OPERATION.fullmatch(stated[a.end : b.first]) for a, b in pairwise(neighbours)):
+            continue
+        if number.value is not None:
+            found.add(number.value)
+        else:
+            found |= {Fraction(part) for part in _PLAIN.findall(stated[number.first : number.end])}
+    return found
 
 
 def is_joined(text: str, one: Number, other: Number) -> bool:
