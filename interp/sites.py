@@ -8,9 +8,11 @@ papers, notebooks and published SAEs resolve untranslated::
     parse_site("resid_post.12")                   ->  Site(12, "resid_post")
 
 Other spellings in use (those of TransformerBridge, `model.layers.12` for the output of a block,
-`resid_post.12`) are read too; files hold the canonical name only. Which streams a model offers is
-the business of its adapter (`interp.models.adapters`); attention patterns are no stream here, since
-fused attention never forms them.
+`resid_post.12`) are read too; files hold the canonical name only. Whatever takes a site takes its
+name as well: `as_site` is the one door, and results by site (`BySite`) are found under both.
+
+Which streams a model offers is the business of its adapter (`interp.models.adapters`); attention
+patterns are no stream here, since fused attention never forms them.
 
 The table `STREAMS` is in the order in which a block computes them.
 """
@@ -18,7 +20,11 @@ The table `STREAMS` is in the order in which a block computes them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,60 @@ def parse_site(text: str) -> Site:
         f"no site is called {text!r}. A site is written like 'blocks.3.hook_resid_post' or "
         f"'resid_post.3'. Known streams: {known_streams()}"
     )
+
+
+SiteOrName = Site | str
+"""A site, or a name that `parse_site` reads."""
+
+
+def as_site(site: SiteOrName) -> Site:
+    """The site that is given or named.
+
+    Raises:
+        TypeError: If it is neither a site nor text.
+        ValueError: If no site has this name.
+    """
+    if isinstance(site, str):
+        return parse_site(site)
+    if not isinstance(site, Site):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"a site is a Site or its name, received {site!r}. Write Site(3, 'resid_post') or "
+            f"'blocks.3.hook_resid_post'"
+        )
+    return site
+
+
+def as_sites(sites: Sequence[SiteOrName]) -> tuple[Site, ...]:
+    """The sites that are given or named, in order.
+
+    Raises:
+        TypeError: If it is one site and no list, or holds something that is no site.
+        ValueError: If no site has one of these names.
+    """
+    if isinstance(sites, str | Site):
+        raise TypeError(
+            f"several sites are given as a list, received only {str(sites)!r}. Write ['{sites}']"
+        )
+    return tuple(as_site(site) for site in sites)
+
+
+class BySite(Mapping[Site, Value]):
+    """Values by site; a site's name finds its value, too."""
+
+    def __init__(self, values: Mapping[Site, Value]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: SiteOrName) -> Value:
+        return self._values[as_site(key)]
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"BySite({self._values!r})"
 
 
 def steering_layer(n_layers: int) -> int:

@@ -57,19 +57,20 @@ def test_step_attention_is_the_mean_of_each_block(
     assert float(found.triu(1).abs().max()) == 0.0 and float(found.max()) > 0.05
 
 
-def test_the_kernel_is_given_back(tiny: Any, monkeypatch: pytest.MonkeyPatch):
-    text = some_text(tiny)
-    step_attention(tiny, text)
-    assert tiny.hf.config._attn_implementation == "sdpa"
+def test_the_model_keeps_its_kernel_and_its_weights(tiny: Any, monkeypatch: pytest.MonkeyPatch):
+    readers: list[Any] = []
+    read = heads_module._patterns
 
-    def fail(*_: Any) -> Any:
-        assert tiny.hf.config._attn_implementation == "eager"
-        raise KeyError("on the way")
+    def watch(reader: Any, *rest: Any) -> Any:
+        assert tiny.hf.config._attn_implementation == "sdpa"  # another thread may be reading
+        readers.append(reader)
+        return read(reader, *rest)
 
-    monkeypatch.setattr(heads_module, "_patterns", fail)
-    with pytest.raises(KeyError, match="on the way"):
-        step_attention(tiny, text)
-    assert tiny.hf.config._attn_implementation == "sdpa"
+    monkeypatch.setattr(heads_module, "_patterns", watch)
+    step_attention(tiny, some_text(tiny))
+    assert readers[0].hf.config._attn_implementation == "eager"
+    weights = zip(readers[0].hf.parameters(), tiny.hf.parameters(), strict=True)
+    assert all(copied is own for copied, own in weights)
 
 
 def test_a_model_without_patterns_is_an_error(tiny: Any, monkeypatch: pytest.MonkeyPatch):

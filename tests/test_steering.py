@@ -33,7 +33,6 @@ from interp.methods.steering import (
     sweep,
     write_steered,
 )
-from interp.methods.steering.steered import edited_positions, forced_steering
 from interp.methods.vector_cards import save_card
 from interp.models import load_model
 from interp.organisms.zoo import organism_path
@@ -50,6 +49,14 @@ ROWS = [[1, 6, 17, 30, 12], [1, 6, 20], [1, 6, 18, 22, 9, 14]]
 def planted(site=SITE, seed=0, reference=4.0):
     raw = torch.randn(32, generator=torch.Generator().manual_seed(seed))
     return make_direction(raw, site, Source("test"), reference_norm=reference)
+
+
+def edited_positions(positions, n_prompt, n_read):
+    """Positions that a specification names, in order."""
+    spans = {"all": (0, n_read), "prompt": (0, n_prompt), "generated": (n_prompt, n_read)}
+    if isinstance(positions, str):
+        return tuple(range(*spans[positions]))
+    return tuple(sorted(at % n_prompt for at in positions))
 
 
 def test_a_dose_at_the_last_site_moves_the_logits_as_computed_by_hand(tiny):
@@ -115,12 +122,17 @@ def test_a_read_text_is_steered_as_a_written_one(tiny):
         for row in ROWS:
             one = generate(tiny, [row], max_new_tokens=4, interventions=[edit])[0]
             whole = [*row, *one.ids][:-1]
-            edits = forced_steering(direction, 0.8, positions, [(len(row), len(whole))])
-            logprobs = run(tiny, [whole], interventions=edits).logits[0].log_softmax(-1)
+            read = run(tiny, [whole], interventions=[edit], prompt_lengths=[len(row)])
+            logprobs = read.logits[0].log_softmax(-1)
             found = [float(logprobs[len(row) - 1 + at, token]) for at, token in enumerate(one.ids)]
             assert found == pytest.approx(list(one.logprobs), abs=1e-4)
-    with pytest.raises(ValueError, match="count within the prompt, which has 5 tokens"):
-        forced_steering(direction, 1.0, (5,), [(5, 9)])
+    with pytest.raises(ValueError, match=r"asks for positions \(5,\), but row 0 has 5 tokens"):
+        run(
+            tiny,
+            [[1] * 9],
+            interventions=[steer(direction, 1.0, positions=(5,))],
+            prompt_lengths=[5],
+        )
 
 
 def test_kl_and_surprisal_by_loops(tiny):

@@ -18,7 +18,7 @@ from interp.tasks import (
     split_sentences,
     task_names,
 )
-from interp.tasks.numbers import evaluate
+from interp.tasks.number_reading import evaluate
 from tests.world_texts import write_out
 
 ARITH = [name for name in task_names() if name.startswith("arith/")]

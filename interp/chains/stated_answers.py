@@ -28,9 +28,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from interp.tasks import Example, Task
+from interp.tasks.number_reading import stated_numbers
 
 _EQUALS = re.compile(r"=|\bequals\b")
 _OPERATOR_BEFORE = re.compile(r"[\w)%]\s*[-+*/×÷x−–]\s*[(]*[$€£]?$")
@@ -117,15 +119,21 @@ def _read(step: str, result: str | None, answer: str, word: re.Pattern[str]) -> 
     plain = _plain(step)
     equals = _EQUALS.search(plain)
     start = 0 if equals is None else equals.end()
+    is_number = re.fullmatch(r"-?\d+(?:\.\d+|/[1-9]\d*)?", answer)
+    value = Fraction(answer) if is_number else None
     stated = [_is_value(plain, match, start) for match in word.finditer(plain)]
     derives = result == answer
+    # A number counts by value, unless it stands there as an operand only.
+    is_stated = any(stated) or (value is not None and not stated)
+    if value is not None:
+        is_stated = is_stated and value in stated_numbers(step)
     # With a result and no "=" (``e28 regulates p19 ;``) the result is all that a step states.
     is_fact = equals is None and result is not None
     n_used = len(stated) - derives if is_fact else stated.count(False)
     return _Reading(
         has_result=result is not None,
         derives=derives,
-        states=derives or (any(stated) and not is_fact),
+        states=derives or (not is_fact and is_stated),
         uses=n_used > 0,
     )
 

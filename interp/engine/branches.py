@@ -33,6 +33,7 @@ from interp.models.forward import (
     body,
     check_length,
     check_row,
+    check_rows,
     nan_error,
     new_cache,
     pad_right,
@@ -40,6 +41,7 @@ from interp.models.forward import (
     unembed,
 )
 from interp.models.model import Model
+from interp.models.token_ids import Rows, as_ids
 from interp.progress import track
 
 TREE_SIZE = 512
@@ -63,6 +65,10 @@ class Branch:
     ends: tuple[int, ...] = ()
     """Tokens each of which may stand in place of the last one: what is scored there is that any of
     them follows. Empty: that token alone."""
+
+    def __post_init__(self) -> None:
+        if type(self.suffix) is not tuple:
+            object.__setattr__(self, "suffix", tuple(as_ids(self.suffix, "a suffix")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,17 +322,15 @@ def _score_in_memory(
     return in_halves(score, numbers)
 
 
-def _check(
-    model: Model, prefixes: Sequence[Sequence[int]], branches: Sequence[Sequence[Branch]]
-) -> None:
-    """Checks the input, before any forward pass."""
+def _check(model: Model, given: Rows, branches: Sequence[Sequence[Branch]]) -> list[Sequence[int]]:
+    """Checks the input, before any forward pass, and gives the prefixes."""
+    prefixes = check_rows(model, given, "prefix")
     if len(prefixes) != len(branches):
         raise ValueError(
             f"every prefix needs its own list of branches (an empty one is fine), received "
             f"{len(prefixes)} prefixes and {len(branches)} lists"
         )
     for number, (prefix, of_prefix) in enumerate(zip(prefixes, branches, strict=True)):
-        check_row(model, prefix, f"prefix {number}")
         for place, branch in enumerate(of_prefix):
             name = f"branch {place} of prefix {number}"
             if not 1 <= branch.cut <= len(prefix):
@@ -343,12 +347,13 @@ def _check(
             if branch.ends:
                 check_row(model, branch.ends, f"the ends of {name}")
             check_length(model, branch.cut + len(branch.suffix), f"{name}, from its first token,")
+    return prefixes
 
 
 @torch.no_grad()
 def score_branches(
     model: Model,
-    prefixes: Sequence[Sequence[int]],
+    prefixes: Rows,
     branches: Sequence[Sequence[Branch]],
     *,
     token_budget: int = 8192,
@@ -371,17 +376,17 @@ def score_branches(
         ValueError: If a prefix or suffix is empty, an id or a cut is out of range, or a branch does
             not fit into the context (all before any forward pass); or if logits are not finite.
     """
-    _check(model, prefixes, branches)
+    texts = _check(model, prefixes, branches)
     trees = {number: _plant(some) for number, some in enumerate(branches) if some}
     sizes = [
         max(branch.cut for branch in branches[number]) + max(len(tree.ids) for tree in planted)
         for number, planted in trees.items()
     ]
     order = list(trees)
-    scores: list[list[BranchScore]] = [[] for _ in prefixes]
+    scores: list[list[BranchScore]] = [[] for _ in texts]
     for batch in track(token_batches(sizes, token_budget), progress):
         numbers = [order[index] for index in batch]
-        scored = _score_in_memory(model, numbers, prefixes, branches, trees)
+        scored = _score_in_memory(model, numbers, texts, branches, trees)
         for number, score in zip(numbers, scored, strict=True):
             scores[number] = score
     return scores

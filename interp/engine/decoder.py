@@ -33,6 +33,7 @@ from interp.interventions import Intervention, Receipt
 from interp.models.forward import body, check_length, check_row, new_cache, pad_right
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model
+from interp.models.token_ids import Rows, as_rows
 from interp.sites import Site
 
 
@@ -84,16 +85,20 @@ def as_ends(stop: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
 
 def check_request(
     models: Sequence[Model],
-    prompts: Sequence[Sequence[int]],
+    prompts: Rows,
     *,
     max_new_tokens: int,
     temperature: float,
     seeds: Sequence[int] | None,
     batch_size: int,
-) -> None:
+) -> list[Sequence[int]]:
     """Checks the arguments that `generate` and `route` share, before any forward pass.
 
+    Returns:
+        Token ids of each prompt.
+
     Raises:
+        TypeError: If prompts are no token ids.
         ValueError: If a number is out of range, seeds and temperature do not go together, or a
             prompt is empty, holds an unknown id or leaves no room in the context of a model.
     """
@@ -110,10 +115,11 @@ def check_request(
             f"received temperature {temperature} and seeds {seeds}. Example: "
             f"temperature=1.0, seeds=range(len(prompts))"
         )
-    if seeds is not None and len(seeds) != len(prompts):
-        raise ValueError(f"one seed per prompt: received {len(seeds)} for {len(prompts)} prompts")
+    texts = as_rows(prompts, "prompt", models[0].tokenizer)
+    if seeds is not None and len(seeds) != len(texts):
+        raise ValueError(f"one seed per prompt: received {len(seeds)} for {len(texts)} prompts")
     for model in models:
-        for number, prompt in enumerate(prompts):
+        for number, prompt in enumerate(texts):
             check_row(model, prompt, f"prompt {number}")
             check_length(
                 model,
@@ -121,6 +127,7 @@ def check_request(
                 f"prompt {number} ({len(prompt)} tokens) with {max_new_tokens} new tokens, of "
                 f"which the last is never read,",
             )
+    return texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +192,14 @@ class Decoder:
         self._editor.move(self._rows, [0] * len(self._rows), decoding=False)
         hidden = body(self.model, pad_right(self.model, self._prompts), cache=self._cache)
         return self.at_ends(hidden)
+
+    def columns(self) -> list[tuple[int, int]]:
+        """Row number and number of its tokens in each entry of the pass that is running.
+
+        They stand in the first columns: prompts are padded at the end.
+        """
+        sizes = [1] * len(self._rows) if self._n_read else self._lengths
+        return list(zip(self._rows, sizes, strict=True))
 
     def at_ends(self, activation: Float[Tensor, "batch pos ..."]) -> Float[Tensor, "batch ..."]:
         """The part of an activation of the last pass at the last token of each row."""

@@ -49,6 +49,7 @@ from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.forward import body, check_row, nan_error, new_cache, unembed
 from interp.models.hooks import BlockCall, hooked, last_position_mlp, recorded_blocks
 from interp.models.model import Model
+from interp.models.token_ids import Row
 from interp.progress import track
 from interp.sites import Site
 
@@ -329,7 +330,6 @@ def _make_jobs(
     token_budget: int,
 ) -> dict[int, list[_Job]]:
     """All cells, checked, under the first position that is computed for them."""
-    check_row(model, ids, "the text")
     for name, value in (("position_block", position_block), ("token_budget", token_budget)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, received {value}. Leave it out")
@@ -343,7 +343,7 @@ def _make_jobs(
 @torch.no_grad()
 def sweep(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     cells: Sequence[SweepCell],
     *,
     logits_at: Literal["all", "last"] = "last",
@@ -375,6 +375,7 @@ def sweep(
     """
     if logits_at not in ("all", "last"):
         raise ValueError(f"logits_at is 'all' or 'last', received {logits_at!r}")
+    ids = check_row(model, ids, "the text")
     jobs = _make_jobs(model, ids, cells, position_block, token_budget)
     if not jobs:
         return Sweep((), (), 0, 0)

@@ -108,7 +108,7 @@ def _plan(number: int, intervention: Intervention, row: int, length: int, writes
     if positions == "generated" and not writes:
         raise ValueError(
             f"intervention {number} edits generated tokens, but nothing is generated here. Use "
-            f"positions='all', or `generate`"
+            f"positions='all', `generate`, or `run` with the prompt_lengths of generated rows"
         )
     if isinstance(positions, tuple):
         return _Plan(_listed_positions(number, positions, row, length), False, length)
@@ -175,6 +175,7 @@ class Editor:
         lengths: Mapping[int, int],
         *,
         writes: bool,
+        written: Mapping[int, int] | None = None,
     ) -> None:
         """Works out which positions of each row are edited.
 
@@ -182,13 +183,16 @@ class Editor:
             model: The model to edit.
             interventions: In the order in which they act.
             lengths: Row number -> prompt tokens, for the rows of this batch.
-            writes: Whether tokens will be generated.
+            writes: Whether tokens will be generated, or were.
+            written: Row number -> generated tokens that the pass over the prompt reads with it;
+                None where each is read as it is written.
 
         Raises:
             ValueError: If a site, position, head or vector does not fit the model or a row.
         """
         self._model = model
         self._interventions = interventions
+        self._written = written or {}
         self._tables: list[Tensor] = []
         self._plans: list[dict[int, _Plan]] = []
         for number, intervention in enumerate(interventions):
@@ -267,6 +271,10 @@ class Editor:
                 (batch, position - start, 0 if shared else place)
                 for place, position in enumerate(plan.prompt)
             ]
+            if plan.generated:  # spans have one vector for all positions
+                edits += [
+                    (batch, plan.n_prompt + n - start, 0) for n in range(self._written.get(row, 0))
+                ]
         return edits
 
     def _make_group(self, draft: _Draft) -> _Group:
@@ -322,7 +330,7 @@ class Editor:
         """Compares the recorded edits with the positions that the interventions name.
 
         Args:
-            n_generated: Row number -> generated tokens that the model read.
+            n_generated: Row number -> generated tokens that were read one by one.
 
         Returns:
             One receipt per intervention and row.
@@ -351,7 +359,8 @@ class Editor:
             edits = sorted(seen[number][row])
             positions = [position for position, _, _ in edits]
             site = self._interventions[number].site
-            _compare(number, row, site, positions, plan.positions(n_generated.get(row, 0)))
+            n_read = n_generated.get(row, 0) + self._written.get(row, 0)
+            _compare(number, row, site, positions, plan.positions(n_read))
             mean = [
                 sum(edit[i] for edit in edits) / len(edits) if edits else float("nan")
                 for i in (1, 2)

@@ -6,13 +6,20 @@ another size or order. `interp.engine.decoder` reads the batch.
 
 Interventions act on the prompt and on every generated token that the model reads. The first new
 token is predicted from the last prompt token: to move it, an intervention must include that one
-(positions 'all' do; 'generated' alone begins one token later). The last new token is never read.
+(positions 'all' do; 'generated' alone begins one token later). The last new token is never read,
+so it is neither edited nor captured. One pass over the finished text gives the same activations::
+
+    (written,) = generate(model, [prompt], max_new_tokens=20, interventions=edits, capture=[site])
+    text = [*prompt, *written.ids][:-1]
+    again = run(model, [text], interventions=edits, capture=[site], prompt_lengths=[len(prompt)])
+    again.captures[site][0]     # equals written.captures[site], to rounding
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,9 +31,11 @@ from interp.engine.decoder import Decoder, as_ends, check_request, draws_of, pic
 from interp.engine.editor import check_rows_exist
 from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.forward import nan_error, unembed
-from interp.models.hooks import hooked
-from interp.models.model import Model
+from interp.models.hooks import Handler, hooked
+from interp.models.model import Model, check_site
+from interp.models.token_ids import Rows
 from interp.progress import track
+from interp.sites import BySite, Site, SiteOrName, as_sites
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,9 @@ class Generation:
     """Whether a stop sequence was reached; False: it ran into `max_new_tokens`."""
     receipts: tuple[Receipt, ...] = ()
     """One per intervention that acts on this row."""
+    captures: BySite[Tensor] = field(default_factory=lambda: BySite[Tensor]({}), compare=False)
+    """Per site the activations [pos, ...] of the prompt and of all new tokens but the last, as the
+    model used them, edits included."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,34 @@ class _Settings:
     stop: tuple[tuple[int, ...], ...]
     temperature: float
     interventions: Sequence[Intervention]
+    capture: Sequence[Site]
+
+
+class _Recorder:
+    """Keeps the activations of each pass at the sites asked for."""
+
+    def __init__(self, decoder: Decoder, sites: Sequence[Site]) -> None:
+        self._decoder = decoder
+        self._kept: dict[Site, list[tuple[list[tuple[int, int]], Tensor]]] = {s: [] for s in sites}
+
+    def handlers(self) -> list[tuple[Site, Handler]]:
+        """One handler per site, for `hooked`."""
+        return [(site, partial(self._keep, site)) for site in self._kept]
+
+    def _keep(self, site: Site, activation: Tensor) -> None:
+        self._kept[site].append((self._decoder.columns(), activation.clone()))
+
+    def of_rows(self) -> dict[int, dict[Site, Tensor]]:
+        """Row number -> site -> activations of all its tokens that were read."""
+        parts: dict[int, dict[Site, list[Tensor]]] = {}
+        for site, passes in self._kept.items():
+            for columns, activation in passes:
+                for (row, size), values in zip(columns, activation, strict=True):
+                    parts.setdefault(row, {}).setdefault(site, []).append(values[:size])
+        return {
+            row: {site: torch.cat(values) for site, values in of_row.items()}
+            for row, of_row in parts.items()
+        }
 
 
 @dataclass
@@ -109,16 +149,20 @@ def _generate_batch(
     ]
     prompts = {number: prompt for number, prompt, _ in jobs}
     decoder = Decoder(model, prompts, settings.interventions, max_new_tokens=n_new)
-    with hooked(model, decoder.handlers()):
+    recorder = _Recorder(decoder, settings.capture)
+    # In this order captures receive what the edits returned.
+    with hooked(model, [*decoder.handlers(), *recorder.handlers()]):
         _decode(model, rows, settings, decoder)
     # One less than was written: the last token is never read.
     receipts = decoder.receipts({row.number: len(row.ids) - 1 for row in rows})
+    captures = recorder.of_rows()
     return [
         Generation(
             tuple(row.ids),
             tuple(row.logprobs),
             row.stopped,
             tuple(receipt for receipt in receipts if receipt.row == row.number),
+            BySite(captures.get(row.number, {})),
         )
         for row in rows
     ]
@@ -127,13 +171,14 @@ def _generate_batch(
 @torch.no_grad()
 def generate(
     model: Model,
-    prompts: Sequence[Sequence[int]],
+    prompts: Rows,
     *,
     max_new_tokens: int,
     stop: Sequence[Sequence[int]] = (),
     temperature: float = 0.0,
     seeds: Sequence[int] | None = None,
     interventions: Sequence[Intervention] = (),
+    capture: Sequence[SiteOrName] = (),
     batch_size: int = 64,
     progress: str | None = None,
 ) -> list[Generation]:
@@ -141,13 +186,15 @@ def generate(
 
     Args:
         model: The writer.
-        prompts: Token ids of each prompt.
+        prompts: Token ids of each prompt. A tensor or an array [batch, pos] without padding, too.
         max_new_tokens: Longest continuation.
         stop: Token sequences that end a row once it has written one of them. The end-of-text token
             is not special: name it here.
         temperature: 0 takes the most likely token; otherwise logits are divided by it.
         seeds: One per prompt, when the temperature is above 0.
         interventions: What to change; `rows` are indices of prompts.
+        capture: Sites, or their names, whose activations are returned (copies, on the model's
+            device): of every row, so memory grows with prompts, tokens and sites.
         batch_size: Prompts decoded together; halved by itself on running out of memory.
         progress: Label of a progress bar for work over two seconds.
 
@@ -155,12 +202,14 @@ def generate(
         One generation per prompt, in order.
 
     Raises:
+        TypeError: If prompts are no token ids, or something is no site.
         ValueError: If a prompt or setting does not fit the model (before any forward pass), or
             logits are not finite.
         RuntimeError: If an edit did not take place at every position that an intervention names.
     """
-    settings = _Settings(max_new_tokens, as_ends(stop), temperature, interventions)
-    check_request(
+    sites = as_sites(capture)
+    settings = _Settings(max_new_tokens, as_ends(stop), temperature, interventions, sites)
+    texts = check_request(
         [model],
         prompts,
         max_new_tokens=max_new_tokens,
@@ -168,9 +217,11 @@ def generate(
         seeds=seeds,
         batch_size=batch_size,
     )
-    check_rows_exist(interventions, len(prompts))
+    for site in sites:
+        check_site(model, site)
+    check_rows_exist(interventions, len(texts))
     check_widths(model, interventions)
-    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))  # to pad less
+    order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))  # to pad less
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     written: dict[int, Generation] = {}
 
@@ -179,8 +230,8 @@ def generate(
 
     for batch in track(batches, progress):
         jobs = [
-            (number, prompts[number], seeds[number] if seeds is not None else None)
+            (number, texts[number], seeds[number] if seeds is not None else None)
             for number in batch
         ]
         written.update(zip(batch, in_halves(work, jobs), strict=True))
-    return [written[number] for number in range(len(prompts))]
+    return [written[number] for number in range(len(texts))]

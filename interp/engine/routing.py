@@ -61,8 +61,9 @@ from interp.models.forward import nan_error, unembed
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model, check_site
 from interp.models.pair import ModelPair
+from interp.models.token_ids import Rows
 from interp.progress import track
-from interp.sites import Site
+from interp.sites import BySite, Site, SiteOrName, as_sites
 
 
 @dataclass
@@ -173,7 +174,10 @@ class _Writer:
             tuple(row.ids),
             dict(zip(logits, logprobs, strict=True)),
             dict(zip(logits, tokens, strict=True)),
-            {name: {s: at[place] for s, at in v.captures.items()} for name, v in readers.items()},
+            {
+                name: BySite({site: at[place] for site, at in reader.captures.items()})
+                for name, reader in readers.items()
+            },
         )
 
     def _write_tokens(self, base: Tensor, post: Tensor) -> None:
@@ -271,13 +275,13 @@ def _write_batch(
 
 def _check(
     pair: ModelPair,
-    prompts: Sequence[Sequence[int]],
+    prompts: Rows,
     settings: DecodingSettings,
     seeds: Sequence[int] | None,
     batch_size: int,
-) -> None:
-    """All that can be wrong with the input, before any forward pass."""
-    check_request(
+) -> list[Sequence[int]]:
+    """Refuses whatever can be wrong with the input, before any forward pass; gives the prompts."""
+    texts = check_request(
         [pair.base, pair.post],
         prompts,
         max_new_tokens=settings.max_new_tokens,
@@ -303,19 +307,20 @@ def _check(
                 f"base's own interventions must act there too, so all need positions='all'; "
                 f"received {edit.positions!r} at {edit.site}. Use window='all' for other positions"
             )
-    lengths = {number: len(prompt) for number, prompt in enumerate(prompts)}
+    lengths = {number: len(prompt) for number, prompt in enumerate(texts)}
     for model, edits in ((pair.base, [*settings.base, *own]), (pair.post, settings.post)):
-        check_rows_exist(edits, len(prompts))
+        check_rows_exist(edits, len(texts))
         check_widths(model, edits)
         Editor(model, edits, lengths, writes=True)  # refuses vectors and positions that do not fit
         for site in settings.capture:
             check_site(model, site)
+    return texts
 
 
 @torch.no_grad()
 def route(
     pair: ModelPair,
-    prompts: Sequence[Sequence[int]],
+    prompts: Rows,
     *,
     choose: Callable[[TokenChoice], ChosenSource],
     max_new_tokens: int,
@@ -327,7 +332,7 @@ def route(
     candidates: Mapping[str, Sequence[Intervention]] | None = None,
     window: int | Literal["all"] = 1,
     offer: Callable[[TokenChoice], bool] = disagree,
-    capture: Sequence[Site] = (),
+    capture: Sequence[SiteOrName] = (),
     batch_size: int = 16,
     progress: str | None = None,
 ) -> list[Routing]:
@@ -346,7 +351,8 @@ def route(
         candidates: Name -> interventions in base; offered to the rows that one of them asks for.
         window: Last positions that a candidate's interventions act on, or 'all' for the whole text.
         offer: Whether candidates are read at a step; it receives base and post only.
-        capture: Sites of both models whose activations at the last token the rules receive.
+        capture: Sites of both models, or their names, whose activations at the last token the rules
+            receive.
         batch_size: Prompts decoded together; halved by itself on running out of memory.
         progress: Label of a progress bar for work over two seconds.
 
@@ -360,13 +366,13 @@ def route(
     """
     settings = DecodingSettings(
         choose, offer, dict(candidates or {}), window, base_interventions, post_interventions,
-        capture, max_new_tokens, as_ends(stop), temperature,
+        as_sites(capture), max_new_tokens, as_ends(stop), temperature,
     )  # fmt: skip
-    _check(pair, prompts, settings, seeds, batch_size)
-    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))  # to pad less
+    texts = _check(pair, prompts, settings, seeds, batch_size)
+    order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))  # to pad less
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     written: dict[int, Routing] = {}
     for batch in track(batches, progress):
-        rows = in_halves(partial(_write_batch, pair, prompts, settings, seeds), batch)
+        rows = in_halves(partial(_write_batch, pair, texts, settings, seeds), batch)
         written.update(zip(batch, rows, strict=True))
-    return [written[number] for number in range(len(prompts))]
+    return [written[number] for number in range(len(texts))]

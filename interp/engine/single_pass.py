@@ -18,10 +18,11 @@ from torch import Tensor
 from interp.engine.batches import in_halves
 from interp.engine.editor import Editor, check_rows_exist
 from interp.interventions import Intervention, Receipt, check_widths
-from interp.models.forward import body, check_row, nan_error, pad_right, unembed
+from interp.models.forward import body, check_rows, nan_error, pad_right, unembed
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model
-from interp.sites import Site
+from interp.models.token_ids import Rows
+from interp.sites import BySite, Site, SiteOrName, as_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class PassResult:
 
     logits: tuple[Float[Tensor, "_ d_vocab"], ...]
     """Per row, in float32: all its positions, or its last one only."""
-    captures: Mapping[Site, tuple[Tensor, ...]]
+    captures: BySite[tuple[Tensor, ...]]
     """Per site and row the activations [pos, ...] as the model used them, edits included."""
     receipts: tuple[Receipt, ...]
     """Per intervention and row."""
@@ -96,6 +97,7 @@ def _read(
     rows: Mapping[int, Sequence[int]],
     interventions: Sequence[Intervention],
     capture: Sequence[Site],
+    prompt_lengths: Mapping[int, int] | None,
     *,
     last_only: bool,
     left: bool,
@@ -103,7 +105,12 @@ def _read(
     """One pass over rows, each under the number by which interventions name it."""
     lengths = [len(row) for row in rows.values()]
     starts = [max(lengths) - length if left else 0 for length in lengths]
-    editor = Editor(model, interventions, dict(zip(rows, lengths, strict=True)), writes=False)
+    if prompt_lengths is None:
+        editor = Editor(model, interventions, dict(zip(rows, lengths, strict=True)), writes=False)
+    else:
+        written = {n: len(rows[n]) - prompt_lengths[n] for n in rows}
+        prompts = {n: prompt_lengths[n] for n in rows}
+        editor = Editor(model, interventions, prompts, writes=True, written=written)
     # Column `start` holds position 0.
     editor.move(list(rows), [-start for start in starts], decoding=False)
     store: dict[Site, Tensor] = {}
@@ -128,7 +135,7 @@ def _read(
     activations = {
         site: tuple(store[site][row, span] for row, span in enumerate(spans)) for site in store
     }
-    return PassResult(logits, activations, tuple(editor.receipts({})))
+    return PassResult(logits, BySite(activations), tuple(editor.receipts({})))
 
 
 def _join(parts: Sequence[PassResult]) -> PassResult:
@@ -136,22 +143,39 @@ def _join(parts: Sequence[PassResult]) -> PassResult:
     receipts = [receipt for part in parts for receipt in part.receipts]
     return PassResult(
         tuple(logits for part in parts for logits in part.logits),
-        {
-            site: tuple(activation for part in parts for activation in part.captures[site])
-            for site in parts[0].captures
-        },
+        BySite(
+            {
+                site: tuple(activation for part in parts for activation in part.captures[site])
+                for site in parts[0].captures
+            }
+        ),
         # As one pass would order them, however often the batch was halved.
         tuple(sorted(receipts, key=lambda receipt: (receipt.intervention, receipt.row))),
     )
 
 
+def _checked_prompts(lengths: Sequence[int], rows: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Row number -> tokens of its prompt."""
+    longest = [len(row) for row in rows]
+    if len(lengths) != len(rows) or not all(
+        1 <= n <= most for n, most in zip(lengths, longest, strict=True)
+    ):
+        raise ValueError(
+            f"prompt_lengths has one number per row, 1 to the tokens of that row; received "
+            f"{list(lengths)} for rows of {longest} tokens. Example: "
+            f"prompt_lengths=[len(prompt) for prompt in prompts]"
+        )
+    return dict(enumerate(lengths))
+
+
 @torch.no_grad()
 def run(
     model: Model,
-    rows: Sequence[Sequence[int]],
+    rows: Rows,
     *,
     interventions: Sequence[Intervention] = (),
-    capture: Sequence[Site] = (),
+    capture: Sequence[SiteOrName] = (),
+    prompt_lengths: Sequence[int] | None = None,
     logits_at: Literal["all", "last"] = "all",
     pad_side: Literal["left", "right"] = "right",
 ) -> PassResult:
@@ -159,9 +183,15 @@ def run(
 
     Args:
         model: The model.
-        rows: Token ids of each row; lengths may differ.
+        rows: Token ids of each row; lengths may differ. A tensor or an array [batch, pos] without
+            padding, too.
         interventions: What to change; at one site they act in the order given.
-        capture: Sites whose activations are returned (copies, on the model's device).
+        capture: Sites, or their names, whose activations are returned (copies, on the model's
+            device).
+        prompt_lengths: For rows that `generate` wrote, the tokens of each prompt. Positions of
+            interventions then mean what they meant there: 'prompt' and listed ones are those of the
+            prompt, 'generated' those after it. The last new token was never read while writing:
+            without it a row has the same edits.
         logits_at: All positions, or only the last of each row, which saves memory and time.
         pad_side: Where shorter rows are padded; the results are the same. Padding on the left
             needs a table of every token against every other, so it costs more memory.
@@ -170,6 +200,7 @@ def run(
         Logits, captures and receipts.
 
     Raises:
+        TypeError: If rows are no token ids, or something is no site.
         ValueError: If a row, site or intervention does not fit the model, a setting is unknown, or
             logits are not finite.
         RuntimeError: If an edit did not take place at every position that an intervention names.
@@ -180,19 +211,21 @@ def run(
     ):
         if value not in known:
             raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, received {value!r}")
-    for number, row in enumerate(rows):
-        check_row(model, row, f"row {number}")
-    check_rows_exist(interventions, len(rows))
+    texts, sites = check_rows(model, rows, "row"), as_sites(capture)
+    check_rows_exist(interventions, len(texts))
     check_widths(model, interventions)
-    if not rows:
-        return PassResult((), {site: () for site in capture}, ())
+    prompts = None if prompt_lengths is None else _checked_prompts(prompt_lengths, texts)
+    if not texts:
+        return PassResult((), BySite({site: () for site in sites}), ())
     parts: list[PassResult] = []
 
     def read(numbers: Sequence[int]) -> Sequence[int]:
-        part = {number: rows[number] for number in numbers}
+        part = {number: texts[number] for number in numbers}
         last_only, left = logits_at == "last", pad_side == "left"
-        parts.append(_read(model, part, interventions, capture, last_only=last_only, left=left))
+        parts.append(
+            _read(model, part, interventions, sites, prompts, last_only=last_only, left=left)
+        )
         return numbers
 
-    in_halves(read, range(len(rows)))
+    in_halves(read, range(len(texts)))
     return _join(parts)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.interventions import Intervention, Receipt
-from interp.sites import Site
+from interp.sites import BySite, Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class TokenChoice:
     """Source -> log-probabilities (nats, temperature 1): 'base', 'post' and those of candidates."""
     proposed: Mapping[str, int]
     """Source -> the token that it would write: the most likely one, or the one drawn."""
-    captures: Mapping[str, Mapping[Site, Tensor]]
+    captures: Mapping[str, BySite[Tensor]]
     """'base' and 'post' -> site -> activation at the last token, own interventions included."""
 
     @property

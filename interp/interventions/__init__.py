@@ -2,7 +2,6 @@
 
 from interp.interventions.intervention import Intervention, Positions, Span, check_widths
 from interp.interventions.operators import (
-    LINEAR_DECODERS,
     ClampLatent,
     Operator,
     add,
@@ -12,6 +11,7 @@ from interp.interventions.operators import (
     zero_ablate,
 )
 from interp.interventions.receipts import Receipt
+from interp.interventions.sae_forms import LINEAR_DECODERS, check_sae
 
 __all__ = [
     "ClampLatent",
@@ -22,6 +22,7 @@ __all__ = [
     "Receipt",
     "Span",
     "add",
+    "check_sae",
     "check_widths",
     "interpolate",
     "project_out",

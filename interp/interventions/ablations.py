@@ -23,7 +23,7 @@ from torch import Tensor
 
 from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, Positions, replace
-from interp.sites import Site
+from interp.sites import SiteOrName, as_site
 
 MIN_TEXTS = 8
 """Fewest texts in a mean: with fewer, a text makes up much of the mean that replaces its values."""
@@ -34,7 +34,7 @@ def _of_head(captures: Sequence[Tensor], head: int | None) -> list[Tensor]:
 
 
 def mean_ablation(
-    site: Site,
+    site: SiteOrName,
     captures: Sequence[Float[Tensor, "_ ..."]],
     *,
     positions: Positions = "all",
@@ -64,11 +64,11 @@ def mean_ablation(
         )
     # In float32: in half precision the mean would be rounded before it is used.
     mean = torch.cat(_of_head(captures, head)).float().mean(0)
-    return Intervention(site, replace, mean, positions=positions, rows=rows, head=head)
+    return Intervention(as_site(site), replace, mean, positions=positions, rows=rows, head=head)
 
 
 def resample_ablation(
-    site: Site,
+    site: SiteOrName,
     captures: Sequence[Float[Tensor, "_ ..."]],
     *,
     seed: int,
@@ -89,6 +89,7 @@ def resample_ablation(
     Raises:
         ValueError: If a row has no other row that is as long.
     """
+    at = as_site(site)
     values = _of_head(captures, head)
     rng = random.Random(seed)
     edits: list[Intervention] = []
@@ -101,5 +102,5 @@ def resample_ablation(
             )
         value = values[rng.choice(donors)][: len(own)]
         where = tuple(range(len(own)))  # listed, not 'all': only then one vector per position
-        edits.append(Intervention(site, replace, value, positions=where, rows=(row,), head=head))
+        edits.append(Intervention(at, replace, value, positions=where, rows=(row,), head=head))
     return edits

@@ -31,7 +31,7 @@ from interp.interventions.operators import (
     zero_ablate,
 )
 from interp.models.model import Model, site_shape
-from interp.sites import Site
+from interp.sites import Site, as_site
 
 Span = Literal["all", "prompt", "generated"]
 Positions = Span | tuple[int, ...]
@@ -46,6 +46,7 @@ class Intervention:
     """
 
     site: Site
+    """A name is read by `as_site`."""
     operator: Operator
     vector: Float[Tensor, "..."] | None = None
     """Of the width of the site (or of one head): one for all positions, or, with listed positions,
@@ -57,13 +58,15 @@ class Intervention:
     positions: Positions = "all"
     """'all' tokens, those of the 'prompt', those 'generated', or listed ones. A listed position is
     an index into the unpadded row (when generating: into the prompt); negative ones count from its
-    end. The last token generated is never read by the model, so it is never edited."""
+    end. The last token generated is never read by the model, so it is never edited. `run` with
+    `prompt_lengths` reads a generated text with the same edits."""
     rows: tuple[int, ...] | None = None
     """Rows of the batch that are edited; None means all."""
     head: int | None = None
     """One head of q, k, v or z; None takes all heads as one vector."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "site", as_site(self.site))
         operator: Any = self.operator
         if not isinstance(operator, Hashable):
             raise ValueError(

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.interventions.sae_forms import check_sae
+
 Operator = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(activations [edit, width], vectors [edit, width], doses [edit, 1]) -> activations.
 
@@ -68,11 +70,6 @@ def zero_ablate(
     return torch.zeros_like(activation)
 
 
-LINEAR_DECODERS = ("standard", "gated", "jumprelu", "topk")
-"""Architectures of sae-lens (inference form) that encode each position by itself and decode by a
-weighted sum of decoder rows, so that one latent is one direction."""
-
-
 @dataclass(frozen=True)
 class ClampLatent:
     """Sets one latent of an SAE to a value: the dose, in the units of the SAE's latents.
@@ -96,27 +93,10 @@ class ClampLatent:
     keep_error: bool = True
 
     def __post_init__(self) -> None:
-        cfg = self.sae.cfg
-        architecture = cfg.architecture()
-        if architecture not in LINEAR_DECODERS or not hasattr(cfg, "reshape_activations"):
-            raise ValueError(
-                f"clamping needs an SAE that decodes a position by a sum of decoder rows of its "
-                f"own input: {', '.join(LINEAR_DECODERS)}; received {architecture!r}. One in "
-                f"training is saved by save_inference_model and loaded by SAE.load_from_disk"
-            )
-        if cfg.normalize_activations != "none":
-            raise ValueError(
-                f"this SAE rescales its input ({cfg.normalize_activations!r}), so a latent has no "
-                f"fixed direction in the stream. 'expected_average_only_in' is folded into the "
-                f"weights by sae.fold_activation_norm_scaling_factor(factor); others cannot be"
-            )
-        if self.sae.hook_z_reshaping_mode:
-            raise ValueError(
-                "the engine hands over heads side by side, as one vector, and this SAE expects "
-                "them apart. Call sae.turn_off_forward_pass_hook_z_reshaping() first"
-            )
-        if not 0 <= self.latent < cfg.d_sae:
-            raise ValueError(f"latents are 0 to {cfg.d_sae - 1}, received {self.latent}")
+        check_sae(self.sae)
+        n_latents = self.sae.cfg.d_sae
+        if not 0 <= self.latent < n_latents:
+            raise ValueError(f"latents are 0 to {n_latents - 1}, received {self.latent}")
 
     @property
     def d_in(self) -> int:

@@ -39,8 +39,9 @@ from interp.files import write_file
 from interp.models import Model
 from interp.models.forward import check_row
 from interp.models.model import check_site, site_shape
+from interp.models.token_ids import Rows, as_rows
 from interp.progress import track
-from interp.sites import Site, parse_site
+from interp.sites import Site, SiteOrName, as_site, as_sites, parse_site
 
 FORMAT = "posthoc-store-1"
 MANIFEST, TOKENS = "manifest.json", "tokens.safetensors"
@@ -114,17 +115,17 @@ class Store:
         """Where each row begins; one more than there are rows, the last being `n_tokens`."""
         return self._table("offsets")
 
-    def values(self, model: str, site: Site) -> Float[Tensor, "pos d_in"]:
+    def values(self, model: str, site: SiteOrName) -> Float[Tensor, "pos d_in"]:
         """All activations of one model at one site, in the order of `tokens`, in float32.
 
         Raises:
             ValueError: If the store has no such model or site.
         """
-        self._check(site, model)
+        site = self._checked(site, model)
         return torch.cat([self._read(n, site, (model,))[:, 0] for n in range(self.n_shards)])
 
     def batches(
-        self, model: str, site: Site, batch_size: int, *, seed: int
+        self, model: str, site: SiteOrName, batch_size: int, *, seed: int
     ) -> Iterator[Float[Tensor, "batch d_in"]]:
         """Shuffled activations of one model, without end; each epoch has every position once.
 
@@ -141,15 +142,15 @@ class Store:
         Raises:
             ValueError: If the store has no such model or site, or the size is not positive.
         """
-        self._check(site, model)
+        site = self._checked(site, model)
         # No `yield` here, so that errors are raised by the call and not by the first batch.
         return (batch[:, 0] for batch in self._batches(site, (model,), batch_size, seed))
 
     def pairs(
-        self, site: Site, batch_size: int, *, seed: int
+        self, site: SiteOrName, batch_size: int, *, seed: int
     ) -> Iterator[Float[Tensor, "batch model d_in"]]:
         """As `batches`, with the activations of all models at the same positions side by side."""
-        self._check(site)
+        site = self._checked(site)
         return self._batches(site, self.models, batch_size, seed)
 
     def _batches(
@@ -184,18 +185,20 @@ class Store:
         with safe_open(str(self.folder / TOKENS), framework="pt") as file:
             return file.get_tensor(name)
 
-    def _check(self, site: Site, model: str | None = None) -> None:
+    def _checked(self, site_or_name: SiteOrName, model: str | None = None) -> Site:
+        site = as_site(site_or_name)
         if model is not None and model not in self.models:
             raise ValueError(f"the store has the models {list(self.models)}, received {model!r}")
         if site not in self.sites:
             known = ", ".join(map(str, self.sites))
             raise ValueError(f"the store has the sites {known}, received {site}")
+        return site
 
 
 def capture(
     models: Mapping[str, Model],
-    rows: Sequence[Sequence[int]],
-    sites: Sequence[Site],
+    rows: Rows,
+    sites: Sequence[SiteOrName],
     folder: Path,
     *,
     shard_tokens: int = 65_536,
@@ -221,12 +224,15 @@ def capture(
             is too large for the number format, or the folder holds another capture.
         OSError: If the disk has not enough room (before any work), or cannot be written to.
     """
-    manifest = _manifest(models, rows, sites, shard_tokens, dtype)
-    _prepare(folder, manifest, rows)
+    # Any model's tokenizer will do: `_manifest` refuses models of different ones.
+    tokenizer = next((model.tokenizer for model in models.values()), None)
+    texts, places = as_rows(rows, "row", tokenizer), as_sites(sites)
+    manifest = _manifest(models, texts, places, shard_tokens, dtype)
+    _prepare(folder, manifest, texts)
     todo = [n for n in range(len(manifest["shards"])) if not _shard(folder, n).exists()]
     for number in track(todo, progress):
         first, last = manifest["shards"][number]["rows"]
-        _write_shard(_shard(folder, number), models, rows[first:last], sites, DTYPES[dtype])
+        _write_shard(_shard(folder, number), models, texts[first:last], places, DTYPES[dtype])
     return Store.open(folder)
 
 

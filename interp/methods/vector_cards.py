@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from interp.files import write_file
+from interp.interventions.sae_forms import check_scale, written_hook
 from interp.methods.directions import Direction, Source, make_direction
-from interp.sites import Site, parse_site
+from interp.sites import Site, SiteOrName, as_site, parse_site
 
 FORMAT = "posthoc-vector-1"
 TENSOR = "vector"
@@ -64,7 +65,11 @@ def save_card(path: Path, direction: Direction) -> None:
 
 
 def load_vector(
-    path: Path, *, site: Site | None = None, layer: int | None = None, tensor: str | None = None
+    path: Path,
+    *,
+    site: SiteOrName | None = None,
+    layer: int | None = None,
+    tensor: str | None = None,
 ) -> Direction:
     """Reads a direction from a card, a bare safetensors file or a GGUF control vector.
 
@@ -82,6 +87,7 @@ def load_vector(
             chosen, or does not say its site.
         OSError: If it cannot be read.
     """
+    site = None if site is None else as_site(site)
     if path.suffix == ".gguf":
         return _chosen(path, load_gguf(path), layer)
     if path.suffix != ".safetensors":
@@ -107,23 +113,25 @@ def load_latent(folder: Path, latent: int) -> Direction:
         latent: Its index.
 
     Returns:
-        The direction; its length is the norm of the row.
+        The direction, at the site where the latent writes (a transcoder's output); its length is
+        the norm of the row.
 
     Raises:
-        ValueError: If the config names no hook or one that is no site here, or the latent does not
-            exist.
+        ValueError: If the config names no hook or one that is no site here, the SAE rescales its
+            input, or the latent does not exist.
         OSError: If the folder is not complete.
     """
     from safetensors import safe_open
 
     cfg: dict[str, Any] = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
-    # sae-lens 6 keeps the hook's name under "metadata", earlier versions at the top.
     about = {**cfg, **(cfg.get("metadata") or {})}
-    hook = about.get("hook_name")
+    check_scale(about.get("normalize_activations"))
+    hook = written_hook(cfg)
     if not hook:
         raise ValueError(
             f"{folder / 'cfg.json'} names no hook, so the site of this SAE is unknown. Add "
-            f'"metadata": {{"hook_name": "blocks.5.hook_resid_post"}} with the right layer'
+            f'"metadata": {{"hook_name": "blocks.5.hook_resid_post"}} with the right layer; a '
+            f'transcoder writes at its "hook_name_out"'
         )
     site = _site(folder, str(hook))
     with safe_open(str(folder / "sae_weights.safetensors"), framework="pt") as weights:
@@ -132,6 +140,8 @@ def load_latent(folder: Path, latent: int) -> Direction:
         if not 0 <= latent < n:
             raise ValueError(f"the SAE in {folder} has latents 0 to {n - 1}, received {latent}")
         row: Tensor = rows[latent : latent + 1][0].float()
+    if cfg.get("rescale_acts_by_decoder_norm"):  # such an SAE (TopK) decodes with normed rows
+        row = row / row.norm()
     note = f"{cfg.get('architecture', 'SAE')} in {folder.name}, latent {latent}"
     return make_direction(
         row, site, Source("sae latent", (str(about.get("model_name", "?")),), note=note)

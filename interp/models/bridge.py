@@ -26,9 +26,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ class Bridge:
 
     lens: Any
     """The TransformerBridge, for anything not offered here; its own methods are not guarded."""
+    _in_use: Any = field(default_factory=threading.RLock, repr=False)
+    """Held during a pass: hooks of TransformerLens would act on the passes of all threads."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +92,8 @@ class Bridge:
             )
         fired: set[str] = set()
         guarded = [(name, _guard(name, points[name], hook, fired)) for name, hook in fwd_hooks]
-        logits = self.lens.run_with_hooks(ids, fwd_hooks=guarded, attention_mask=attention_mask)
+        with self._in_use:
+            logits = self.lens.run_with_hooks(ids, fwd_hooks=guarded, attention_mask=attention_mask)
         silent = [name for name, _ in fwd_hooks if name not in fired]
         if silent:
             raise RuntimeError(

@@ -25,14 +25,30 @@ key, since a branch may leave the text anywhere.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.models.hooks import HOOKS_CHANGE
 from interp.models.model import Model
+from interp.models.token_ids import Row, Rows, as_ids, as_rows
+
+
+def with_kernel(model: Model, kernel: str) -> Model:
+    """The same model under another attention kernel, on the same weights.
+
+    Changing the kernel of the model itself would change it for passes of other threads, too.
+    """
+    shared: dict[int, Any] = {id(t): t for t in (*model.hf.parameters(), *model.hf.buffers())}
+    with HOOKS_CHANGE:
+        hf = copy.deepcopy(model.hf, shared)
+    hf.set_attn_implementation(kernel)
+    return replace(model, hf=hf)
 
 
 def attention_mask(
@@ -186,17 +202,41 @@ def pad_right(
     return torch.tensor(padded, dtype=torch.long, device=model.device)
 
 
-def check_row(model: Model, row: Sequence[int], what: str) -> None:
+def check_rows(model: Model, rows: Rows, what: str) -> list[Sequence[int]]:
+    """Makes sure that rows can be read at all, before any forward pass.
+
+    Args:
+        model: The model that will read them.
+        rows: Token ids of each; a list of rows, or a tensor or an array without padding.
+        what: What one is called in a message, for example 'prompt'.
+
+    Returns:
+        Token ids of each row.
+
+    Raises:
+        TypeError: If something is not a row of whole numbers.
+        ValueError: As for `check_row`; or if a tensor is padded or has other axes.
+    """
+    given = as_rows(rows, what, model.tokenizer)
+    return [check_row(model, row, f"{what} {number}") for number, row in enumerate(given)]
+
+
+def check_row(model: Model, row: Row, what: str) -> Sequence[int]:
     """Makes sure that a row can be read at all, before any forward pass.
 
     Args:
         model: The model that will read it.
-        row: Token ids.
+        row: Token ids; a list, or a tensor or an array with one axis.
         what: What it is, for the message, for example 'prompt 3'.
 
+    Returns:
+        Token ids.
+
     Raises:
+        TypeError: If it is not a row of whole numbers.
         ValueError: If it is empty, longer than the context, or holds an id out of range.
     """
+    row = as_ids(row, what)
     if not row:
         raise ValueError(
             f"{what} is empty, and nothing can be read or predicted from no tokens. Give it at "
@@ -210,6 +250,7 @@ def check_row(model: Model, row: Sequence[int], what: str) -> None:
             f"knows ids 0 to {model.d_vocab - 1}. Was it encoded with the tokenizer of another "
             f"model?"
         )
+    return row
 
 
 def check_length(model: Model, length: int, what: str) -> None:

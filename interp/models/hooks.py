@@ -16,7 +16,9 @@ the one before returned.
 - a site that the model lacks is an error before any hook is registered;
 - a site that the model never computed inside the `with` block is an error at its end, because an
   experiment whose edit did not take place must not return numbers;
-- hooks are removed at the end of the `with` block, also after an exception.
+- hooks are removed at the end of the `with` block, also after an exception;
+- handlers see the passes of the thread that entered the `with` block and no others, so several
+  threads may read and edit one model at the same time. No pass waits for another.
 
 No module returns `resid_mid`, so it is computed: the input of the block plus what attention adds
 to the stream (`attn_out`, after any norm or multiplier). A handler's change of it is folded back
@@ -25,8 +27,9 @@ into `attn_out`, so that the edit reaches both the MLP and the skip connection.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -37,7 +40,10 @@ from einops import rearrange
 from torch import Tensor
 
 from interp.models.model import Model, check_site, site_shape
-from interp.sites import STREAMS, Site
+from interp.sites import STREAMS, Site, SiteOrName, as_site
+
+HOOKS_CHANGE = threading.Lock()
+"""Held while hooks are put on, taken off or copied: PyTorch numbers them by one shared counter."""
 
 Handler = Callable[[Tensor], Tensor | None]
 _Change = Callable[[Tensor], Tensor | None]
@@ -126,12 +132,38 @@ def _change_output(change: _Change, _module: Any, _args: Any, output: Any) -> An
     return changed if whole else (changed, *output[1:])  # attention returns (output, weights)
 
 
-def _on_input(module: Any, change: _Change) -> Any:
-    return module.register_forward_pre_hook(partial(_change_input, change), with_kwargs=True)
+def _in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that leaves alone what other threads compute with the same module."""
+    owner = threading.get_ident()
+
+    # Any arguments: to another thread a hook may look half registered, without named arguments.
+    def own(*call: Any) -> Any:
+        return hook(*call) if threading.get_ident() == owner else None
+
+    return own
 
 
-def _on_output(module: Any, change: _Change) -> Any:
-    return module.register_forward_hook(partial(_change_output, change))
+@contextmanager
+def _registered(
+    register: Callable[..., Any], hook: Callable[..., Any], **options: bool
+) -> Generator[None]:
+    with HOOKS_CHANGE:
+        handle = register(_in_this_thread(hook), **options)
+    try:
+        yield
+    finally:
+        with HOOKS_CHANGE:
+            handle.remove()
+
+
+def _on_input(module: Any, change: _Change) -> AbstractContextManager[None]:
+    return _registered(
+        module.register_forward_pre_hook, partial(_change_input, change), with_kwargs=True
+    )
+
+
+def _on_output(module: Any, change: _Change) -> AbstractContextManager[None]:
+    return _registered(module.register_forward_hook, partial(_change_output, change))
 
 
 def _remember(entered: list[Tensor], activation: Tensor) -> None:
@@ -151,15 +183,16 @@ def _fold_back(entered: list[Tensor], change: _Change, attn_out: Tensor) -> Tens
     return torch.where(changed == middle, attn_out + (changed - middle), changed - before)
 
 
-def _register(model: Model, site: Site, change: _Change) -> list[Any]:
+def _hooks(model: Model, site: Site, change: _Change) -> list[AbstractContextManager[None]]:
+    """The hooks of a site, to be entered in order."""
     stream = "attn_out" if site.stream == "resid_mid" else site.stream
     place = model.adapter.places[stream]
     module = model.hf.get_submodule(place.module.format(layer=site.layer))
-    handles: list[Any] = []
+    hooks: list[AbstractContextManager[None]] = []
     if site.stream == "resid_mid":
         block = model.hf.get_submodule(model.adapter.block.format(layer=site.layer))
         entered: list[Tensor] = []
-        handles.append(_on_input(block, partial(_remember, entered)))
+        hooks.append(_on_input(block, partial(_remember, entered)))
         change = partial(_fold_back, entered, change)
     # The wrapper put on last sees the activation first: scaled, cut to its part, split into heads.
     if place.heads is not None:
@@ -168,16 +201,16 @@ def _register(model: Model, site: Site, change: _Change) -> list[Any]:
         change = partial(_in_part, model, site, change)
     if place.factor != 1.0:
         change = partial(_in_units_of_the_stream, change, place.factor)
-    return [*handles, (_on_input if place.side == "in" else _on_output)(module, change)]
+    return [*hooks, (_on_input if place.side == "in" else _on_output)(module, change)]
 
 
 @contextmanager
-def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[None]:
+def hooked(model: Model, handlers: Sequence[tuple[SiteOrName, Handler]]) -> Generator[None]:
     """Runs handlers whenever the model computes their sites inside the `with` block.
 
     Args:
         model: The model to read or edit.
-        handlers: Pairs of a site and a function of the activation there.
+        handlers: Pairs of a site (or its name) and a function of the activation there.
 
     Yields:
         None; the hooks are active inside the `with` block.
@@ -187,21 +220,23 @@ def hooked(model: Model, handlers: Sequence[tuple[Site, Handler]]) -> Generator[
         RuntimeError: On leaving the block, if a site was never computed.
     """
     by_site: dict[Site, list[Handler]] = {}
-    for site, handler in handlers:
+    for site_or_name, handler in handlers:
+        site = as_site(site_or_name)
         check_site(model, site)
         by_site.setdefault(site, []).append(handler)
     fired: set[Site] = set()
-    with ExitStack() as handles:
+    with ExitStack() as hooks:
         # attn_out before resid_mid: both are hooks on the output of one module, run in this order.
         for site in sorted(by_site, key=lambda site: _ORDER[site.stream]):
-            for handle in _register(model, site, partial(_chain, site, by_site[site], fired)):
-                handles.callback(handle.remove)
+            for hook in _hooks(model, site, partial(_chain, site, by_site[site], fired)):
+                hooks.enter_context(hook)
         yield
     silent = [str(site) for site in by_site if site not in fired]
     if silent:
         raise RuntimeError(
             f"these sites were requested but never computed: {', '.join(silent)}. Either no "
-            f"forward pass ran inside the `with` block, or the model ran without these modules"
+            f"forward pass ran inside the `with` block, it ran in another thread, or the model ran "
+            f"without these modules"
         )
 
 
@@ -247,11 +282,11 @@ def recorded_blocks(model: Model) -> Generator[list[BlockCall]]:
 
         return note
 
-    with ExitStack() as handles:
+    with ExitStack() as hooks:
         for layer in range(model.n_layers):
             block: Any = model.hf.get_submodule(model.adapter.block.format(layer=layer))
-            handle = block.register_forward_pre_hook(watch(layer), with_kwargs=True)
-            handles.callback(handle.remove)
+            register = block.register_forward_pre_hook
+            hooks.enter_context(_registered(register, watch(layer), with_kwargs=True))
         yield calls
     if order != list(range(model.n_layers)):
         raise RuntimeError(
@@ -267,8 +302,5 @@ def last_position_mlp(model: Model, layer: int) -> Generator[None]:
     The block adds that one output to every position, so only the last position is correct after it.
     """
     mlp: Any = model.hf.get_submodule(model.adapter.mlp.format(layer=layer))
-    handle = _on_input(mlp, lambda activation: activation[:, -1:])
-    try:
+    with _on_input(mlp, lambda activation: activation[:, -1:]):
         yield
-    finally:
-        handle.remove()

@@ -26,6 +26,16 @@ from interp.models.model import Model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+_WITHOUT_EFFECT = re.compile(
+    r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$"
+    r"|(^|\.)(attn|attention)\.(bias|masked_bias)$"  # GPT-2 and GPT-NeoX: the causal mask
+    r"|(^|\.)position_ids$"
+    r"|^(mtp|v_head)\."  # further heads beside the one that predicts the next token
+)
+"""Tensors of real checkpoints that may be left out: the model computes the same without them.
+
+The first three kinds are constants that the model makes by itself."""
+
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
 
@@ -61,6 +71,13 @@ def find_folder(path: str | Path, dtype: str) -> Path:
 
 def _read_architecture(folder: Path) -> str:
     path = folder / "config.json"
+    if (folder / "adapter_config.json").is_file():
+        # transformers would apply it only where PEFT is installed.
+        raise ValueError(
+            f"{folder} holds a PEFT adapter (adapter_config.json), and a model is read with its "
+            f"adapter merged into the weights. Load it by peft.AutoPeftModelForCausalLM, and save "
+            f"model.merge_and_unload() and the tokenizer into another folder"
+        )
     if not path.is_file():
         raise ValueError(
             f"{folder} holds no config.json, so it is not a model in Hugging Face format. "
@@ -170,6 +187,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are then in the report
         )
     hf, report = loaded
     # transformers would leave these at random values and only warn.
@@ -179,6 +197,16 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
             f"the weight files in {folder} do not fill the model that its config.json describes; "
             f"missing or of another shape: {', '.join(missing[:5])} ({len(missing)} in all). "
             f"Likely config.json belongs to another checkpoint"
+        )
+    unread = sorted(n for n in report["unexpected_keys"] if not _WITHOUT_EFFECT.search(n))
+    if unread:
+        raise ValueError(
+            f"every tensor of a checkpoint must have a place in the model that its config.json "
+            f"describes; the weight files in {folder} also hold {', '.join(unread[:5])} "
+            f"({len(unread)} in all), which would be left out without effect. Likely causes: a "
+            f"LoRA adapter that was not merged (model.merge_and_unload() before saving), "
+            f"quantised weights whose quantization_config is missing, or the config.json of "
+            f"another checkpoint (fewer layers, no biases, no norms on queries and keys)"
         )
     return hf
 

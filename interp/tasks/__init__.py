@@ -1,6 +1,7 @@
 """Tasks: questions with exact answers, where they come from, and how they are rewritten."""
 
-from interp.tasks.numbers import NumberRewriter, read_number
+from interp.tasks.number_reading import read_number
+from interp.tasks.numbers import NumberRewriter
 from interp.tasks.registry import make_task, task_names
 from interp.tasks.step_splitting import split_at_semicolons, split_lines, split_sentences
 from interp.tasks.task import Example, Grade, Layout, Rewriter, StepTruth, Task

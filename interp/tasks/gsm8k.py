@@ -30,7 +30,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from interp.tasks.numbers import NumberRewriter, read_number
+from interp.tasks.number_reading import read_number
+from interp.tasks.numbers import NumberRewriter
 from interp.tasks.step_splitting import split_lines
 from interp.tasks.task import Example, Layout, Task
 

@@ -1,7 +1,8 @@
-"""Numbers in running text: reading the result of a step, mistakes, and paraphrases.
+"""Steps of running text rewritten: mistakes in their results, and paraphrases.
 
 A step such as ``She makes 9 * 2 = $18 every day.`` holds an equation. Its **result** is the number
-after the last ``=`` (or ``equals``). There are three operations:
+after the last ``=`` (or ``equals``), written in any way that `interp.tasks.number_reading` knows.
+There are three operations:
 
 - *reading*: the result in the form of an answer, ``18``;
 - a *mistake*: the result becomes another number near it, in its second digit (18 -> 16,
@@ -18,7 +19,6 @@ cannot be evaluated (``30% of 50 = 15``, in a step without an annotation) keeps 
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Mapping, Set
@@ -26,64 +26,31 @@ from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
 
+from interp.tasks.number_reading import (
+    CURRENCY,
+    NUMBER,
+    VULGAR,
+    Number,
+    evaluate,
+    find_numbers,
+    find_result,
+    write_number,
+)
 from interp.tasks.task import Example
 
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
-_NUMBERS = re.compile(rf"(?<![\d.]){_NUMBER}")
-_SIGNED = re.compile(rf"(?P<sign>-?)\s*[$€£]?\s*(?P<number>{_NUMBER})")
-_RESULT = re.compile(rf"(?:=|\bequals\b)\s*{_SIGNED.pattern}")
-_EQUATION = re.compile(rf"(?P<left>[\d.,$()\s+*/x×−-]*\d\)?)\s*=\s*{_SIGNED.pattern}")
+_EQUATION = re.compile(
+    r"(?P<left>(?:[\d.,()\s+*/x×÷·−{}$€£¥-]|\\(?:times|cdot|div|[,!$]))*\d\)?)"
+    rf"\s*=\s*[−-]?\s*{CURRENCY}?{NUMBER}"
+)
 _OPERATOR = re.compile(r"(?:(?<=[\d)%])\s*([-+*×−x])|\s([-+*×−x/])(?=\s))\s*(?=[$(]?\.?\d)")
+_WHOLE = re.compile(r"\d+(?:\.\d+)?")
+_IS_FRACTION = re.compile(f"[/⁄{VULGAR}]")
 _SPOKEN = {
     **{"+": "plus", "/": "divided by"},
     **dict.fromkeys("*×x", "times"),
     **dict.fromkeys("-−", "minus"),
 }
 _LEAD_INS = ("That is to say: ", "In this step: ", "What follows is this: ")
-
-
-def read_number(text: str) -> str:
-    """The first number of a text in normal form.
-
-    Args:
-        text: What was written after an answer cue.
-
-    Returns:
-        Digits, a sign and a decimal point where needed; empty if the text has no number.
-
-    Example:
-        >>> read_number("$1,200.50 a day")
-        '1200.5'
-    """
-    match = _SIGNED.search(text)
-    return "" if match is None else write_number(_value(match))
-
-
-def write_number(value: Fraction) -> str:
-    """A number in normal form: ``18``, ``-3``, ``0.25`` (at most four decimals)."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    return f"{float(value):.4f}".rstrip("0").rstrip(".")
-
-
-def evaluate(expression: str) -> Fraction | None:
-    """An arithmetic expression worked out exactly.
-
-    Args:
-        expression: Numbers, ``+ - * /`` and brackets; ``$``, commas and blanks are ignored.
-
-    Returns:
-        Its value; None if the text is something else, or divides by zero.
-    """
-    plain = re.sub(r"[$,\s]", "", expression).translate(str.maketrans("×x−", "**-"))
-    if len(plain) > 200:
-        return None
-    # Python's grammar refuses leading zeros.
-    plain = re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
-    try:
-        return _walk(ast.parse(plain, mode="eval").body, plain)
-    except (SyntaxError, ValueError, ZeroDivisionError):
-        return None
 
 
 @dataclass(frozen=True)
@@ -101,19 +68,20 @@ class NumberRewriter:
 
         The rest of step `at` uses the new number, propagated or not.
         """
-        match = _last_result(steps[at])
-        if match is None:
+        found = find_result(steps[at])
+        if found is None:
             return None
-        old = _value(match)
+        old = _value(found[1])
         new = _wrong_value(old, rng)
         changed = [*steps]
         known = {old: new}
-        tail = _replaced(steps[at][match.end() :], known)
-        changed[at] = _with_result(steps[at][: match.end()], match, new) + tail
+        end = found[1].end
+        tail = _replaced(steps[at][end:], known)
+        changed[at] = _with_number(steps[at][:end], found[1], new) + tail
         if propagate:
             # Worked examples are left out: their numbers are not those of this question.
             question = str(example.facts.get("asked", example.question))
-            asked = {Fraction(n.replace(",", "")) for n in _NUMBERS.findall(question)}
+            asked = {number.value for number in find_numbers(question) if number.value is not None}
             for later in range(at + 1, len(steps)):
                 equation = _equation(example, steps, later)
                 changed[later] = _carried_on(steps[later], equation, known, asked)
@@ -137,37 +105,13 @@ class NumberRewriter:
 
     def result(self, step: str) -> str | None:
         """The number after the last ``=`` or ``equals``, in normal form."""
-        match = _last_result(step)
-        return None if match is None else write_number(_value(match))
+        found = find_result(step)
+        return None if found is None else write_number(_value(found[1]))
 
 
-def _walk(node: ast.expr, source: str) -> Fraction:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        # From the text: as a float 0.1 would not be exactly a tenth.
-        return Fraction(ast.get_source_segment(source, node) or "")
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        value = _walk(node.operand, source)
-        return -value if isinstance(node.op, ast.USub) else value
-    if isinstance(node, ast.BinOp):
-        left, right = _walk(node.left, source), _walk(node.right, source)
-        if isinstance(node.op, ast.Add):
-            return left + right
-        if isinstance(node.op, ast.Sub):
-            return left - right
-        if isinstance(node.op, ast.Mult):
-            return left * right
-        if isinstance(node.op, ast.Div):
-            return left / right
-    raise ValueError("not arithmetic")
-
-
-def _value(match: re.Match[str]) -> Fraction:
-    size = Fraction(match["number"].replace(",", ""))
-    return -size if match["sign"] else size
-
-
-def _last_result(step: str) -> re.Match[str] | None:
-    return next(iter(reversed([*_RESULT.finditer(step)])), None)
+def _value(number: Number) -> Fraction:
+    assert number.value is not None, "`find_result` gives numbers that have a value"
+    return number.value
 
 
 def _equation(example: Example, steps: tuple[str, ...], at: int) -> str | None:
@@ -193,20 +137,31 @@ def _wrong_value(value: Fraction, rng: Random) -> Fraction:
     return rng.choice(others)
 
 
-def _with_result(step: str, match: re.Match[str], value: Fraction) -> str:
-    """The step with another result, written as the old one was (commas kept)."""
-    start = match.start("sign") if match["sign"] or value < 0 else match.start("number")
-    between = step[match.end("sign") : match.start("number")] if value < 0 else ""
-    sign = "-" + between if value < 0 else ""
-    return step[:start] + sign + _like(match["number"], abs(value)) + step[match.end("number") :]
+def _with_number(text: str, number: Number, value: Fraction) -> str:
+    """A text with another number, written as the old one was (thousands and fractions kept)."""
+    minus, between = "", text[number.start : number.first]
+    if (number.value or 0) < 0:
+        sign = re.search("[−–-]", between)
+        assert sign is not None, "a negative number has a sign"
+        minus, between = sign[0], between[: sign.start()] + between[sign.end() :]
+    written = _like(text[number.first : number.end], abs(value))
+    sign = (minus or "-") if value < 0 else ""
+    return text[: number.start] + sign + between + written + text[number.end :]
 
 
 def _like(old: str, value: Fraction) -> str:
-    """A number written as another was: commas, and at least as many decimals."""
+    """A number written as another was: thousands, fractions, and at least as many decimals."""
+    comma = next((mark for mark in ("{,}", "\\,", ",") if mark in old), "")
     if value.denominator == 1:
-        return f"{value.numerator:,}" if "," in old else str(value.numerator)
+        return f"{value.numerator:,}".replace(",", comma)
+    if "frac" in old:
+        return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+    if _IS_FRACTION.search(old):
+        return f"{value.numerator}/{value.denominator}"
+    if "." not in old:
+        return write_number(round(value, 2))
     decimals = max(2, len(old.partition(".")[2]))
-    return f"{float(value):.{decimals}f}" if "." in old else write_number(round(value, 2))
+    return f"{float(value):,.{decimals}f}".replace(",", comma)
 
 
 def _carried_on(
@@ -218,29 +173,47 @@ def _carried_on(
     without a result has all its numbers replaced.
     """
     prose = {old: new for old, new in known.items() if old not in asked}
-    match = _last_result(step)
-    if match is None:
+    found = find_result(step)
+    if found is None:
         return _replaced(step, known)
+    sign, number = found
     equation = next(iter(reversed([*_EQUATION.finditer(step)])), None)
-    start = 0 if equation is None else equation.start()
+    start = sign if equation is None else min(equation.start(), sign)
     before = None if left is None else evaluate(left)
     after = None if left is None else evaluate(_replaced(left, known))
-    old = _value(match)
-    head = _replaced(step[:start], prose) + _replaced(step[start : match.start()], known)
-    tail = _replaced(step[match.end() :], prose)
-    middle = step[match.start() : match.end()]
-    moved = _last_result(middle)
+    old = _value(number)
+    head = _replaced(step[:start], prose) + _replaced(step[start:sign], known)
+    tail = _replaced(step[number.end :], prose)
+    middle = step[sign : number.end]
     # A result that its equation did not give cannot be worked out anew from it.
-    if moved is not None and before == old and after is not None and after != old:
+    if before == old and after is not None and after != old:
         known[old] = after
-        middle = _with_result(middle, moved, after)
+        middle = (
+            step[sign : number.start]
+            + _with_number(step[: number.end], number, after)[number.start :]
+        )
     return head + middle + tail
 
 
 def _replaced(text: str, known: Mapping[Fraction, Fraction]) -> str:
-    return _NUMBERS.sub(lambda match: _other(match[0], known), text)
+    """A text with known numbers replaced, wherever they stand."""
+    pieces, end = list[str](), 0
+    for number in find_numbers(text):
+        size = None if number.value is None else abs(number.value)
+        unsigned = Number(number.first, number.first, number.end, size)
+        for one in (number, unsigned):
+            if one.value is not None and one.value in known:
+                new = _with_number(text[: one.end], one, known[one.value])[one.start :]
+                pieces += [text[end : one.start], new]
+                end = number.end
+                break
+        else:  # "10/2" and "3,4" may hold known numbers
+            parts = _WHOLE.sub(lambda part: _other(part[0], known), text[number.first : number.end])
+            pieces += [text[end : number.first], parts]
+            end = number.end
+    return "".join(pieces) + text[end:]
 
 
-def _other(number: str, known: Mapping[Fraction, Fraction]) -> str:
-    new = known.get(Fraction(number.replace(",", "")))
-    return number if new is None else _like(number, new)
+def _other(digits: str, known: Mapping[Fraction, Fraction]) -> str:
+    new = known.get(Fraction(digits))
+    return digits if new is None else _like(digits, new)

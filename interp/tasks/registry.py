@@ -11,7 +11,7 @@ example::
     from pathlib import Path
     from random import Random
 
-    from interp.tasks.numbers import NumberRewriter, read_number
+    from interp.tasks import NumberRewriter, read_number
     from interp.tasks.step_splitting import split_lines
     from interp.tasks.task import Example, Layout, Task
 

@@ -14,7 +14,8 @@ from functools import partial
 from itertools import product
 from random import Random
 
-from interp.tasks.numbers import NumberRewriter, read_number
+from interp.tasks.number_reading import read_number
+from interp.tasks.numbers import NumberRewriter
 from interp.tasks.step_splitting import split_sentences
 from interp.tasks.task import Example, Layout, Task
 

@@ -8,16 +8,15 @@ steps singles out a few, and is called a receiver head (Thought Anchors, Bogdan 
 arXiv 2506.19143). The rest of the chain may depend on the steps that such heads single out. This is
 correlation; `interp.methods.attention.suppression` is the matching intervention.
 
-Fused attention never forms the pattern, so the text is read with the eager kernel, and the model
-has its own kernel back afterwards, also after an exception. A pattern has a number for every head
+Fused attention never forms the pattern, so the text is read with the eager kernel, on the same
+weights; the model itself keeps its own kernel. A pattern has a number for every head
 and pair of tokens; it is formed for a block of queries at a time, on top of the cache of the tokens
 before, and reduced to steps at once, so that memory grows with the text and not with its square.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.methods.attention.stepped_text import SteppedText, check_text
-from interp.models.forward import new_cache
+from interp.models.forward import new_cache, with_kernel
 from interp.models.model import Model
 from interp.progress import track
 
@@ -33,17 +32,6 @@ QUERY_BLOCK = 256
 """Query positions whose pattern is formed at a time."""
 FEWEST_SCORES = 4
 """Steps with a vertical score that a kurtosis needs; of three numbers it is always the same."""
-
-
-@contextmanager
-def _eager_attention(model: Model) -> Generator[None, None, None]:
-    """Runs the model with the eager kernel, which forms patterns, inside the `with` block."""
-    kernel = model.hf.config._attn_implementation
-    model.hf.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.hf.set_attn_implementation(kernel)
 
 
 def _patterns(
@@ -68,7 +56,7 @@ def step_attention(model: Model, text: SteppedText) -> Float[Tensor, "n_layers n
     """Mean attention weight from the tokens of one step to the tokens of another, per head.
 
     Args:
-        model: The reader. It reads with the eager kernel and has its own one back afterwards.
+        model: The reader.
         text: The text.
 
     Returns:
@@ -88,11 +76,11 @@ def step_attention(model: Model, text: SteppedText) -> Float[Tensor, "n_layers n
     size = (model.n_layers, model.n_heads, len(text.steps), len(text.steps))
     weights = torch.zeros(size, device=model.device)
     cache = new_cache(model)
-    with _eager_attention(model):
-        for start in range(0, n_tokens, QUERY_BLOCK):
-            stop = min(start + QUERY_BLOCK, n_tokens)
-            for layer, pattern in enumerate(_patterns(model, text.ids[start:stop], cache)):
-                weights[layer] += share[start:stop].T @ (pattern[0].float() @ share[:stop])
+    reader = with_kernel(model, "eager")
+    for start in range(0, n_tokens, QUERY_BLOCK):
+        stop = min(start + QUERY_BLOCK, n_tokens)
+        for layer, pattern in enumerate(_patterns(reader, text.ids[start:stop], cache)):
+            weights[layer] += share[start:stop].T @ (pattern[0].float() @ share[:stop])
     if not bool(torch.isfinite(weights).all()):
         raise ValueError(
             f"{model.name} returned attention weights that are not finite. Likely broken weights "

@@ -36,7 +36,8 @@ from interp.methods.crosscoder.latents import (
 )
 from interp.methods.crosscoder.training import CrosscoderSettings, shuffled, train_crosscoder
 from interp.models import ModelPair
-from interp.sites import Site
+from interp.models.token_ids import Rows
+from interp.sites import Site, SiteOrName, as_site
 
 PAIR, SAME, NOISE, PLANT = "pair", "same", "noise", "plant"
 NULLS = (SAME, NOISE)
@@ -114,7 +115,7 @@ def _read_report(fields: Mapping[str, Any]) -> LatentReport:
 
 
 def paired_activations(
-    pair: ModelPair, texts: Sequence[Sequence[int]], site: Site, folder: Path
+    pair: ModelPair, texts: Rows, site: SiteOrName, folder: Path
 ) -> tuple[Float[Tensor, "example model d_in"], Int[Tensor, " example"]]:
     """Activations of both models at all positions but the first of each text, and their texts.
 
@@ -176,8 +177,8 @@ def _planted(
 
 def crosscode(
     pair: ModelPair,
-    texts: Sequence[Sequence[int]],
-    site: Site,
+    texts: Rows,
+    site: SiteOrName,
     settings: CrosscoderSettings = CrosscoderSettings(),  # noqa: B008 - frozen
     *,
     folder: Path,
@@ -226,7 +227,7 @@ def crosscode(
         split = target.split(READ_AT_ONCE)
         reports[name] = inspect_latents(crosscoders[name], split, thresholds)
         fits[name] = fit_texts(crosscoders[name], reports[name], target, of_text[is_held_out])
-    return CrosscoderComparison(pair.name, site, settings, crosscoders, reports, fits)
+    return CrosscoderComparison(pair.name, as_site(site), settings, crosscoders, reports, fits)
 
 
 @torch.no_grad()

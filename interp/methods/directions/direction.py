@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.errors import NotMeasurableError
 from interp.models import Model
 from interp.models.model import check_site, site_shape
-from interp.sites import Site
+from interp.sites import Site, SiteOrName, as_site
 
 UNIT_TOLERANCE = 1e-5
 """How far the norm of a stored unit vector may be from 1: rounding to float32, no more."""
@@ -51,6 +51,7 @@ class Direction:
     vector: Float[Tensor, " d_model"]
     """Norm 1, float32, on the CPU."""
     site: Site
+    """A name is read by `as_site`."""
     source: Source
     reference_norm: float | None = None
     """Mean norm of the activations at the site, the unit of doses; None where it is not known."""
@@ -58,6 +59,7 @@ class Direction:
     """Norm of the vector as the method gave it."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "site", as_site(self.site))
         if not bool(torch.isfinite(self.vector).all()):
             raise ValueError(
                 f"a direction is made of finite numbers, and this one for {self.site} holds NaN or "
@@ -83,7 +85,7 @@ class Direction:
 
 def make_direction(
     vector: Float[Tensor, " d_model"],
-    site: Site,
+    site: SiteOrName,
     source: Source,
     *,
     reference_norm: float | None = None,
@@ -112,7 +114,7 @@ def make_direction(
             f"sides are the same texts, or the model writes nothing at this site"
         )
     unit = (wide / norm).float()
-    return Direction(unit, site, source, reference_norm, norm)
+    return Direction(unit, as_site(site), source, reference_norm, norm)
 
 
 def with_reference(direction: Direction, reference_norm: float) -> Direction:

@@ -23,17 +23,16 @@ from interp.engine.batches import token_batches
 from interp.methods.directions.activations import Activations
 from interp.methods.directions.direction import Direction, Source, make_direction
 from interp.models import Model
-from interp.models.forward import body, pad_right, unembed
+from interp.models.forward import body, check_rows, pad_right, unembed
 from interp.models.hooks import Handler, hooked
+from interp.models.token_ids import Rows
 from interp.sites import Site
 
 TOKEN_BUDGET = 4096
 """Tokens read in one pass, whose graph is kept."""
 
 
-def opening_gradient(
-    model: Model, rows: Sequence[Sequence[int]], token: int, read: Activations
-) -> Direction:
+def opening_gradient(model: Model, rows: Rows, token: int, read: Activations) -> Direction:
     """Mean gradient of the log-odds of a first new token, at the last token of each prompt.
 
     Args:
@@ -49,6 +48,7 @@ def opening_gradient(
         NotMeasurableError: If the gradient is zero.
         ValueError: If it is not finite.
     """
+    rows = check_rows(model, rows, "prompt")
     total = torch.zeros(read.values.shape[1], dtype=torch.float64)
     for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
         total += _summed(model, [rows[n] for n in batch], token, read.site)

@@ -34,6 +34,7 @@ from interp.methods.patching.metric import Metric, check_metric, measure
 from interp.models.forward import body, nan_error, unembed
 from interp.models.hooks import Handler, hooked
 from interp.models.model import Model
+from interp.models.token_ids import Row, as_ids
 from interp.sites import Site
 
 SAME = 1e-5
@@ -97,7 +98,7 @@ def _estimate(
 
 def attribution_grid(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     donor: Donor,
     metric: Metric,
     layout: GridLayout = PER_POSITION,
@@ -124,6 +125,7 @@ def attribution_grid(
         ValueError: If texts, donor, layout or metric do not fit or the metric has no gradient
             (before any forward pass), or logits, metric or gradients are not finite.
     """
+    ids = as_ids(ids, "the patched text")
     plan = plan_grid(model, ids, donor, layout)
     check_scale(model, donor, metric, direction, reference)
     check_metric(model, metric, differentiable=True)

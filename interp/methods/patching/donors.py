@@ -27,6 +27,7 @@ from torch import Tensor
 from interp.engine import PassResult, run
 from interp.models.forward import check_row
 from interp.models.model import Model, check_site, site_shape
+from interp.models.token_ids import Row, as_ids
 from interp.sites import Site
 
 
@@ -35,9 +36,12 @@ class Donor:
     """A model and the text that it reads."""
 
     model: Model
-    ids: Sequence[int]
+    ids: Row
     places: Mapping[int, int] | None = None
     """Position of the patched text -> position of this one; None pairs equal positions."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", as_ids(self.ids, "the donor's text"))
 
     @property
     def n_block_tokens(self) -> int:
@@ -92,9 +96,7 @@ def read_donor(donor: Donor, sites: Sequence[Site]) -> PassResult:
     return run(donor.model, [donor.ids], capture=sites, logits_at="last")
 
 
-def check_donor(
-    model: Model, ids: Sequence[int], donor: Donor, sites: Sequence[Site]
-) -> tuple[int, ...]:
+def check_donor(model: Model, ids: Row, donor: Donor, sites: Sequence[Site]) -> tuple[int, ...]:
     """Makes sure, before any forward pass, that a donor fits what is to be patched.
 
     Args:

@@ -10,7 +10,6 @@ layer, patched at the last position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from interp.methods.patching.donors import Donor, check_donor, choose_positions
 from interp.models.model import Model, site_shape
+from interp.models.token_ids import Row
 from interp.sites import STREAMS, Site
 
 
@@ -88,7 +88,7 @@ class GridPlan:
         )  # fmt: skip
 
 
-def plan_grid(model: Model, ids: Sequence[int], donor: Donor, layout: GridLayout) -> GridPlan:
+def plan_grid(model: Model, ids: Row, donor: Donor, layout: GridLayout) -> GridPlan:
     """Works out the cells of a grid, and checks them against the model, the text and the donor.
 
     Raises:

@@ -43,6 +43,7 @@ from interp.methods.patching.grid_layout import GridLayout, GridPlan, plan_grid
 from interp.methods.patching.metric import MARGIN, Metric, check_metric, measure, recovered_fraction
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.models.token_ids import Row
 
 LOGIT_BUDGET = 1 << 28
 """Logits held at a time (1 GB)."""
@@ -123,7 +124,7 @@ def _cells(plan: GridPlan, donor: Donor, read: PassResult) -> list[SweepCell]:
 
 def patch_grid(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     donor: Donor,
     metric: Metric,
     layout: GridLayout = PER_POSITION,
@@ -188,7 +189,7 @@ class _Patched:
 
 def _patch(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     cells: Sequence[SweepCell],
     metric: Metric,
     n_places: int,
@@ -211,7 +212,7 @@ def _patch(
 
 def _between(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     other: Donor,
     donor: Donor | None,
     metric: Metric,
@@ -236,7 +237,7 @@ def _between(
 
 def _between_texts(
     model: Model,
-    texts: tuple[Sequence[int], Sequence[int]],
+    texts: tuple[Row, Row],
     *rest: Any,
     **settings: Any,
 ) -> Grid:
@@ -253,8 +254,8 @@ def _between_texts(
 
 def denoise(
     model: Model,
-    clean: Sequence[int],
-    corrupted: Sequence[int],
+    clean: Row,
+    corrupted: Row,
     metric: Metric,
     layout: GridLayout = PER_POSITION,
     *,
@@ -284,8 +285,8 @@ def denoise(
 
 def noise(
     model: Model,
-    clean: Sequence[int],
-    corrupted: Sequence[int],
+    clean: Row,
+    corrupted: Row,
     metric: Metric,
     layout: GridLayout = PER_POSITION,
     *,
@@ -302,7 +303,7 @@ def noise(
 
 def patch_across(
     pair: ModelPair,
-    ids: Sequence[int],
+    ids: Row,
     metric: Metric,
     layout: GridLayout = PER_POSITION,
     *,

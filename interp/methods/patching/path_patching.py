@@ -34,6 +34,7 @@ from interp.engine.edit_sweep import TOKEN_BUDGET, SweepCell
 from interp.interventions import Intervention, Receipt, replace
 from interp.methods.patching.donors import Donor, check_donor, choose_positions, donated, read_donor
 from interp.models.model import Model, check_site, site_shape
+from interp.models.token_ids import Row
 from interp.sites import Site
 
 Head = tuple[int, int]
@@ -165,7 +166,7 @@ def _send(
 
 def _receive(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     cells: Sequence[SweepCell],
     receivers: Sequence[Receiver],
     token_budget: int,
@@ -202,7 +203,7 @@ def _receive(
 @torch.no_grad()
 def path_patch(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     donor: Donor,
     senders: Sequence[Sequence[Head]],
     *,

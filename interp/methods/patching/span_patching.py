@@ -19,6 +19,7 @@ from interp.engine import SweepCell, run, sweep
 from interp.interventions import Intervention, replace
 from interp.methods.patching.donors import Donor, check_donor, choose_positions, donated, read_donor
 from interp.models import Model
+from interp.models.token_ids import Row, Rows
 from interp.sites import Site
 
 JOINTLY = -1
@@ -36,7 +37,7 @@ class PatchedSpans:
 
 def patch_spans(
     model: Model,
-    ids: Sequence[int],
+    ids: Row,
     donor: Donor,
     spans: Mapping[str, Sequence[int]],
     *,
@@ -75,7 +76,7 @@ def patch_spans(
 
 
 def last_token_patches(
-    giver: Model, prompts: Sequence[Sequence[int]], *, stream: str = "resid_post"
+    giver: Model, prompts: Rows, *, stream: str = "resid_post"
 ) -> list[Intervention]:
     """Interventions that make another model leave the last token of each prompt as the giver does.
 

@@ -28,6 +28,7 @@ from interp.engine.batches import token_batches
 from interp.interventions import Intervention, replace
 from interp.methods.saes.training import sae_site
 from interp.models import Model
+from interp.models.token_ids import Rows, as_rows
 from interp.sites import Site
 
 TOKEN_BUDGET = 16_384
@@ -62,7 +63,7 @@ class Fidelity:
 def measure_fidelity(
     sae: Any,
     model: Model,
-    rows: Sequence[Sequence[int]],
+    rows: Rows,
     learned: Sequence[Sequence[bool]] | None = None,
 ) -> Fidelity:
     """Measures an SAE on texts that it was not trained on.
@@ -78,6 +79,7 @@ def measure_fidelity(
         The figures.
     """
     site = sae_site(sae)
+    rows = as_rows(rows, "row", model.tokenizer)
     counts = learned if learned is not None else [[True] * len(row) for row in rows]
     batches = token_batches([len(row) for row in rows], TOKEN_BUDGET)
     captured: dict[int, Tensor] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ from interp.engine.batches import token_batches
 from interp.methods.saes.training import sae_site
 from interp.models import Model
 from interp.models.model import site_shape
+from interp.models.token_ids import Rows, as_rows
 
 TOKEN_BUDGET = 16_384
 """Tokens read in one pass, padding included."""
 
-LatentReader = Callable[[Sequence[Sequence[int]]], list[Tensor]]
+LatentReader = Callable[[Rows], list[Tensor]]
 """Rows of token ids -> latents [pos, d_sae] of each row."""
 
 
@@ -61,7 +62,8 @@ def sae_reader(sae: Any, model: Model) -> LatentReader:
         )
 
     @torch.no_grad()
-    def read(rows: Sequence[Sequence[int]]) -> list[Tensor]:
+    def read(given: Rows) -> list[Tensor]:
+        rows = as_rows(given, "row", model.tokenizer)
         latents: dict[int, Tensor] = {}
         for batch in token_batches([len(row) for row in rows], TOKEN_BUDGET):
             # Logits are not used; those of the last position alone are the fewest to form.
@@ -73,13 +75,15 @@ def sae_reader(sae: Any, model: Model) -> LatentReader:
     return read
 
 
-def encode_rows(read: LatentReader, rows: Sequence[Sequence[int]]) -> Latents:
+def encode_rows(read: LatentReader, rows: Rows) -> Latents:
     """Latents at every position of some texts.
 
     Args:
         read: As `sae_reader` gives it.
         rows: Token ids of each text.
     """
-    tokens = torch.tensor([token for row in rows for token in row])
-    numbers = torch.tensor([n for n, row in enumerate(rows) for _ in row])
-    return Latents(torch.cat(read(rows)), tokens, numbers)
+    acts = torch.cat(read(rows))
+    texts = as_rows(rows, "row", None)
+    tokens = torch.tensor([token for row in texts for token in row])
+    numbers = torch.tensor([n for n, row in enumerate(texts) for _ in row])
+    return Latents(acts, tokens, numbers)

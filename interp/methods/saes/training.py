@@ -27,7 +27,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.files import write_file
-from interp.sites import Site, parse_site
+from interp.interventions import check_sae
+from interp.sites import Site, SiteOrName, as_site, parse_site
 
 CFG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 STORED = {"float16": torch.float16, "float32": torch.float32}
@@ -63,7 +64,7 @@ class SaeSettings:
 def train_sae(
     batches: Iterator[Float[Tensor, "batch d_in"]],
     d_in: int,
-    site: Site,
+    site: SiteOrName,
     training: SaeSettings,
     about: Mapping[str, Any],
 ) -> Any:
@@ -93,7 +94,7 @@ def train_sae(
         d_sae=training.d_sae,
         k=training.k,
         normalize_activations="expected_average_only_in",  # folded into the weights at the end
-        metadata=SAEMetadata(**{**about, "hook_name": str(site)}),
+        metadata=SAEMetadata(**{**about, "hook_name": str(as_site(site))}),
     )
     trainer_config = SAETrainerConfig(
         total_training_samples=training.steps * training.batch,
@@ -187,15 +188,24 @@ def load_sae(folder: Path) -> Any:
         folder: Holds cfg.json and sae_weights.safetensors.
 
     Returns:
-        The SAE of sae-lens, without gradients.
+        The SAE of sae-lens, without gradients. One of heads takes them side by side.
 
     Raises:
-        ValueError: If files are missing, or it does not say where it belongs.
+        ValueError: If files are missing, it does not say where it belongs, or `check_sae` refuses
+            it.
     """
     missing = [name for name in (CFG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"an SAE is a folder with {CFG} and {WEIGHTS}; {folder} lacks {missing}")
-    sae: Any = _sae_lens().SAE.load_from_disk(str(folder))
+    lens = _sae_lens()
+    architecture = json.loads((folder / CFG).read_text(encoding="utf-8")).get("architecture")
+    if architecture is not None and architecture not in lens.registry.SAE_CLASS_REGISTRY:
+        raise ValueError(
+            f"the SAE in {folder} has the architecture {architecture!r}, which sae-lens reads only "
+            f"in training. Save it by sae.save_inference_model(folder)"
+        )
+    sae: Any = lens.SAE.load_from_disk(str(folder))
+    sae.turn_off_forward_pass_hook_z_reshaping()
     sae_site(sae)
     return sae.requires_grad_(False)
 
@@ -204,8 +214,10 @@ def sae_site(sae: Any) -> Site:
     """Where an SAE belongs.
 
     Raises:
-        ValueError: If its metadata names no hook, or one that is no site here.
+        ValueError: If its metadata names no hook, or one that is no site here; or if it is none
+            that reads and writes that one site as it is (`check_sae`).
     """
+    check_sae(sae)
     hook = sae.cfg.metadata.hook_name
     if not hook:
         raise ValueError(

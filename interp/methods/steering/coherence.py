@@ -29,7 +29,7 @@ from interp.engine import run
 from interp.engine.batches import token_batches
 from interp.interventions import Positions, Receipt
 from interp.methods.directions import Direction
-from interp.methods.steering.steered import forced_steering
+from interp.methods.steering.steered import steer
 from interp.models import Model
 from interp.stats.divergences import kullback_leibler
 
@@ -82,14 +82,14 @@ def read_steered(
     readings: dict[int, Forced] = {}
     for batch in _batches(model, rows):
         here = [rows[n] for n in batch]
-        lengths = [(len(texts[n][0]), len(rows[n])) for n in batch]
+        lengths = [len(texts[n][0]) for n in batch]
         plain = run(model, here).logits
-        steered = run(
-            model, here, interventions=forced_steering(direction, dose, positions, lengths)
-        )
-        receipts = {receipt.row: receipt for receipt in steered.receipts}
+        edit = steer(direction, dose, positions=positions)
+        steered = run(model, here, interventions=[edit], prompt_lengths=lengths)
+        # 'generated' is empty where the continuation is one token, which is never read.
+        receipts = {receipt.row: receipt for receipt in steered.receipts if receipt.positions}
         for place, n in enumerate(batch):
-            start = lengths[place][0] - 1  # the last prompt token predicts the first new one
+            start = lengths[place] - 1  # the last prompt token predicts the first new one
             # In float64: the KL of a small dose may be below the rounding of float32.
             p = plain[place][start:].double().log_softmax(-1)
             q = steered.logits[place][start:].double().log_softmax(-1)

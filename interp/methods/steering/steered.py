@@ -6,9 +6,7 @@ the stream. (The engine's unit 'norms' would scale each position by its own norm
 `write_steered` generates under it. Every text comes with its receipts: which positions were edited,
 by how much, and how large that was relative to the stream at these positions.
 
-`forced_steering` gives the same edits for a text that is *read* instead of written: positions that
-are named from the end of the prompt, or as 'prompt' and 'generated', are worked out again for each
-row, since to a model that reads the whole text there is no prompt.
+A text that is *read* instead of written gets the same edits by `run` with `prompt_lengths`.
 """
 
 from __future__ import annotations
@@ -112,54 +110,3 @@ def write_steered(
         )
         for prompt, one in zip(prompts, written, strict=True)
     )
-
-
-def forced_steering(
-    direction: Direction, dose: float, positions: Positions, lengths: Sequence[tuple[int, int]]
-) -> list[Intervention]:
-    """The edits of generation, for texts that are read in one pass.
-
-    Args:
-        direction: What is added.
-        dose: In mean residual norms.
-        positions: As for generation: listed ones count within the prompt.
-        lengths: Of each row: tokens of the prompt, and of the whole text.
-
-    Returns:
-        Interventions; a row in which nothing is edited has none.
-
-    Raises:
-        ValueError: If a listed position is outside the prompt.
-    """
-    edits: list[Intervention] = []
-    for row, (n_prompt, n_all) in enumerate(lengths):
-        where = edited_positions(positions, n_prompt, n_all)
-        if where:  # 'generated' is empty where the continuation is one token, which is never read
-            edits.append(steer(direction, dose, positions=where, rows=(row,)))
-    return edits
-
-
-def edited_positions(positions: Positions, n_prompt: int, n_read: int) -> tuple[int, ...]:
-    """Positions of one row that a specification asks for, in order.
-
-    Args:
-        positions: The specification.
-        n_prompt: Tokens of the prompt.
-        n_read: Tokens that the model reads, the prompt among them.
-
-    Raises:
-        ValueError: If a listed position is outside the prompt.
-    """
-    if positions == "all":
-        return tuple(range(n_read))
-    if positions == "prompt":
-        return tuple(range(n_prompt))
-    if positions == "generated":
-        return tuple(range(n_prompt, n_read))
-    listed = sorted(int(at) + n_prompt if int(at) < 0 else int(at) for at in positions)
-    if not all(0 <= at < n_prompt for at in listed):
-        raise ValueError(
-            f"listed positions count within the prompt, which has {n_prompt} tokens here; received "
-            f"{positions}. Use 0 to {n_prompt - 1}, or -{n_prompt} to -1"
-        )
-    return tuple(listed)

@@ -48,7 +48,7 @@ from interp.organisms.saes.known_variables import arith_variables, chain_variabl
 from interp.organisms.saes.sae_documents import draw_documents, draw_unseen, split_in_half
 from interp.organisms.words import BOS, EOS, PAD, QUESTION, THINK
 from interp.organisms.zoo import folder_name, organism_path
-from interp.sites import Site
+from interp.sites import Site, SiteOrName, as_site
 
 CARD = "card.json"
 MIDDLE, LAST = Site(1, "resid_post"), Site(2, "resid_post")
@@ -68,12 +68,13 @@ def saes_folder() -> Path:
     return Path(__file__).resolve().parents[3] / "artifacts" / "saes"
 
 
-def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> Path:
+def find_sae(model: Model, root: Path | None = None, *, site: SiteOrName = MIDDLE) -> Path:
     """The bundled SAE of a model at a site; the model is known by the checksum of its weights.
 
     Raises:
         NotMeasurableError: If there is none; the message lists those there are.
     """
+    site = as_site(site)
     cards = sorted((root or saes_folder()).glob(f"*/{CARD}"))
     for path in cards:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +92,7 @@ def make_sae(
     folder: Path,
     *,
     seed: int = 0,
-    site: Site = MIDDLE,
+    site: SiteOrName = MIDDLE,
     training: SaeSettings | None = None,
     n_documents: int = N_DOCUMENTS,
     root: Path | None = None,
@@ -113,6 +114,7 @@ def make_sae(
     Raises:
         ValueError: If the recipe is unknown or has no pretraining.
     """
+    site = as_site(site)
     settings = training or SETTINGS.get(site, SaeSettings())
     model = load_model(organism_path(name, seed, root=root))
     documents = draw_documents(name, n_documents, seed=0)
