@@ -101,6 +101,8 @@ RESULTS = {
     "That is 3 * 6 = 12 + 6": None,
     "x = 3,5": None,
     "x = 12 - 5": None,
+    "y = (6 * x) + 9": None,
+    "y = 6 - a good price": "6",
 }
 
 

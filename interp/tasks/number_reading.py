@@ -64,6 +64,8 @@ _MARKUP = re.compile(
 _OPERATORS = r"[-+*/×x÷·−–]|\\(?:times|cdot|div|pm)"
 _OPENS = rf"\s*\(*[{_MINUS}]?{CURRENCY}?"
 _OPERATION = re.compile(rf"(?:\\?%)?\)*\s*(?:{_OPERATORS}){_OPENS}")
+# Not "a" and "I", which are words.
+_UNKNOWN = re.compile(rf"\)*\s*(?:{_OPERATORS})\s*\(*[b-hj-zB-HJ-Z]\b")
 _JOINED = re.compile(
     rf"(?:\\?%)?\)*\s*(?:{_OPERATORS}|[,;:&]|\bto\b|\band\b|\bor\b)"
     rf"\s*(?:and\s|or\s)?{_OPENS}",
@@ -212,15 +214,16 @@ def find_result(step: str) -> tuple[int, Number] | None:
 
     Returns:
         Where the equals sign stands, and the number; None without one, where it has no value, or
-        where an operator follows (``= 12 + 6``).
+        where an operation follows (``= 12 + 6``, ``= 6 * x``).
     """
     numbers = find_numbers(step)
     stated = _last_stated(step, numbers)
     if stated is None:
         return None
     sign, at = stated
-    goes_on = at + 1 < len(numbers) and _OPERATION.fullmatch(
-        step[numbers[at].end : numbers[at + 1].first]
+    end = numbers[at].end
+    goes_on = _UNKNOWN.match(step, end) or (
+        at + 1 < len(numbers) and _OPERATION.fullmatch(step[end : numbers[at + 1].first])
     )
     return None if goes_on or numbers[at].value is None else (sign, numbers[at])
 
