@@ -27,6 +27,7 @@ from interp.methods.saes import load_sae, sae_site
 from interp.methods.steering import write_steered
 from interp.methods.vector_cards import load_latent
 from interp.models import Model, ModelPair
+from interp.sites import SiteOrName
 from interp.tasks import Task
 
 
