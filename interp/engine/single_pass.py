@@ -20,7 +20,7 @@ from interp.engine.editor import Editor, check_rows_exist
 from interp.interventions import Intervention, Receipt, check_widths
 from interp.models.forward import body, check_rows, nan_error, pad_right, unembed
 from interp.models.hooks import Handler, hooked
-from interp.models.model import Model
+from interp.models.model import Model, check_site
 from interp.models.token_ids import Rows
 from interp.sites import BySite, Site, SiteOrName, as_sites
 
@@ -212,6 +212,8 @@ def run(
         if value not in known:
             raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, received {value!r}")
     texts, sites = check_rows(model, rows, "row"), as_sites(capture)
+    for site in sites:
+        check_site(model, site)
     check_rows_exist(interventions, len(texts))
     check_widths(model, interventions)
     prompts = None if prompt_lengths is None else _checked_prompts(prompt_lengths, texts)

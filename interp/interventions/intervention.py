@@ -31,7 +31,7 @@ from interp.interventions.operators import (
     zero_ablate,
 )
 from interp.models.model import Model, site_shape
-from interp.sites import Site, as_site
+from interp.sites import as_site
 
 Span = Literal["all", "prompt", "generated"]
 Positions = Span | tuple[int, ...]
@@ -45,8 +45,8 @@ class Intervention:
         ValueError: If the parts do not fit together; checked once, here.
     """
 
-    site: Site
-    """A name is read by `as_site`."""
+    site: Any
+    """A `Site`. It may be given by its name, which `as_site` reads."""
     operator: Operator
     vector: Float[Tensor, "..."] | None = None
     """Of the width of the site (or of one head): one for all positions, or, with listed positions,

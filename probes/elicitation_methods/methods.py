@@ -27,7 +27,7 @@ from interp.methods.saes import load_sae, sae_site
 from interp.methods.steering import write_steered
 from interp.methods.vector_cards import load_latent
 from interp.models import Model, ModelPair
-from interp.sites import Site
+from interp.sites import SiteOrName
 from interp.tasks import Task
 
 
@@ -100,7 +100,7 @@ def choose_paths(paths: Paths) -> list[MethodTexts]:
     return [MethodTexts(name, "base", texts, once) for name, texts in chosen.items()]
 
 
-def difference_direction(pair: ModelPair, task: Task, site: Site) -> Direction:
+def difference_direction(pair: ModelPair, task: Task, site: SiteOrName) -> Direction:
     """Post minus base at the last token of the question.
 
     Raises:

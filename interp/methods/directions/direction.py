@@ -11,6 +11,7 @@ difference: `natural_dose` is that length in mean residual norms.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,7 @@ from torch import Tensor
 from interp.errors import NotMeasurableError
 from interp.models import Model
 from interp.models.model import check_site, site_shape
-from interp.sites import Site, SiteOrName, as_site
+from interp.sites import SiteOrName, as_site
 
 UNIT_TOLERANCE = 1e-5
 """How far the norm of a stored unit vector may be from 1: rounding to float32, no more."""
@@ -50,8 +51,8 @@ class Direction:
 
     vector: Float[Tensor, " d_model"]
     """Norm 1, float32, on the CPU."""
-    site: Site
-    """A name is read by `as_site`."""
+    site: Any
+    """A `Site`. It may be given by its name, which `as_site` reads."""
     source: Source
     reference_norm: float | None = None
     """Mean norm of the activations at the site, the unit of doses; None where it is not known."""

@@ -32,7 +32,7 @@ from interp.methods.directions import (
 )
 from interp.models import Model, ModelPair
 from interp.models.token_ids import find_ids
-from interp.sites import Site
+from interp.sites import SiteOrName
 
 CATEGORIES = ("open", "step", "inside", "answer")
 
@@ -128,7 +128,7 @@ def _greedy(model: Model, rows: Sequence[Sequence[int]]) -> list[list[int]]:
     return [logits.argmax(-1).tolist() for logits in run(model, rows).logits]
 
 
-def find_vectors(pair: ModelPair, texts: LabelledTexts, site: Site, *, seed: int) -> Vectors:
+def find_vectors(pair: ModelPair, texts: LabelledTexts, site: SiteOrName, *, seed: int) -> Vectors:
     """The vector of each category along post's texts, the bias, and random ones of equal length.
 
     Args:
@@ -157,7 +157,7 @@ def find_vectors(pair: ModelPair, texts: LabelledTexts, site: Site, *, seed: int
 
 
 def _difference(
-    pair: ModelPair, texts: LabelledTexts, site: Site, wanted: Callable[[str], bool]
+    pair: ModelPair, texts: LabelledTexts, site: SiteOrName, wanted: Callable[[str], bool]
 ) -> Direction | None:
     """Mean of post minus base where they differ at these positions, else at all of them."""
     differing = texts.positions(lambda c, d: d and wanted(c))

@@ -19,7 +19,7 @@ from interp.errors import NotMeasurableError
 from interp.methods.decoding.hybrid.categories import CATEGORIES, LabelledTexts
 from interp.methods.directions import Activations, Direction, collect, fit_linear_probe
 from interp.models import Model
-from interp.sites import Site
+from interp.sites import SiteOrName
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,12 @@ class BaseGate:
 
 
 def fit_gate(
-    base: Model, along_post: LabelledTexts, along_both: LabelledTexts, site: Site, *, seed: int
+    base: Model,
+    along_post: LabelledTexts,
+    along_both: LabelledTexts,
+    site: SiteOrName,
+    *,
+    seed: int,
 ) -> BaseGate:
     """Fits gate and category on the base's activations.
 
