@@ -8,7 +8,8 @@
   relies on it), of *writers* at a fixed reader (what differs is the text), of *sources* of a
   direction in a fixed model, and of several roles at once (each model on its own chains: the sum of
   a writer and a reader contrast, which cannot tell the two apart). `Measurement.contrast` names the
-  roles that differ;
+  roles that differ, and a contrast of own chains says what either side lost
+  (`interp.results.worst_case`);
 - each declared `Ratio` and `PooledStatistic`.
 
 Contrasts are paired by example and use only examples that both sides could measure. An item that is
@@ -40,6 +41,7 @@ from interp.results.rows import (
     RowKey,
     rank,
 )
+from interp.results.worst_case import describe_losses
 from interp.stats.auroc import PooledSample, ScoredItem, collect_scores, estimate_pooled
 from interp.stats.estimates import (
     Estimate,
@@ -73,6 +75,7 @@ EMPTY: dict[str, Any] = {
     "q": 0.0,
 }
 """The columns that are filled in last."""
+EMPTY_KINDS: Mapping[tuple[str, str], str] = {}
 
 
 Items = Mapping[str, Item]
@@ -92,6 +95,7 @@ def summarise(
     ratios: Sequence[Ratio] = (),
     pooled: Sequence[PooledStatistic] = (),
     differences: Collection[tuple[str, str]] = (),
+    kinds: Mapping[tuple[str, str], str] = EMPTY_KINDS,
     n_boot: int = 2000,
 ) -> list[Measurement]:
     """Means and paired contrasts of items, with intervals, in a fixed order.
@@ -107,6 +111,7 @@ def summarise(
         ratios: ratios of means to be made beside the means.
         pooled: statistics of all items together (AUROC), with their contrasts.
         differences: (probe, metric) whose items are differences of two 0/1 numbers (a drop).
+        kinds: (probe, metric) -> its kind; 'real' where none is named, which assumes nothing.
         n_boot: resamples.
 
     Raises:
@@ -116,7 +121,10 @@ def summarise(
     groups = _group(items)
     _check_chance(groups, chance)
     drafts = [_mean_draft(row, members, differences) for row, members in groups.items()]
-    drafts += [_contrast_draft(row, groups[a], groups[b]) for row, a, b in _contrasts(groups)]
+    drafts += [
+        _contrast_draft(row, groups[a], groups[b], kinds.get((a.probe, a.metric), "real"))
+        for row, a, b in _contrasts(groups)
+    ]
     drafts += [draft for ratio in ratios for draft in _ratio_drafts(groups, ratio)]
     drafts += [draft for statistic in pooled for draft in _pooled_drafts(groups, statistic)]
     drafts.sort(key=lambda draft: _sort_key(draft[0]))
@@ -215,7 +223,7 @@ def _contrasts(
                     yield replace(row, **sides, contrast="+".join(roles)), row, other
 
 
-def _contrast_draft(row: Measurement, base: Items, post: Items) -> Draft:
+def _contrast_draft(row: Measurement, base: Items, post: Items, kind: str) -> Draft:
     first: list[float] = []
     second: list[float] = []
     problems: list[str] = []
@@ -231,8 +239,9 @@ def _contrast_draft(row: Measurement, base: Items, post: Items) -> Draft:
             problems.append(a.problem)
     sample = collect_pairs(np.array(first), np.array(second), problems)
     n_pairs = len(first) + len(missing) + n_alone
-    note = _reasons(missing, n_pairs, no_partner=n_alone)
-    return replace(row, n_missing=len(missing) + n_alone, note=note), sample
+    worst, losses = describe_losses(row, base, post, kind)
+    note = ". ".join(filter(None, (_reasons(missing, n_pairs, no_partner=n_alone), losses)))
+    return replace(row, n_missing=len(missing) + n_alone, note=note, **worst), sample
 
 
 def _ratio_drafts(groups: Mapping[Measurement, Items], ratio: Ratio) -> list[Draft]:
