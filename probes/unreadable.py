@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from interp.results.rows import Item
 from interp.tasks import Task
@@ -26,7 +27,7 @@ CHAINS, READABLE = "chains", "readable"
 """Condition and metric: 1 for a trace with a readable chain, else 0."""
 NEVER_ENDS = "the answer never ends"
 NAN = float("nan")
-NOBODY = {"example": "", "problem": "", "writer": "", "reader": "", "note": ""}
+NOBODY: dict[str, Any] = {"example": "", "problem": "", "writer": "", "reader": "", "note": ""}
 
 
 def add_unreadable(

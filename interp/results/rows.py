@@ -106,6 +106,10 @@ class Measurement(RowKey):
     q: float = NAN
     """p after Benjamini-Hochberg over the contrasts of one probe and metric."""
     note: str = ""
+    worst_low: float = NAN
+    """Worst case of a contrast of own chains, whatever the missing items are
+    (`interp.results.worst_case`); NaN where little is missing or the metric has no bounds."""
+    worst_high: float = NAN
 
     def describe(self, decimals: int = 2) -> str:
         """Value and interval, as a sentence quotes them."""

@@ -8,7 +8,8 @@
   relies on it), of *writers* at a fixed reader (what differs is the text), of *sources* of a
   direction in a fixed model, and of several roles at once (each model on its own chains: the sum of
   a writer and a reader contrast, which cannot tell the two apart). `Measurement.contrast` names the
-  roles that differ;
+  roles that differ, and a contrast of own chains says what either side lost
+  (`interp.results.worst_case`);
 - each declared `Ratio` and `PooledStatistic`, with its contrasts.
 
 How a mean gets its interval depends on the *kind* of its metric alone (`interp.stats.kinds`), which
@@ -44,6 +45,7 @@ from interp.results.rows import (
     RowKey,
     rank,
 )
+from interp.results.worst_case import describe_losses
 from interp.stats.auroc import PooledSample, ScoredItem, collect_scores, estimate_pooled
 from interp.stats.estimates import (
     MIN_PROBLEMS,
@@ -248,8 +250,9 @@ def _contrast_draft(row: Measurement, base: Items, post: Items, kind: Kind) -> D
             problems.append(a.problem)
     sample = collect_pairs(np.array(first), np.array(second), problems, kind)
     n_pairs = len(first) + len(missing) + n_alone
-    note = _reasons(missing, n_pairs, no_partner=n_alone)
-    return replace(row, n_missing=len(missing) + n_alone, note=note), sample
+    worst, losses = describe_losses(row, base, post, kind)
+    note = ". ".join(filter(None, (_reasons(missing, n_pairs, no_partner=n_alone), losses)))
+    return replace(row, n_missing=len(missing) + n_alone, note=note, **worst), sample
 
 
 def _ratio_drafts(
