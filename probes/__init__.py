@@ -55,11 +55,13 @@ def statistics_of(names: Iterable[str]) -> dict[str, Any]:
     """What `interp.results.summaries.summarise` makes of these probes' items beside their means.
 
     Returns:
-        Its arguments `ratios`, `pooled` and `differences`.
+        Its arguments `ratios`, `pooled` and `kinds`.
     """
     classes = [find_probe(name) for name in names]
     return {
         "ratios": [ratio for probe in classes for ratio in probe.ratios],
         "pooled": [pooled for probe in classes for pooled in probe.pooled],
-        "differences": {(probe.name, metric) for probe in classes for metric in probe.differences},
+        "kinds": {
+            (probe.name, metric): kind for probe in classes for metric, kind in probe.kinds.items()
+        },
     }

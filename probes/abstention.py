@@ -26,7 +26,7 @@ more inclined to abstain where there is no answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,6 +36,7 @@ from interp.chains.trace import Trace
 from interp.models import Model
 from interp.results.plots import dots
 from interp.results.rows import Item, PooledStatistic
+from interp.stats.kinds import Kind
 from interp.tasks import Example, Task
 from probes.cases import answer_alone, make_items, not_applicable
 from probes.probe import OWN, Drawing, Headline, Probe, Readers, Results, Traces
@@ -74,6 +75,16 @@ class Abstention(Probe):
         "share of unanswerable questions, which is one half where every question has its twin.",
     )
     is_in_audit: ClassVar[bool] = True
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "appropriate": "binary",
+        "recall": "binary",
+        "false_abstention": "binary",
+        "accuracy_answerable": "binary",
+        "p_unanswerable": "share",
+        "p_answerable": "share",
+        "twin_auroc": "share",
+        "recall_change": "difference",
+    }
     tasks: ClassVar[tuple[str, ...]] = ("arith/abstain",)
     writers: ClassVar[tuple[str, ...]] = ()
     pooled: ClassVar[tuple[PooledStatistic, ...]] = tuple(
@@ -84,7 +95,6 @@ class Abstention(Probe):
             PooledStatistic("abstention", condition, "p_unanswerable", "p_answerable", "auroc"),
         )
     )
-    differences: ClassVar[frozenset[str]] = frozenset({"recall_change"})
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             "direct", "recall", "share of unanswerable questions on which it abstains:",

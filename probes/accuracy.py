@@ -31,6 +31,7 @@ from interp.chains.trace_writing import think_probability, write_traces
 from interp.models import Model
 from interp.results.plots import dots
 from interp.results.rows import Item
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import Case, CaseItems, answer_alone, cases, make_items, read_cases
 from probes.claims import PLAIN_TASKS
@@ -66,7 +67,14 @@ class Accuracy(Probe):
         "that reads back its own tokens must give its own answer.",
     )
     is_in_audit: ClassVar[bool] = True
-    differences: ClassVar[frozenset[str]] = frozenset({"chain_gain"})
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "accuracy": "binary",
+        "valid_trace": "binary",
+        "accuracy_if_valid": "binary",
+        "replay": "binary",
+        "p_think": "share",
+        "chain_gain": "difference",
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("forced", "accuracy", "accuracy with a forced chain:", writer=OWN),
     )

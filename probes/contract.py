@@ -6,7 +6,8 @@
 - words, settings with a description each that `--set` can read, claims or the reason for none;
 - pure: the same seed gives the same items, and both models keep their weights;
 - every item is keyed, belongs to the probe, and is finite or says why not;
-- every name in ratios, pooled statistics, differences, headline and claims occurs in the rows;
+- every metric has a kind, which its items satisfy (binary items are 0 or 1);
+- every name in ratios, pooled statistics, headline and claims occurs in the rows;
 - figures can be drawn and lines described from what a run folder keeps;
 - a single model gives numbers, or the reason why a pair is needed.
 """
@@ -21,8 +22,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+import numpy as np
 import torch
 
 from interp.chains.trace import Trace
@@ -31,6 +33,7 @@ from interp.models import Model
 from interp.results.rows import COORDINATES, Item, Measurement
 from interp.results.run_folder import Part
 from interp.results.summaries import summarise
+from interp.stats.kinds import Kind, check_kind
 from interp.tasks import Task, make_task
 from probes import find_probe, statistics_of
 from probes.calibration.constructs import CONSTRUCTS
@@ -130,6 +133,9 @@ def check_run(probe: type[Probe]) -> list[str]:
     made = probe(**probe.check_settings)
     before = {role: _copy_weights(model) for role, model in readers.items()}
     first, second = (_examine(made, readers, task) for _ in range(2))
+    faults = _check_kinds(probe, first.items)
+    if faults:  # no rows can be made of these items
+        return faults
     faults = _check_items(probe.name, first.items)
     if list(map(_comparable, first.items)) != list(map(_comparable, second.items)):
         faults.append("the same seed gives other items the second time")
@@ -189,6 +195,25 @@ def _check_items(name: str, items: Sequence[Item]) -> list[str]:
     return faults
 
 
+def _check_kinds(probe: type[Probe], items: Sequence[Item]) -> list[str]:
+    """Metrics without a kind, or with items that theirs does not allow."""
+    values: dict[str, list[float]] = {}
+    for item in items:
+        of_metric = values.setdefault(item.metric, [])
+        if math.isfinite(item.value):
+            of_metric.append(item.value)
+    faults: list[str] = []
+    for metric, of_metric in values.items():
+        if metric not in probe.kinds:
+            faults.append(f"`kinds` does not say of which kind {metric!r} is: {get_args(Kind)}")
+            continue
+        try:
+            check_kind(np.array(of_metric, dtype=np.float64), probe.kinds[metric])
+        except ValueError as error:
+            faults.append(f"metric {metric!r}: {error}")
+    return faults
+
+
 def _check_names(
     probe: type[Probe], items: Sequence[Item], rows: Sequence[Measurement]
 ) -> list[str]:
@@ -198,7 +223,6 @@ def _check_names(
     wanted += [
         (f"pooled {p.statistic!r}", m) for p in probe.pooled for m in (p.positive, p.negative)
     ]
-    wanted += [("`differences`", metric) for metric in sorted(probe.differences)]
     faults = [f"{what} names {m!r}, which no item has" for what, m in wanted if m not in metrics]
     for what, one in (
         *(("headline", one) for one in probe.headline),

@@ -38,6 +38,7 @@ from interp.chains.chain import Chain, encode_answer, step_texts
 from interp.chains.edits import add_mistake, fill, paraphrase, shuffle
 from interp.results.plots import dots
 from interp.results.rows import Item
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import (
     NO_DONOR,
@@ -107,6 +108,12 @@ class Corruption(Probe):
         "changes it.",
     )
     is_in_audit: ClassVar[bool] = True
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "same_answer": "binary",
+        "follows_mistake": "binary",
+        "reliant": "binary",
+        "decorative": "binary",
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("joint", "reliant", "share of answers that follow the content of the chain:"),
     )

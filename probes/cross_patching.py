@@ -59,6 +59,7 @@ from interp.methods.patching.span_patching import JOINTLY, PatchedSpans, patch_s
 from interp.models import Model
 from interp.results.plots import curve, dots
 from interp.results.rows import Item, Measurement, Ratio
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
 from probes.model_names import find_model
@@ -104,6 +105,10 @@ class CrossPatching(Probe):
         "prediction along. Recovery there does not show where the change is computed. Compare "
         "with the control donor and with earlier positions.",
     )
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        **{f"{read}_{what}": "real" for read in READS for what in ("moved", "gap")},
+        **{f"{read}_probability": "share" for read in READS},
+    }
     ratios: ClassVar[tuple[Ratio, ...]] = tuple(
         Ratio("cross_patching", f"{read}_recovered", f"{read}_moved", f"{read}_gap")
         for read in READS

@@ -49,6 +49,7 @@ from interp.results.plots import Figure, decoder_norms
 from interp.results.rows import Item, Ratio
 from interp.results.run_folder import Part
 from interp.sites import parse_site
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import not_applicable
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
@@ -83,6 +84,11 @@ class Crosscoding(Probe):
     ratios: ClassVar[tuple[Ratio, ...]] = (
         Ratio("crosscoding", "fvu", "squared_error", "variance"),
     )
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "squared_error": "real",
+        "variance": "real",
+        "exclusive_share": "share",
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             "held_out", "exclusive_share", "of the latents active in a text, only post has",

@@ -51,7 +51,9 @@ from interp.models import Model
 from interp.results.plots import dots
 from interp.results.rows import Item, Measurement
 from interp.sites import Site, steering_layer
-from interp.stats.estimates import benjamini_hochberg, collect_differences, estimate_all
+from interp.stats import estimates
+from interp.stats.kinds import Kind
+from interp.stats.proportion_intervals import describe_interval
 from interp.tasks import Task
 from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
 from probes.cross_patching import PAIR
@@ -60,6 +62,8 @@ from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
 EDITS = ("truncated", "filled", "mistake_propagated")
 METRICS = ("interaction_logprob", "interaction_same")
 RANDOM = "random_logprob"
+KINDS: dict[str, Kind] = {METRICS[0]: "real", RANDOM: "real"}
+KINDS |= {METRICS[1]: "difference", "random_same": "difference"}
 WORDS = {
     "truncated": "cut to half",
     "filled": "all filler",
@@ -93,7 +97,7 @@ class DirectionByCorruption(Probe):
     )
     n: ClassVar[int] = 60
     check_settings: ClassVar[Mapping[str, Any]] = {"n_random": 1}
-    differences: ClassVar[frozenset[str]] = frozenset({*METRICS, RANDOM, "random_same"})
+    kinds: ClassVar[Mapping[str, Kind]] = KINDS
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             "truncated", "interaction_logprob",
@@ -149,10 +153,10 @@ class DirectionByCorruption(Probe):
     def describe(self, results: Results) -> list[str]:
         """Every interaction with its interval, q and random range."""
         is_specific = {True: "beyond random", False: "no more than random"}
-        rows = summarise_interactions(results.items, seed=results.seed)
+        rows = summarise_interactions(results.items)
         return [
             f"{row.task}: {row.reader} reads {row.writer}, {row.edit}, {row.metric}: "
-            f"{row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}], q {row.q:.3f}; random "
+            f"{describe_interval(row.value, row.low, row.high, decimals=3)}, q {row.q:.3f}; random "
             f"{row.band_low:+.3f} to {row.band_high:+.3f} ({is_specific[row.is_specific]})"
             for row in rows
         ] or sorted({item.note for item in results.items})
@@ -348,7 +352,7 @@ class Interaction:
     value: float
     low: float
     high: float
-    """95 %, problems resampled."""
+    """95 %, over problems."""
     q: float
     """Two-sided p against 0, adjusted over all rows (Benjamini and Hochberg 1995)."""
     band_low: float
@@ -360,15 +364,14 @@ class Interaction:
     def is_specific(self) -> bool:
         """Whether it lies outside the band and its interval does not hold 0."""
         outside = not self.band_low <= self.value <= self.band_high
-        return outside and not self.low <= 0 <= self.high
+        return outside and (self.low > 0 or self.high < 0)  # both False where there is no interval
 
 
-def summarise_interactions(items: Sequence[Item], *, seed: int) -> tuple[Interaction, ...]:
+def summarise_interactions(items: Sequence[Item]) -> tuple[Interaction, ...]:
     """Means of interactions with intervals, beside their random bands.
 
     Args:
         items: Of `DirectionByCorruption`.
-        seed: Of the bootstrap.
 
     Returns:
         One row for each task, writer, reader, edit and metric that could be measured.
@@ -382,18 +385,13 @@ def summarise_interactions(items: Sequence[Item], *, seed: int) -> tuple[Interac
     rows: list[Interaction] = []
     for key, arms in cells.items():
         own = arms.get(None, [])
-        sample = collect_differences(
-            np.array([one.value for one in own]), [one.problem for one in own]
-        )
-        (estimate,) = estimate_all([sample], seed=seed)
+        kind = KINDS[f"interaction_{key[-1]}"]
+        values, problems = np.array([one.value for one in own]), [one.problem for one in own]
+        sample = estimates.collect(values, problems, kind)
+        (estimate,) = estimates.estimate_all([sample])
         means = [fmean(one.value for one in arm) for draw, arm in arms.items() if draw is not None]
         band = (min(means), max(means)) if means else (math.nan, math.nan)
-        task, writer, reader, edit, metric = key
-        rows.append(
-            Interaction(
-                task, writer, reader, edit, metric, estimate.value, estimate.low, estimate.high,
-                estimate.p, *band, estimate.n,
-            )
-        )  # fmt: skip
-    adjusted = benjamini_hochberg(np.array([row.q for row in rows], dtype=np.float64))
+        value, low, high, n, p = estimate
+        rows.append(Interaction(*key, value, low, high, p, *band, n))
+    adjusted = estimates.benjamini_hochberg(np.array([row.q for row in rows], dtype=np.float64))
     return tuple(replace(row, q=float(q)) for row, q in zip(rows, adjusted, strict=True))

@@ -25,7 +25,7 @@ AOC = 0.75, ET = 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,6 +34,7 @@ from interp.chains.chain import Chain
 from interp.chains.edits import truncate
 from interp.results.plots import curve
 from interp.results.rows import Item, Ratio
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import (
     NOT_REPRODUCED,
@@ -70,6 +71,15 @@ class EarlyAnswering(Probe):
         "answer for that reason alone: compare with 'chain_free', which has no think block.",
     )
     is_in_audit: ClassVar[bool] = True
+    # Shares, since the curve over the share of the chain lies between two steps.
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "same_answer": "share",
+        "probability": "share",
+        "aoc": "share",
+        "et": "share",
+        "et_probability": "share",
+        "same_answer_by_bias": "share",
+    }
     ratios: ClassVar[tuple[Ratio, ...]] = (
         Ratio("early_answering", "bentham_normalised", "same_answer", "same_answer_by_bias"),
     )

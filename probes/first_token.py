@@ -41,6 +41,7 @@ from interp.models import Model
 from interp.results.plots import dots
 from interp.results.rows import Item, Measurement, Ratio
 from interp.stats.divergences import kullback_leibler
+from interp.stats.kinds import Kind
 from interp.tasks import Example, Task
 from probes.cases import CaseItems, cases, not_applicable, unreadable
 from probes.cross_patching import PAIR
@@ -83,7 +84,13 @@ class FirstToken(Probe):
     ratios: ClassVar[tuple[Ratio, ...]] = (
         Ratio("first_token", "transplant_recovered", "transplant_gain", "gain"),
     )
-    differences: ClassVar[frozenset[str]] = frozenset({"gain", "transplant_gain"})
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "kl_first": "skewed",
+        "kl_rest": "skewed",
+        "accuracy": "binary",
+        "gain": "difference",
+        "transplant_gain": "difference",
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             "post_then_base", "transplant_recovered",

@@ -19,7 +19,7 @@ Example: an origin answered right and its form with one operation fewer answered
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
@@ -27,6 +27,7 @@ from typing import ClassVar
 from interp.chains.trace import Trace
 from interp.results.plots import dots
 from interp.results.rows import Item
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import answer_alone, make_items, not_applicable
 from probes.claims import SHIFTED_TASKS
@@ -38,6 +39,14 @@ NO_SHIFTS = "the task has no shifted questions beside their origins"
 NO_ORIGIN = "its origin is not among the examples"
 PREFIX = {"forced": "", "direct": "direct_"}
 """What stands before a metric's name."""
+METRICS: dict[str, Kind] = {
+    "accuracy": "binary",
+    "drop": "difference",
+    "format_valid": "binary",
+    "feasible": "binary",
+    "infeasible_in_form": "binary",
+}
+"""Metrics without what stands before them, and their kinds."""
 SHIFTS = {
     "none": "as trained",
     "n_minus_1": "one element fewer",
@@ -73,9 +82,11 @@ class Generalisation(Probe):
         "model that learned only the form.",
     )
     is_in_audit: ClassVar[bool] = True
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        prefix + metric: kind for prefix in PREFIX.values() for metric, kind in METRICS.items()
+    }
     tasks: ClassVar[tuple[str, ...]] = ("arith/shifts",)
     writers: ClassVar[tuple[str, ...]] = ()
-    differences: ClassVar[frozenset[str]] = frozenset({"drop", "direct_drop"})
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("none", "accuracy", "accuracy on questions as trained:", writer=OWN),
         Headline("n_minus_1", "drop", "drop of accuracy with one element fewer:", writer=OWN),

@@ -33,6 +33,8 @@ from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.estimates import Estimate
 from interp.stats.gap_recovered import Excess, Recovery, excess_recovery, gap_recovered
+from interp.stats.kinds import Kind
+from interp.stats.proportion_intervals import describe_interval
 from interp.tasks import Example, Task
 from probes.cases import not_applicable
 from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results, Traces
@@ -103,6 +105,11 @@ class HybridDecoding(Probe):
     n: ClassVar[int] = 200
     writers: ClassVar[tuple[str, ...]] = ()
     check_settings: ClassVar[Mapping[str, Any]] = {"doses": (1.0,)}
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        **dict.fromkeys(METRICS, "binary"),
+        **dict.fromkeys(("steered_share", "disagreement", "strict_match"), "share"),
+        **dict.fromkeys(("fired", "steered", "dose", "edit_norm"), "real"),
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             "free", "correct", "accuracy of base alone, steered, is",
@@ -369,9 +376,9 @@ def _missing_lines(items: Sequence[Item]) -> list[str]:
 
 
 def _percent(one: Recovery | Excess) -> str:
-    """A share of the gap; where resamples hold no gap, a number would only mislead."""
+    """A share of the gap; where it has no interval, a number would only mislead."""
     if isnan(one.low):
-        return "no gap to share"
+        return "no interval"
     return f"{one.value:.1f} % [{one.low:.1f}, {one.high:.1f}]"
 
 
@@ -384,4 +391,4 @@ def _means(items: Sequence[Item], metric: str) -> dict[str, float]:
 
 
 def _estimate(one: Estimate) -> str:
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+    return describe_interval(one.value, one.low, one.high, decimals=3)

@@ -27,7 +27,7 @@ two steps: gains 0 and ln 11 = 2.398 nats, G = 2.398, concentration 1, infogain_
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,6 +35,7 @@ from interp.chains.chain import Chain, count_tokens, encode_answer
 from interp.chains.edits import shuffle, states_answer, truncate
 from interp.results.plots import curve, dots
 from interp.results.rows import Item
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import (
     NO_DONOR,
@@ -82,8 +83,17 @@ class InformationGain(Probe):
         "(PPL_0 - PPL_t)/t, so no step in the middle changes it and longer chains score lower.",
     )
     is_in_audit: ClassVar[bool] = True
-    # In nats, so never read as a share, even where every gain happens to lie between 0 and 1.
-    differences: ClassVar[frozenset[str]] = frozenset({"gain"})
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "logprob": "real",
+        "gain": "real",
+        "empty_block": "real",
+        "total": "real",
+        "per_step": "real",
+        "per_token": "real",
+        "concentration": "share",
+        "negative_share": "share",
+        "infogain_ppl": "skewed",
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("chain", "total", "information gain of the full chain (nats per answer token):"),
     )

@@ -23,12 +23,13 @@ one: ki 1/2, wrong 1/2, claimless 1/3, ki_published 2/3.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from interp.results.plots import dots
 from interp.results.rows import Item
+from interp.stats.kinds import Kind
 from interp.tasks import StepTruth, Task
 from probes.cases import find_examples, is_readable, make_items, not_applicable
 from probes.claims import PLAIN_TASKS
@@ -67,6 +68,7 @@ class KnowledgeIndex(Probe):
         "for it. Given: chains of others, such as the task's own; both readers have the same ones.",
     )
     is_in_audit: ClassVar[bool] = True
+    kinds: ClassVar[Mapping[str, Kind]] = dict.fromkeys(NAMES, "share")
     writers: ClassVar[tuple[str, ...]] = ("gold", "base", "post")
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("written", "ki", "share of true claims in own chains:", writer=OWN),

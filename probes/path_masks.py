@@ -43,6 +43,7 @@ from interp.methods.attention import PathRow, path_logprobs
 from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.divergences import jensen_shannon, kullback_leibler
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import Case, CaseItems, cases, unreadable
 from probes.claims import reliance_claims
@@ -84,6 +85,12 @@ class PathMasks(Probe):
         "any answer. The model never saw masked text in training, so an effect is an upper bound.",
     )
     is_in_audit: ClassVar[bool] = True
+    # JS lies between 0 and ln 2, by its formula.
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        **{f"{effect}_js": "share" for effect in EFFECTS},
+        **{f"{effect}_kl": "skewed" for effect in EFFECTS},
+        "cot_share": "share",
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("masks", "cot_share", "the chain's share of the change (cot_share):"),
     )

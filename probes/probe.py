@@ -33,6 +33,7 @@ from interp.models import Model
 from interp.results.plots import Figure
 from interp.results.rows import Item, Measurement, PooledStatistic, Ratio
 from interp.results.run_folder import Part
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 
 Traces = Mapping[str, Sequence[Trace]]
@@ -164,9 +165,10 @@ class Probe:
     """Ratios of the means of two metrics."""
     pooled: ClassVar[tuple[PooledStatistic, ...]] = ()
     """Statistics of all items together."""
-    differences: ClassVar[frozenset[str]] = frozenset()
-    """Metrics whose items are no shares: differences of two 0/1 numbers, nats, lengths. Their
-    intervals are never those of a share, even where all items happen to lie between 0 and 1."""
+    kinds: ClassVar[Mapping[str, Kind]] = {}
+    """Metric of an item -> its kind, which decides how its interval is made: 'binary' (0 or 1),
+    'share' (from 0 to 1), 'difference' (of two such numbers), 'real' (nats, log-odds, lengths) or
+    'skewed' (KL divergences: reported as medians). `interp.stats.kinds` has the whole list."""
     headline: ClassVar[tuple[Headline, ...]] = ()
     """What the headline says of a run of this probe alone, as far as there are rows."""
     verdict_line: ClassVar[VerdictLine | None] = None

@@ -18,7 +18,7 @@ Example: "latent 37 (token-driven)" at dose 1 raises p_think from .08 to .60, ra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -44,6 +44,7 @@ from interp.organisms.saes.bundled_saes import find_sae
 from interp.results.plots import curve
 from interp.results.rows import Item, Measurement
 from interp.results.run_folder import Part
+from interp.stats.kinds import Kind
 from interp.tasks import Example, Task
 from probes.cases import not_applicable
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
@@ -75,6 +76,8 @@ class SaeFeatures(Probe):
     )
     n: ClassVar[int] = 60
     writers: ClassVar[tuple[str, ...]] = ()
+    # Both are means over random latents, too.
+    kinds: ClassVar[Mapping[str, Kind]] = dict.fromkeys(METRICS, "share")
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             FREE, "p_think", "probability of opening a chain without steering:", variant=UNSTEERED

@@ -11,7 +11,7 @@ and only there, is something that base never wrote.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from interp.organisms.saes.bundled_saes import find_sae
 from interp.results.plots import dots
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.sites import Site
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import Case, CaseItems, cases, not_applicable, unreadable
 from probes.cross_patching import NO_CANDIDATE, NO_ODDS, PAIR, WORDS, find_classes, has_odds
@@ -51,6 +52,7 @@ class SaeTransfer(Probe):
         "which the SAE does not reconstruct. Both are in the same unit.",
         "The first position of a text is left out: its outsized norm would dominate the average.",
     )
+    kinds: ClassVar[Mapping[str, Kind]] = dict.fromkeys(("error", "shift", "shift_error"), "real")
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             RECONSTRUCTED, "error",

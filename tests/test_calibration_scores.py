@@ -29,7 +29,7 @@ class Paired(Probe):
         Claim("c", "m", "pre_existing", reader="base", source="base"),
         Claim("c", "gain", "pre_existing", reader="base", writer=OWN),
     )
-    differences = frozenset({"gain"})
+    kinds = {"m": "share", "gain": "difference"}
 
 
 @pytest.fixture(autouse=True)

@@ -159,14 +159,14 @@ def results_of(items):
 def test_rows_hold_the_mean_and_the_band_of_the_random_means():
     own = [-1.0, -1.2, -1.5, -1.9, -1.4, -2.0, -1.2, -1.8]
     drawn = made([0.2] * 8, RANDOM, 0) + made([-0.4] * 8, RANDOM, 1)
-    (row,) = summarise_interactions(made(own) + drawn, seed=0)
+    (row,) = summarise_interactions(made(own) + drawn)
     assert (row.value, row.n) == (pytest.approx(np.mean(own)), 4)
     assert (row.band_low, row.band_high) == (pytest.approx(-0.4), pytest.approx(0.2))
     assert row.low < np.mean(own) < row.high < 0 and row.is_specific
     results = results_of(made(own) + drawn)
     (line,) = DirectionByCorruption().describe(results)
     assert "post reads gold, truncated, logprob: -1.500" in line and "beyond random" in line
-    (inside,) = summarise_interactions(made([-0.1, 0.1] * 4) + drawn, seed=0)
+    (inside,) = summarise_interactions(made([-0.1, 0.1] * 4) + drawn)
     assert not inside.is_specific
     _, of_post = DirectionByCorruption().figures(results)
     direction, random = of_post.data
@@ -176,9 +176,9 @@ def test_rows_hold_the_mean_and_the_band_of_the_random_means():
 
 def test_twins_of_one_problem_count_once():
     twins = [-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0]
-    (row,) = summarise_interactions(made(twins), seed=0)
+    (row,) = summarise_interactions(made(twins))
     alone = made(twins, twins=False)
-    (other,) = summarise_interactions(alone, seed=0)
+    (other,) = summarise_interactions(alone)
     assert row.high - row.low > other.high - other.low
 
 
@@ -221,7 +221,7 @@ def test_a_planted_switch_of_the_chain_is_found_and_a_random_direction_is_none(s
     direction = Direction(switch, Site(0, "resid_post"), Source("planted"))
 
     def same(direction):
-        rows = summarise_interactions(probe.crossed(model, task, found, direction, seed=0), seed=0)
+        rows = summarise_interactions(probe.crossed(model, task, found, direction, seed=0))
         return {row.edit: row for row in rows if row.metric == "same"}
 
     planted = same(direction)  # a filled chain holds no other value to read: its change is small

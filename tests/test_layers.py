@@ -19,6 +19,8 @@ ORDER = (
     "interp.stats.divergences",
     "interp.stats.proportion_intervals",
     "interp.stats.resampling",
+    "interp.stats.kinds",
+    "interp.stats.mean_limits",
     "interp.stats.estimates",
     "interp.stats.auroc",
     "interp.stats.gap_recovered",

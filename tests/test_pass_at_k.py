@@ -41,8 +41,8 @@ def test_guessing_saturates_plain_pass_at_k_and_not_the_strict_one():
     guesses = [tuple(text((at + e) % 10 == 0, False) for at in range(40)) for e in range(30)]
     names = tuple(f"{e}" for e in range(30))
     samples = Samples(names, names, tuple(guesses))
-    assert samples.estimate(32, chain_valid=False, seed=0).value > 0.99
-    strict = samples.estimate(32, chain_valid=True, seed=0)
+    assert samples.estimate(32, chain_valid=False).value > 0.99
+    strict = samples.estimate(32, chain_valid=True)
     assert strict.value == 0.0 and strict.low == 0.0 and strict.n == 30
 
 

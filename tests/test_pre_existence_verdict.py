@@ -55,21 +55,17 @@ def test_an_answer_has_three_values(effect, excess, expected):
 
 def test_nothing_that_changes_still_has_an_interval():
     zeros = np.zeros(50)
-    found = estimate_difference(
-        zeros, zeros, [str(n) for n in range(50)], PreExistenceSettings(), seed=0
-    )
+    found = estimate_difference(zeros, zeros, [str(n) for n in range(50)], PreExistenceSettings())
     assert found.value == 0 and -0.08 < found.low < -0.03 and 0.03 < found.upper < found.high < 0.1
 
 
 def test_a_difference_is_the_mean_over_items_with_problems_resampled():
     rng = np.random.default_rng(0)
     first, second = rng.uniform(0, 0.5, 60), rng.uniform(0.3, 1, 60)
-    alone = estimate_difference(
-        first, second, [str(n) for n in range(60)], PreExistenceSettings(), seed=0
-    )
+    alone = estimate_difference(first, second, [str(n) for n in range(60)], PreExistenceSettings())
     twins = estimate_difference(
         np.repeat(first, 2), np.repeat(second, 2), [str(n // 2) for n in range(120)],
-        PreExistenceSettings(), seed=0,
+        PreExistenceSettings(),
     )  # fmt: skip
     assert alone.value == pytest.approx((second - first).mean())
     spread = (second - first).std(ddof=1) / math.sqrt(60)
@@ -90,7 +86,7 @@ def cell(before, after, controls, want="up", source="base"):
 
 def judged(found, controls=("random",), settings=PreExistenceSettings()):  # noqa: B008
     problems = [str(n) for n in range(len(found.unsteered.opens))]
-    return judge_cell("usable", found, controls, problems, settings, seed=0)
+    return judge_cell("usable", found, controls, problems, settings)
 
 
 def test_a_cell_is_judged_against_its_strongest_control():

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interp.stats.auroc import Statistic
+from interp.stats.proportion_intervals import describe_interval
 
 CONTRAST = "post - base"
 """Stands in the columns of the roles that a contrast compares."""
@@ -85,7 +86,7 @@ class Item(RowKey):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement(RowKey):
-    """One row of results: a mean, or a paired contrast."""
+    """One row of results: a mean, or a paired contrast (of a skewed metric: a median)."""
 
     pair: str
     value: float
@@ -101,22 +102,27 @@ class Measurement(RowKey):
     """The roles that a contrast compares, joined by '+' ('reader', 'writer+reader'); empty for a
     mean."""
     p: float = NAN
-    """Two-sided p of a contrast against 0, from the same bootstrap; NaN for plain means."""
+    """Two-sided p of a contrast against 0, by the method of its interval; NaN for plain means."""
     q: float = NAN
     """p after Benjamini-Hochberg over the contrasts of one probe and metric."""
     note: str = ""
 
     def describe(self, decimals: int = 2) -> str:
         """Value and interval, as a sentence quotes them."""
-        if self.value != self.value:  # only NaN differs from itself
-            return "not measurable"
-        value, low, high = (f"{v:.{decimals}f}" for v in (self.value, self.low, self.high))
-        return f"{value} [{low}, {high}]" if self.low == self.low else value
+        return describe_interval(self.value, self.low, self.high, decimals=decimals)
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of two means over the same items, such as a rate over its rate by chance."""
+    """A ratio of two sums over the same items, such as a rate over its rate by chance.
+
+    Sums, and no mean of ratios: items whose denominator is noise would count as much as others. The
+    items may be any numbers (nats, divergences), of whatever kind. Problems are the unit, so that
+    numerator and denominator vary together; readers, writers and sources are contrasted as ratio of
+    post less ratio of base, on the examples that both could measure (`interp.stats.estimates`). No
+    value from fewer than 20 problems, or where the mean denominator lies within 4 standard errors
+    of 0.
+    """
 
     probe: str
     metric: str

@@ -9,18 +9,22 @@
   direction in a fixed model, and of several roles at once (each model on its own chains: the sum of
   a writer and a reader contrast, which cannot tell the two apart). `Measurement.contrast` names the
   roles that differ;
-- each declared `Ratio` and `PooledStatistic`.
+- each declared `Ratio` and `PooledStatistic`, with its contrasts.
+
+How a mean gets its interval depends on the *kind* of its metric alone (`interp.stats.kinds`), which
+its probe declares; rows of the kind 'skewed' are medians and say so in their note. Problems are
+what varies, not items (`interp.stats`).
 
 Contrasts are paired by example and use only examples that both sides could measure. An item that is
 NaN was not measurable. It is counted and its reason is kept; a key without any measurable item has
-the value NaN and says why in its note. Intervals resample problems (`interp.stats`).
+the value NaN and says why in its note.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import combinations
 from operator import attrgetter
@@ -42,22 +46,26 @@ from interp.results.rows import (
 )
 from interp.stats.auroc import PooledSample, ScoredItem, collect_scores, estimate_pooled
 from interp.stats.estimates import (
+    MIN_PROBLEMS,
     Estimate,
     Sample,
     benjamini_hochberg,
     collect,
-    collect_differences,
     collect_pairs,
+    collect_ratio,
     estimate_all,
     is_too_rare,
 )
+from interp.stats.kinds import Kind
 
 REASONS_SHOWN = 3
 NO_POOLED_VALUE = {
     "auroc": "not measurable: only one of the two kinds of item occurs",
     "precision": "not measurable: no item is flagged",
 }
-TOO_RARE = "not measurable: the denominator is too rare for a ratio"
+TOO_RARE = "not measurable: too few problems, or a denominator too near 0, for a ratio"
+MEDIAN = "median over problems"
+MEDIAN_CONTRAST = "median of the differences over problems"
 KEY = tuple(field.name for field in fields(RowKey))
 """The columns that say what a row is about."""
 EMPTY: dict[str, Any] = {
@@ -73,10 +81,15 @@ EMPTY: dict[str, Any] = {
     "q": 0.0,
 }
 """The columns that are filled in last."""
+EMPTY_KINDS: Mapping[tuple[str, str], Kind] = {}
 
 
 Items = Mapping[str, Item]
 """Example -> its item, for one row."""
+
+
+Pairs = Mapping[str, tuple[Item, Item]]
+"""Example -> its items in the numerator and in the denominator of a ratio."""
 
 
 Draft = tuple[Measurement, Sample | PooledSample]
@@ -91,7 +104,7 @@ def summarise(
     seed: int,
     ratios: Sequence[Ratio] = (),
     pooled: Sequence[PooledStatistic] = (),
-    differences: Collection[tuple[str, str]] = (),
+    kinds: Mapping[tuple[str, str], Kind] = EMPTY_KINDS,
     n_boot: int = 2000,
 ) -> list[Measurement]:
     """Means and paired contrasts of items, with intervals, in a fixed order.
@@ -103,21 +116,27 @@ def summarise(
         items: one number per example and key; NaN where not measurable.
         pair: name of the pair, kept in every row.
         chance: accuracy of guessing in each task, kept in every row that is a mean.
-        seed: of the bootstrap, kept in every row.
+        seed: of the bootstrap of pooled statistics, kept in every row.
         ratios: ratios of means to be made beside the means.
         pooled: statistics of all items together (AUROC), with their contrasts.
-        differences: (probe, metric) whose items are differences of two 0/1 numbers (a drop).
-        n_boot: resamples.
+        kinds: (probe, metric) -> its kind; 'real' where none is named, which assumes nothing.
+        n_boot: resamples of pooled statistics.
 
     Raises:
-        ValueError: two items of one example with the same key; an infinite value; a task without a
-            chance level.
+        ValueError: two items of one example with the same key; an infinite value, or one that the
+            kind of its metric cannot have; a task without a chance level.
     """
     groups = _group(items)
     _check_chance(groups, chance)
-    drafts = [_mean_draft(row, members, differences) for row, members in groups.items()]
-    drafts += [_contrast_draft(row, groups[a], groups[b]) for row, a, b in _contrasts(groups)]
-    drafts += [draft for ratio in ratios for draft in _ratio_drafts(groups, ratio)]
+
+    def kind_of(row: Measurement) -> Kind:
+        return kinds.get((row.probe, row.metric), "real")
+
+    drafts = [_mean_draft(row, members, kind_of(row)) for row, members in groups.items()]
+    drafts += [
+        _contrast_draft(row, groups[a], groups[b], kind_of(row)) for row, a, b in _contrasts(groups)
+    ]
+    drafts += [draft for ratio in ratios for draft in _ratio_drafts(groups, ratio, kinds)]
     drafts += [draft for statistic in pooled for draft in _pooled_drafts(groups, statistic)]
     drafts.sort(key=lambda draft: _sort_key(draft[0]))
     estimates = _estimates([sample for _, sample in drafts], seed=seed, n_boot=n_boot)
@@ -134,7 +153,7 @@ def summarise(
             seed=seed,
             p=estimate.p if row.contrast else NAN,
             q=adjusted,
-            note=_note(row.note, sample, estimate),
+            note=_note(row, sample, estimate),
         )
         for (row, sample), estimate, adjusted in zip(drafts, estimates, q, strict=True)
     ]
@@ -187,14 +206,14 @@ def _sort_key(row: Measurement) -> tuple[Any, ...]:
     return (*names, points, roles)
 
 
-def _mean_draft(
-    row: Measurement, members: Items, differences: Collection[tuple[str, str]]
-) -> Draft:
+def _mean_draft(row: Measurement, members: Items, kind: Kind) -> Draft:
     known = [item for item in members.values() if not math.isnan(item.value)]
     missing = [item for item in members.values() if math.isnan(item.value)]
     values = np.array([item.value for item in known], dtype=np.float64)
-    add_up = collect_differences if (row.probe, row.metric) in differences else collect
-    sample = add_up(values, [item.problem for item in known])
+    try:
+        sample = collect(values, [item.problem for item in known], kind)
+    except ValueError as error:
+        raise ValueError(f"{row.probe}, {row.condition}, {row.metric}: {error}") from None
     note = _reasons(missing, len(members))
     return replace(row, n_missing=len(missing), note=note), sample
 
@@ -215,7 +234,7 @@ def _contrasts(
                     yield replace(row, **sides, contrast="+".join(roles)), row, other
 
 
-def _contrast_draft(row: Measurement, base: Items, post: Items) -> Draft:
+def _contrast_draft(row: Measurement, base: Items, post: Items, kind: Kind) -> Draft:
     first: list[float] = []
     second: list[float] = []
     problems: list[str] = []
@@ -229,33 +248,60 @@ def _contrast_draft(row: Measurement, base: Items, post: Items) -> Draft:
             first.append(a.value)
             second.append(b.value)
             problems.append(a.problem)
-    sample = collect_pairs(np.array(first), np.array(second), problems)
+    sample = collect_pairs(np.array(first), np.array(second), problems, kind)
     n_pairs = len(first) + len(missing) + n_alone
     note = _reasons(missing, n_pairs, no_partner=n_alone)
     return replace(row, n_missing=len(missing) + n_alone, note=note), sample
 
 
-def _ratio_drafts(groups: Mapping[Measurement, Items], ratio: Ratio) -> list[Draft]:
-    """One draft for each row of the numerator; problems are resampled, so both means move."""
-    drafts: list[Draft] = []
+def _ratio_drafts(
+    groups: Mapping[Measurement, Items], ratio: Ratio, kinds: Mapping[tuple[str, str], Kind]
+) -> list[Draft]:
+    """One draft for each row of the numerator, and one for each contrast of two of these."""
+    names = [(ratio.probe, metric) for metric in (ratio.over, ratio.under)]
+    of_both = (kinds.get(names[0], "real"), kinds.get(names[1], "real"))
+    pairs: dict[Measurement, Pairs] = {}
     for row, members in groups.items():
         under = groups.get(replace(row, metric=ratio.under), {})
-        if (row.probe, row.metric) != (ratio.probe, ratio.over) or not under:
-            continue
-        pairs = [(members[example], under[example]) for example in members if example in under]
-        known = [(a, b) for a, b in pairs if not math.isnan(a.value + b.value)]
-        problems = [a.problem for a, _ in known]
-        sums = collect(np.array([a.value for a, _ in known], dtype=np.float64), problems).sums
-        weights = collect(np.array([b.value for _, b in known], dtype=np.float64), problems).sums
-        named = replace(row, metric=ratio.metric)
-        if is_too_rare(weights):  # the row is kept, so that the page says why it has no value
-            empty = collect(np.array([], dtype=np.float64), [])
-            drafts.append((replace(named, n_missing=len(members), note=TOO_RARE), empty))
-        else:
-            is_bounded = all(max(abs(a.value), abs(b.value)) <= 1 for a, b in known)
-            sample = Sample(sums, weights, "ratio" if is_bounded else "real")
-            drafts.append((replace(named, n_missing=len(pairs) - len(known)), sample))
-    return drafts
+        if (row.probe, row.metric) == (ratio.probe, ratio.over) and under:
+            pairs[replace(row, metric=ratio.metric)] = {
+                example: (members[example], under[example])
+                for example in members
+                if example in under
+            }
+    drafts = [_ratio_draft(row, (of_row,), of_both) for row, of_row in pairs.items()]
+    return drafts + [
+        _ratio_draft(row, (pairs[base], pairs[post]), of_both)
+        for row, base, post in _contrasts(pairs)
+    ]
+
+
+def _ratio_draft(row: Measurement, sides: Sequence[Pairs], kinds: tuple[Kind, Kind]) -> Draft:
+    """The ratio of one side, or the second less the first on the examples that both could measure.
+
+    Problems are what varies, so numerators and denominators vary together.
+    """
+    every = set().union(*sides)
+    shared = [
+        example
+        for example in sides[0]
+        if all(example in side for side in sides)
+        and not math.isnan(sum(item.value for side in sides for item in side[example]))
+    ]
+    problems = [sides[0][example][0].problem for example in shared]
+    samples: list[Sample] = []
+    for side in sides:
+        over, under = (
+            np.array([side[example][at].value for example in shared], dtype=np.float64)
+            for at in (0, 1)
+        )
+        samples.append(collect_ratio(over, under, problems, kinds))
+    if any(is_too_rare(sample.counts) for sample in samples):
+        # The row is kept, so that the page says why it has no value.
+        empty = collect(np.array([], dtype=np.float64), [], "real")
+        return replace(row, n_missing=len(every), note=TOO_RARE), empty
+    sample = samples[0] if len(samples) == 1 else replace(samples[1], against=samples[0])
+    return replace(row, n_missing=len(every) - len(shared)), sample
 
 
 def _pooled_drafts(groups: Mapping[Measurement, Items], pooled: PooledStatistic) -> list[Draft]:
@@ -301,7 +347,7 @@ def _estimates(
     samples: Sequence[Sample | PooledSample], *, seed: int, n_boot: int
 ) -> list[Estimate]:
     plain = [sample for sample in samples if isinstance(sample, Sample)]
-    means = iter(estimate_all(plain, seed=seed, n_boot=n_boot))
+    means = iter(estimate_all(plain))
     return [
         next(means) if isinstance(sample, Sample)
         else estimate_pooled(sample, seed=seed, n_boot=n_boot)
@@ -324,14 +370,17 @@ def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str
     return f"not measurable{how_many}: {'; '.join(shown)}"
 
 
-def _note(reason: str, sample: Sample | PooledSample, estimate: Estimate) -> str:
-    """The reasons for missing items, and what there is to know about the interval."""
-    notes = [reason] if reason else []
+def _note(row: Measurement, sample: Sample | PooledSample, estimate: Estimate) -> str:
+    """The reasons for missing items, and what there is to know about value and interval."""
+    notes = [row.note] if row.note else []
     if estimate.n == 0 and not notes and isinstance(sample, PooledSample):
         notes.append(NO_POOLED_VALUE[sample.statistic])
-    if estimate.n == 1:
-        notes.append("one problem: no interval")
-    if estimate.n > 1 and estimate.low == estimate.high:
+    if isinstance(sample, Sample) and sample.kind == "skewed" and estimate.n:
+        notes.append(MEDIAN_CONTRAST if row.contrast else MEDIAN)
+    if 0 < estimate.n < MIN_PROBLEMS:
+        problems = "1 problem" if estimate.n == 1 else f"{estimate.n} problems"
+        notes.append(f"no interval from {problems}: it takes {MIN_PROBLEMS}")
+    elif estimate.n and estimate.low == estimate.high:
         notes.append("all problems have the same value: the interval has no width")
     return ". ".join(notes)
 

@@ -33,7 +33,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from interp.stats.estimates import Estimate
+from interp.stats.estimates import MIN_PROBLEMS, Estimate
 from interp.stats.proportion_intervals import FEW, Interval, newcombe, wilson
 from interp.stats.resampling import draw_weights, read_resamples
 
@@ -143,15 +143,15 @@ def estimate_pooled(
         level: Coverage of the interval.
 
     Returns:
-        NaN without a positive and a negative (or a flag); no interval for a single problem.
+        NaN without a positive and a negative (or a flag); no interval below `MIN_PROBLEMS`.
     """
     n, measure = sample.sides[0].n, STATISTICS[sample.statistic]
     # Weight 1 for every problem gives the statistic of the sample itself.
     sides = [float(measure(side, np.ones((1, n)))[0]) for side in sample.sides] if n else [NAN]
     value = sides[-1] - sides[0] if len(sides) == 2 else sides[0]
-    if np.isnan(value) or n < 2:
+    if np.isnan(value) or n < MIN_PROBLEMS:
         return Estimate(value, NAN, NAN, 0 if np.isnan(value) else n, NAN)
-    rng = np.random.default_rng((seed, n))  # as `estimate_all`: the same resamples for the same n
+    rng = np.random.default_rng((seed, n))  # the same resamples for the same n
     blocks: list[np.ndarray] = []
     for weights in draw_weights(n, rng=rng, n_boot=n_boot):
         drawn = [measure(side, weights) for side in sample.sides]

@@ -25,7 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from interp.stats.estimates import Estimate, collect, collect_pairs, estimate_all
+from interp.stats.estimates import (
+    MIN_PROBLEMS,
+    Estimate,
+    collect,
+    collect_pairs,
+    estimate_all,
+)
 from interp.stats.proportion_intervals import Interval, widen_ratio_limits
 from interp.stats.resampling import draw_weights, read_resamples
 
@@ -46,7 +52,7 @@ class Recovery:
     """In per cent; NaN where the gap is 0."""
     low: float
     high: float
-    """NaN where resamples of the gap reach 0: the ratio has then no interval."""
+    """NaN where resamples of the gap reach 0, or with too few problems for an interval."""
     flag: str
     """Why the ratio should not be read; empty where it may."""
 
@@ -89,16 +95,16 @@ def gap_recovered(
         level: Coverage.
 
     Raises:
-        ValueError: If the lists differ in length, or a value is not finite.
+        ValueError: If the lists differ in length, or a value is not a number from 0 to 1.
     """
     columns = [np.asarray(side, dtype=np.float64) for side in (base, hybrid, post)]
-    samples = [collect(side, problems) for side in columns]
-    paired = collect_pairs(columns[0], columns[2], problems)
-    a_b, a_h, a_t, gap = estimate_all([*samples, paired], seed=seed, n_boot=n_boot, level=level)
+    samples = [collect(side, problems, "share") for side in columns]
+    paired = collect_pairs(columns[0], columns[2], problems, "share")
+    a_b, a_h, a_t, gap = estimate_all([*samples, paired], level=level)
     means = _resampled(columns, problems, seed=seed, n_boot=n_boot)
     value = recovered(a_b.value, a_h.value, a_t.value)
     ratios = _ratios(means[:, 0], means[:, 1], means[:, 2])
-    above = collect_pairs(columns[0], columns[1], problems).sums
+    above = collect_pairs(columns[0], columns[1], problems, "share").sums
     low, high = _limits(ratios, value, means, (above, paired.sums), level)
     return Recovery(a_b, a_h, a_t, gap, value, low, high, _flag(gap))
 
@@ -134,7 +140,7 @@ def excess_recovery(
     sides = [base, hybrid, post, *controls.values()]
     columns = [np.asarray(side, dtype=np.float64) for side in sides]
     for side in columns:
-        collect(side, problems)  # for its checks alone
+        collect(side, problems, "share")  # for its checks alone
     means = _resampled(columns, problems, seed=seed, n_boot=n_boot)
     # Base and post are shared, so where the gap is positive the most accurate control is best.
     b, t, best = means[:, 0], means[:, 2], means[:, 3:].max(axis=1)
@@ -144,8 +150,8 @@ def excess_recovery(
     value = recovered(a_b, a_h, a_t) - recovered(a_b, accuracies[control], a_t)
     beyond = _ratios(b, means[:, 1], t) - _ratios(b, best, t)
     chosen = columns[3 + list(controls).index(control)]
-    above = collect_pairs(chosen, columns[1], problems).sums
-    gap = collect_pairs(columns[0], columns[2], problems).sums
+    above = collect_pairs(chosen, columns[1], problems, "share").sums
+    gap = collect_pairs(columns[0], columns[2], problems, "share").sums
     low, high = _limits(beyond, value, means, (above, gap), level)
     return Excess(value, low, high, control)
 
@@ -193,10 +199,11 @@ def _limits(
         level: Coverage.
 
     Returns:
-        NaN where more than the tail of the resampled gaps is not above 0.
+        NaN with fewer than `MIN_PROBLEMS` problems, or where more than the tail of the resampled
+        gaps is not above 0.
     """
     n = len(parts[0])
-    if n < 2 or float((means[:, 2] <= means[:, 0]).mean()) > (1 - level) / 2:
+    if n < MIN_PROBLEMS or float((means[:, 2] <= means[:, 0]).mean()) > (1 - level) / 2:
         return float("nan"), float("nan")
     # As a share and not in per cent, which `widen_ratio_limits` expects.
     known = values[np.isfinite(values)][:, None] / 100
@@ -209,8 +216,9 @@ def _flag(gap: Estimate) -> str:
     reasons: list[str] = []
     if gap.value < SMALL_GAP:
         reasons.append(f"gap {100 * gap.value:+.1f} points, below {100 * SMALL_GAP:.0f}")
-    # "not >" and not "<=", since a limit of NaN is flagged, too.
-    if not gap.low > 0:
+    if gap.low != gap.low:  # NaN
+        reasons.append(f"{gap.n} problems give no interval of the gap: it takes {MIN_PROBLEMS}")
+    elif gap.low <= 0:
         reasons.append(
             "the interval of the gap holds 0" if gap.high >= 0 else "the gap is negative"
         )

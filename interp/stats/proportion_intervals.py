@@ -27,6 +27,21 @@ class Interval(NamedTuple):
     high: float
 
 
+def describe_interval(value: float, low: float, high: float, *, decimals: int = 2) -> str:
+    """Value and interval, as a sentence quotes them; without limits that are not known.
+
+    Example:
+        >>> describe_interval(0.5, 0.25, 0.75)
+        '0.50 [0.25, 0.75]'
+        >>> describe_interval(0.5, float("nan"), float("nan"))
+        '0.50 [no interval]'
+    """
+    if value != value:  # only NaN differs from itself
+        return "not measurable"
+    limits = f"{low:.{decimals}f}, {high:.{decimals}f}" if low == low else "no interval"
+    return f"{value:.{decimals}f} [{limits}]"
+
+
 def wilson(successes: float | int, n: int, *, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion (Wilson 1927); NaN for n = 0.
 
@@ -74,18 +89,31 @@ def share_limits(successes: float | int, n: int, *, level: float = 0.95) -> Inte
     return Interval(low, high)
 
 
-def newcombe(first: float, of_first: Interval, second: float, of_second: Interval) -> Interval:
+def newcombe(
+    first: float,
+    of_first: Interval,
+    second: float,
+    of_second: Interval,
+    *,
+    correlation: float = 0.0,
+) -> Interval:
     """Newcombe's square-and-add limits of the difference second - first.
 
     Args:
-        first: A share, or another number between 0 and 1.
+        first: A share, or another number with an interval.
         of_first: Its limits.
         second: The other.
         of_second: Likewise.
+        correlation: Of the two numbers, where they come from the same problems.
     """
-    low = second - first - np.hypot(second - of_second.low, of_first.high - first)
-    high = second - first + np.hypot(of_second.high - second, first - of_first.low)
-    return Interval(float(low), float(high))
+
+    def joined(a: float, b: float) -> float:
+        # Rounding can leave the sum of squares below 0 where the correlation is 1.
+        return float(np.sqrt(max(a * a + b * b - 2 * correlation * a * b, 0.0)))
+
+    low = second - first - joined(second - of_second.low, of_first.high - first)
+    high = second - first + joined(of_second.high - second, first - of_first.low)
+    return Interval(low, high)
 
 
 def compare_shares(

@@ -1,4 +1,4 @@
-"""Resampling of problems: the bootstrap and the sign flips that intervals and p are read from.
+"""Resampling of problems: the bootstrap that intervals and p of pooled statistics are read from.
 
 A resample draws n problems of n with replacement. The generator is made by the caller; draws depend
 on its seed and on n only, so that statistics of the same problems share their resamples.
@@ -17,8 +17,6 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-CARRIED = 20
-"""Below this effective number of problems p is that of sign flips."""
 TAIL = 10
 """Below this many resamples beyond 0, p is read from their spread."""
 BLOCK = 4_000_000
@@ -36,24 +34,6 @@ def draw_weights(
         drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * n)
         yield counts.reshape(size, n).astype(np.float64)
-
-
-def resample_means(
-    sums: Float[np.ndarray, "problem cell"],
-    counts: Float[np.ndarray, "problem cell"],
-    *,
-    rng: np.random.Generator,
-    n_boot: int,
-) -> Float[np.ndarray, "resample cell"]:
-    """Sum over count of the drawn problems, of every cell in every resample."""
-    n = len(sums)
-    is_single = bool((counts == 1).all())  # then every resample has n items, known beforehand
-    return np.concatenate(
-        [
-            weights @ sums / (n if is_single else weights @ counts)
-            for weights in draw_weights(n, rng=rng, n_boot=n_boot)
-        ]
-    )
 
 
 def read_resamples(
@@ -107,22 +87,3 @@ def _two_sided_p(
     z = np.where((beyond <= TAIL) & (spread > 0), np.minimum(distance, ndtri(TAIL / n_boot)), z)
     # The inverse of `_expanded_tail`.
     return np.minimum(1.0, 2 * stdtr(n - 1, z * np.sqrt((n - 1) / n)))
-
-
-def is_carried_by_few(sums: Float[np.ndarray, " problem"]) -> bool:
-    """Whether (sum d^2)^2 / sum d^4 is below `CARRIED` and a sixth of all (normal: a third)."""
-    # Scaled by the largest, since fourth powers could leave the range of floats.
-    squares = np.square(sums / (np.abs(sums).max() or 1.0))
-    return bool(0 < squares.sum() ** 2 < min(CARRIED, len(sums) / 6) * np.square(squares).sum())
-
-
-def sign_flip_p(
-    sums: Float[np.ndarray, "problem cell"], *, rng: np.random.Generator, n_flips: int
-) -> Float[np.ndarray, " cell"]:
-    """Share of random sign flips whose total is as far from 0 as the observed one, which counts."""
-    if not sums.size:
-        return np.empty(0)
-    signs = rng.choice((-1.0, 1.0), size=(n_flips, len(sums)))
-    # Flips that give the observed total may fall short of it by rounding.
-    far = np.abs(signs @ sums) >= np.abs(sums.sum(axis=0)) * (1 - 1e-12)
-    return (1 + far.sum(axis=0)) / (1 + n_flips)

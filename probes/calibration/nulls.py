@@ -26,19 +26,22 @@ interval covers in .91 or in .986 of them. The least coverage that is possible w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from interp.stats.estimates import (
+    MIN_PROBLEMS,
     Sample,
     collect,
-    collect_differences,
     collect_pairs,
+    collect_ratio,
     estimate_all,
     is_too_rare,
 )
+from interp.stats.kinds import Kind
 from probes.calibration.agreement import by_recipe
 from probes.calibration.scores import Unit
 
@@ -50,6 +53,8 @@ N_SAMPLES = 1000
 LEAST = 0.92
 """Coverage below which 95 % intervals count as too narrow."""
 NAN = float("nan")
+Kinds = tuple[Kind, ...]
+"""Of the metric; of a ratio, of its numerator and its denominator."""
 
 
 class Nulls(NamedTuple):
@@ -71,63 +76,91 @@ class Coverage(NamedTuple):
     """The least that intervals with at least `LEAST` in every unit could have covered."""
 
 
-def null_pairs(units: Sequence[Unit], *, seed: int = 0) -> Nulls:
-    """Paired contrasts between the seeds of each recipe, as they are and exchanged."""
+def null_pairs(units: Sequence[Unit], kinds: Kinds, *, seed: int = 0) -> Nulls:
+    """Paired contrasts between the seeds of each recipe, as they are and exchanged.
+
+    Args:
+        units: Of one number.
+        kinds: Of its metric; of a ratio, of its numerator and its denominator.
+        seed: Of the exchanges.
+    """
     pairs = [
         pair
         for group in by_recipe(units)
         for a, b in combinations(group, 2)
-        if len((pair := _paired(a, b))[0]) > 1
+        if len((pair := _paired(a, b)).problems) >= MIN_PROBLEMS
     ]
-    # A ratio of means is no mean of paired differences, so `collect_pairs` cannot test it.
-    if not pairs or any(set(unit.under) - {1.0} for unit in units):
-        return Nulls(NAN, NAN, 0)
     rng = np.random.default_rng(seed)
     exchanged: list[Sample] = []
-    for first, second, problems in pairs:
-        names = sorted(set(problems))
-        place = np.array([names.index(problem) for problem in problems])
+    for pair in pairs:
+        names = sorted(set(pair.problems))
+        place = np.array([names.index(problem) for problem in pair.problems])
         for _ in range(N_EXCHANGES):
             # Drawn by problem: twins change sides together, or they would count as independent.
-            is_exchanged = rng.random(len(names))[place] < 0.5
-            sides = np.where(is_exchanged, second, first), np.where(is_exchanged, first, second)
-            exchanged.append(collect_pairs(*sides, problems))
-    plain = [collect_pairs(*pair) for pair in pairs]
-    return Nulls(_share_significant(plain, seed), _share_significant(exchanged, seed), len(pairs))
+            exchanged += _contrast(pair.exchange(rng.random(len(names))[place] < 0.5), kinds)
+    plain = [sample for pair in pairs for sample in _contrast(pair, kinds)]
+    return Nulls(_share_significant(plain), _share_significant(exchanged), len(plain))
 
 
-def _share_significant(samples: Sequence[Sample], seed: int) -> float:
-    return float(np.mean([e.p < ALPHA for e in estimate_all(samples, seed=seed)]))
+def _share_significant(samples: Sequence[Sample]) -> float:
+    p = [one.p for one in estimate_all(samples) if one.p == one.p]  # NaN: too few problems
+    return float(np.mean([one < ALPHA for one in p])) if p else NAN
 
 
-def _paired(a: Unit, b: Unit) -> tuple[np.ndarray, np.ndarray, list[str]]:
+class Pair(NamedTuple):
+    """Two units on the first examples that both could measure: values above denominators."""
+
+    first: np.ndarray
+    second: np.ndarray
+    """[over or under, example]"""
+    problems: list[str]
+
+    def exchange(self, is_exchanged: np.ndarray) -> Pair:
+        """With the two sides exchanged in some examples."""
+        sides = (self.second, self.first), (self.first, self.second)
+        first, second = (np.where(is_exchanged, a, b) for a, b in sides)
+        return self._replace(first=first, second=second)
+
+
+def _contrast(pair: Pair, kinds: Kinds) -> list[Sample]:
+    """The contrast that a report would make; none of a ratio that would have no value."""
+    if len(kinds) == 1:
+        return [collect_pairs(pair.first[0], pair.second[0], pair.problems, kinds[0])]
+    sides = (pair.first, pair.second)
+    first, second = (collect_ratio(side[0], side[1], pair.problems, kinds) for side in sides)
+    if is_too_rare(first.counts) or is_too_rare(second.counts):
+        return []
+    return [replace(second, against=first)]
+
+
+def _paired(a: Unit, b: Unit) -> Pair:
     """Values of both on the first examples that both could measure, and their problems."""
-    other = dict(zip(b.examples, b.values, strict=True))
-    both = [
-        (value, other[example], problem)
-        for example, value, problem in zip(a.examples, a.values, a.problems, strict=True)
-        if example in other
-    ]
+    place = {example: at for at, example in enumerate(b.examples)}
+    both = [(at, place[example]) for at, example in enumerate(a.examples) if example in place]
     both = both[: len(both) // ASKED]
-    first, second, problems = zip(*both, strict=True) if both else ((), (), ())
-    return np.array(first, dtype=np.float64), np.array(second, dtype=np.float64), list(problems)
+    mine, other = ([pair[side] for pair in both] for side in (0, 1))
+    problems = [a.problems[at] for at in mine]
+    return Pair(
+        np.stack([a.values[mine], a.under[mine]]), np.stack([b.values[other], b.under[other]]),
+        problems,
+    )  # fmt: skip
 
 
-def coverage(units: Sequence[Unit], *, is_difference: bool = False, seed: int = 0) -> Coverage:
+def coverage(units: Sequence[Unit], kinds: Kinds, *, seed: int = 0) -> Coverage:
     """How often 95 % intervals contain the mean (or ratio) of the population they are drawn from.
 
     Args:
         units: Each a population.
-        is_difference: Whether the items are differences of two 0/1 numbers.
-        seed: Of the samples and of the bootstrap.
+        kinds: Of their metric; of a ratio, of its numerator and its denominator.
+        seed: Of the samples.
     """
     rng = np.random.default_rng(seed)
     shares: list[float] = []
     least: list[float] = []
     for unit in units:
-        drawn = _samples(unit, rng, is_difference=is_difference)
+        drawn = _samples(unit, rng, kinds)
         if drawn:
-            estimates = estimate_all(drawn, seed=seed)
+            estimates = estimate_all(drawn)
             shares.append(float(np.mean([e.low <= unit.score <= e.high for e in estimates])))
             least.append(_attainable(drawn[0], unit.score))
     if not shares:
@@ -138,7 +171,7 @@ def coverage(units: Sequence[Unit], *, is_difference: bool = False, seed: int = 
 def _attainable(sample: Sample, rate: float) -> float:
     """The smallest sum of binomial probabilities that is at least `LEAST`, likeliest first."""
     # Only a count of 0/1 items, one a problem, is binomial; elsewhere LEAST may be reached.
-    if sample.kind != "share" or (sample.counts != 1).any():
+    if sample.kind != "binary" or (sample.counts != 1).any():
         return LEAST
     from scipy.stats import binom
 
@@ -146,27 +179,24 @@ def _attainable(sample: Sample, rate: float) -> float:
     return float(total[np.searchsorted(total, LEAST)])
 
 
-def _samples(unit: Unit, rng: np.random.Generator, *, is_difference: bool) -> list[Sample]:
+def _samples(unit: Unit, rng: np.random.Generator, kinds: Kinds) -> list[Sample]:
     """Samples of problems, drawn with replacement; each drawn problem counts as one of its own."""
     members: dict[str, list[int]] = {}
     for at, problem in enumerate(unit.problems):
         members.setdefault(problem, []).append(at)
     groups = list(members.values())
-    is_ratio = bool(set(unit.under) - {1.0})
-    # A sample of fewer than two problems has no interval, and equal items are always covered.
-    if len(groups) < 2 * ASKED or (len(set(unit.values)) == 1 and not is_ratio):
+    is_ratio = len(kinds) == 2
+    # Fewer problems have no interval, and equal items are always covered.
+    if len(groups) < MIN_PROBLEMS * ASKED or (len(set(unit.values)) == 1 and not is_ratio):
         return []
-    add_up = collect_differences if is_difference else collect
     samples: list[Sample] = []
     for row in rng.integers(0, len(groups), size=(N_SAMPLES, len(groups) // ASKED)):
         at = np.concatenate([groups[g] for g in row])
         problems = np.repeat(np.arange(len(row)), [len(groups[g]) for g in row]).tolist()
-        if not is_ratio:
-            samples.append(add_up(unit.values[at], problems))
-            continue
-        sums = collect(unit.values[at], problems).sums
-        weights = collect(unit.under[at], problems).sums
-        # `summarise` gives no interval to the ratios that are left out here.
-        if not is_too_rare(weights):
-            samples.append(Sample(sums, weights, "real"))
+        if is_ratio:
+            sample = collect_ratio(unit.values[at], unit.under[at], problems, kinds)
+            # `summarise` gives no interval to the ratios that are left out here.
+            samples += [] if is_too_rare(sample.counts) else [sample]
+        else:
+            samples.append(collect(unit.values[at], problems, *kinds))
     return samples

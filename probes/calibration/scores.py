@@ -38,6 +38,7 @@ from interp.organisms.zoo import (
 from interp.results.kept import code_sha256, kept_file
 from interp.results.rows import POINTS, Item
 from interp.results.run_folder import keep_rows
+from interp.stats.kinds import Kind as MetricKind
 from interp.tasks import Task, make_task
 from probes import PROBES, find_probe
 from probes.calibration.constructs import ProbeClaim, all_claims, labels_of
@@ -244,6 +245,11 @@ def _metrics_of(probe: str, claim: Claim) -> tuple[str, ...]:
     return (claim.metric,)
 
 
+def kinds_of(probe: str, claim: Claim) -> tuple[MetricKind, ...]:
+    """Kinds of the metrics that a claim's number is made of: one, or those of a ratio."""
+    return tuple(find_probe(probe).kinds[metric] for metric in _metrics_of(probe, claim))
+
+
 def read_units(
     cards: Sequence[Card], keep: Path, settings: CalibrationSettings, root: Path | None = None
 ) -> Mapping[ProbeClaim, tuple[Unit, ...]]:
@@ -329,7 +335,7 @@ def _compare_with_itself(probe: str, claim: Claim, items: Sequence[Item]) -> flo
         if here and all(item.value != item.value and NO_CHANGE in item.note for item in here):
             return 0.0
         known = [abs(item.value) for item in here if item.value == item.value]
-        if known and metric in find_probe(probe).differences:
+        if known and find_probe(probe).kinds.get(metric) == "difference":
             return max(known)
         keys = base.keys() & post.keys()  # one model's direction in the other has no counterpart
     nan = float("nan")

@@ -20,7 +20,6 @@ from statistics import fmean
 
 from interp.results.kept import CODE
 from interp.results.run_folder import read_rows, write_rows
-from probes import find_probe
 from probes.calibration.agreement import (
     NOWHERE,
     Agreement,
@@ -32,7 +31,7 @@ from probes.calibration.agreement import (
 )
 from probes.calibration.constructs import CONSTRUCTS, ProbeClaim, probes_without_truth
 from probes.calibration.nulls import LEAST, Coverage, Nulls, coverage, null_pairs
-from probes.calibration.scores import Unit
+from probes.calibration.scores import Unit, kinds_of
 from probes.probe import OWN, Claim
 
 KEPT = CODE / "artifacts" / "calibration" / "calibration.parquet"
@@ -115,8 +114,7 @@ def judge_all(units: Mapping[ProbeClaim, Sequence[Unit]]) -> tuple[CalibrationRo
                 same = (u for c in chosen if number_of(*c) == number for u in chosen[c])
                 # Claims of one number share organisms and values, so each unit is taken once.
                 population = {(u.recipe, u.seed, u.task): u for u in measured(list(same))}
-                is_difference = claim.metric in find_probe(probe).differences
-                coverages[number] = coverage([*population.values()], is_difference=is_difference)
+                coverages[number] = coverage([*population.values()], kinds_of(probe, claim))
         rows += [
             _row(probe, claim, of_claim, coverages[number_of(probe, claim)], seeds)
             for (probe, claim), of_claim in chosen.items()
@@ -137,7 +135,7 @@ def _row(
     agreement = Agreement(float("nan"), NOWHERE, NOWHERE)
     if known:
         agreement = (auroc if is_label else spearman)(claim, known)
-    nulls, again = null_pairs(known), retest(known)
+    nulls, again = null_pairs(known, kinds_of(probe, claim)), retest(known)
     itself = max(
         (u.self_difference for u in known if u.self_difference == u.self_difference),
         default=float("nan"),

@@ -25,6 +25,7 @@ from interp.organisms.saes.bundled_saes import find_sae
 from interp.results.plots import elicitation_costs
 from interp.results.rows import Item, Measurement
 from interp.sites import Site, steering_layer
+from interp.stats.kinds import Kind
 from interp.tasks import Example, Task
 from probes.cases import not_applicable
 from probes.elicitation_methods.methods import (
@@ -73,6 +74,12 @@ class ElicitationMethods(Probe):
     check_settings: ClassVar[Mapping[str, Any]] = {
         "n_paths": 2, "n_samples": 2, "doses": (1.0,), "n_latents": 0
     }  # fmt: skip
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        **dict.fromkeys(("correct", "chain_valid"), "binary"),
+        **dict.fromkeys(("pass_chain_valid", "pass_correct"), "share"),
+        **dict.fromkeys(("delta_right", "delta_wrong", "delta_chain", "delta_no_chain"), "share"),
+        **dict.fromkeys(("first_chain", "touched", "trained_parameters", "fitted_numbers"), "real"),
+    }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             ONE, "correct", "accuracy of base is", reader="base", writer=OWN

@@ -9,6 +9,7 @@ from interp.results.plots import MethodCost
 from interp.results.rows import Item, Measurement
 from interp.stats.auroc import ScoredItem, collect_scores, estimate_pooled
 from interp.stats.estimates import Estimate
+from interp.stats.proportion_intervals import describe_interval
 
 ONE, PASS, PATHS = "one_answer", "pass_at_k", "paths"
 """Conditions: one text per question; samples; the paths of CoT-decoding."""
@@ -68,7 +69,7 @@ def describe_methods(rows: Sequence[Measurement], items: Sequence[Item], *, seed
         f"{'':24}{'accuracy':>24}{'chain valid':>13}{'trained':>10}{'fitted':>8}{'touched':>9}"
     ]
     for cost in costs:
-        accuracy = f"{cost.accuracy:.3f} [{cost.low:.3f}, {cost.high:.3f}]"
+        accuracy = describe_interval(cost.accuracy, cost.low, cost.high, decimals=3)
         lines.append(
             f"{cost.name:24}{accuracy:>24}{cost.chain_valid:>13.3f}{cost.trained:>10}"
             f"{cost.fitted:>8}{cost.touched:>9.1f}"
@@ -86,8 +87,8 @@ def describe_methods(rows: Sequence[Measurement], items: Sequence[Item], *, seed
     ):
         one = delta_auroc(items, yes, no, seed=seed)
         lines.append(
-            f"Delta of CoT-decoding, AUROC for '{words}': {one.value:.3f} "
-            f"[{one.low:.3f}, {one.high:.3f}]"
+            f"Delta of CoT-decoding, AUROC for '{words}': "
+            + describe_interval(one.value, one.low, one.high, decimals=3)
         )
     return lines
 
@@ -98,12 +99,7 @@ def _pass_lines(metric: str, rows: Sequence[Measurement], items: Sequence[Item])
     title = metric.replace("pass_", "pass@k, ").replace("_", " ")
     yield f"{title:24}" + "".join(f"{k:>22}" for k in ks)
     for method in dict.fromkeys(_method(item) for item in items if item.metric == metric):
-        cells = [
-            f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
-            if (row := table.get((method, k)))
-            else ""
-            for k in ks
-        ]
+        cells = [row.describe(3) if (row := table.get((method, k))) else "" for k in ks]
         yield f"  {_label(method):22}" + "".join(f"{cell:>22}" for cell in cells)
 
 

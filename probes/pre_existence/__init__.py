@@ -27,6 +27,8 @@ from interp.errors import NotMeasurableError
 from interp.results.plots.steering_cells import CellDose, four_cells
 from interp.results.rows import Item
 from interp.results.run_folder import Part
+from interp.stats.kinds import Kind
+from interp.stats.proportion_intervals import describe_interval
 from interp.tasks import Task
 from probes.cases import not_applicable
 from probes.pre_existence.examination import Examination, examine
@@ -62,6 +64,7 @@ class PreExistence(PreExistenceSettings, Probe):
     check_settings: ClassVar[Mapping[str, Any]] = {
         "doses": (1.0,), "layers": (2,), "alpha": 0.25, "n_random": 3
     }  # fmt: skip
+    kinds: ClassVar[Mapping[str, Kind]] = dict.fromkeys(("reasons", "opens"), "share")
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             "up", "reasons", "steered along its own direction, base reasons rightly in",
@@ -158,4 +161,4 @@ def describe_record(record: Mapping[str, Any]) -> list[str]:
 
 
 def _interval(quantity: Mapping[str, float]) -> str:
-    return f"{quantity['value']:.2f} [{quantity['low']:.2f}, {quantity['high']:.2f}]"
+    return describe_interval(quantity["value"], quantity["low"], quantity["high"])

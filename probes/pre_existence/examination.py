@@ -153,26 +153,26 @@ def _judge(
         "necessary": (removed, ("random",)),
     }
     findings = {"decodable": decodable} | {
-        name: judge_cell(name, cell, controls, problems, settings, seed=seed)
+        name: judge_cell(name, cell, controls, problems, settings)
         for name, (cell, controls) in asked.items()
     }
     plain = {name: model.unsteered for name, model in steered.items()}
     unsteered = {
         name: (
-            estimate_rate(one.reasons, problems, settings, seed=seed),
-            estimate_rate(one.opens, problems, settings, seed=seed),
+            estimate_rate(one.reasons, problems, settings),
+            estimate_rate(one.opens, problems, settings),
         )
         for name, one in plain.items()
     }
     lead = estimate_difference(
-        settings.share * plain["post"].reasons, plain["base"].reasons, problems, settings, seed=seed
+        settings.share * plain["post"].reasons, plain["base"].reasons, problems, settings
     )
     verdict, reason = decide(findings, unsteered["base"][0], lead, settings.bound)
     return Examination(
         f"{steered['base'].test.model.name} -> {steered['post'].test.model.name}", task.name, seed,
         settings.declared(len(set(problems))), verdict, reason,
         not unsteered["post"][0].upper < settings.bound, findings, unsteered, cells,
-        _curves(cells, problems, settings, seed=seed), _items(task, choosing, plain, cells),
+        _curves(cells, problems, settings), _items(task, choosing, plain, cells),
     )  # fmt: skip
 
 
@@ -180,14 +180,12 @@ def _curves(
     cells: tuple[SteeringCell, ...],
     problems: list[str],
     settings: PreExistenceSettings,
-    *,
-    seed: int,
 ) -> tuple[CellDose, ...]:
     rows: list[CellDose] = []
     for cell in cells:
         plain = cell.values(cell.unsteered)
         for dose, outcome in cell.curve.items():
-            change = estimate_difference(plain, cell.values(outcome), problems, settings, seed=seed)
+            change = estimate_difference(plain, cell.values(outcome), problems, settings)
             drawn = (cell.random_curve[dose] - plain).mean(1)
             rows.append(
                 CellDose(

@@ -1,8 +1,8 @@
 """Verdict: four questions answered with one of three values each, and what they amount to.
 
 An answer is about an *effect* (what the intervention changes, in the wanted way) and its *excess*
-over the strongest control, both paired by example, with intervals that resample problems. With the
-bound b of the settings:
+over the strongest control, both paired by example, with intervals over problems. With the bound b
+of the settings:
 
 * **no**: the interval at 1 - 2 alpha of effect or excess lies below b (one side of Schuirmann's
   two one-sided tests, at alpha: an effect of b or more is ruled out);
@@ -34,9 +34,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from interp.stats.estimates import Estimate, Sample, collect, estimate_all
+from interp.stats.estimates import Estimate, Sample, collect, collect_pairs, estimate_all
 from probes.pre_existence.arms import Values
 from probes.pre_existence.settings import PreExistenceSettings
 from probes.pre_existence.steering_cells import SteeringCell
@@ -78,42 +76,24 @@ class QuestionResult:
 
 
 def estimate_difference(
-    first: Values,
-    second: Values,
-    problems: Sequence[Hashable],
-    settings: PreExistenceSettings,
-    *,
-    seed: int,
+    first: Values, second: Values, problems: Sequence[Hashable], settings: PreExistenceSettings
 ) -> Quantity:
-    """Mean of second - first, numbers in [0, 1], paired.
-
-    Where nearly all differences are 0 the bootstrap is blind, so the sums of rises and of falls are
-    treated as counts of +1 and -1 there (`interp.stats.estimates`), which is safe: no mean of
-    numbers in [-1, 1] varies more.
-    """
-    change = second - first
-    codes = {problem: at for at, problem in enumerate(dict.fromkeys(problems))}
-    which = np.array([codes[problem] for problem in problems], dtype=np.int64)
-    sums = np.bincount(which, weights=change, minlength=len(codes)).astype(float)
-    counts = np.bincount(which, minlength=len(codes)).astype(float)
-    rises, falls = np.maximum(change, 0).mean(), np.maximum(-change, 0).mean()
-    return estimate_quantity(
-        Sample(sums, counts, "difference", float(rises), float(falls)), settings, seed=seed
-    )
+    """Mean of second - first, numbers in [0, 1], paired."""
+    return estimate_quantity(collect_pairs(first, second, problems, "share"), settings)
 
 
 def estimate_rate(
-    values: Values, problems: Sequence[Hashable], settings: PreExistenceSettings, *, seed: int
+    values: Values, problems: Sequence[Hashable], settings: PreExistenceSettings
 ) -> Quantity:
     """Mean of numbers in [0, 1]."""
-    return estimate_quantity(collect(values, problems), settings, seed=seed)
+    return estimate_quantity(collect(values, problems, "share"), settings)
 
 
-def estimate_quantity(sample: Sample, settings: PreExistenceSettings, *, seed: int) -> Quantity:
+def estimate_quantity(sample: Sample, settings: PreExistenceSettings) -> Quantity:
     """The estimate of a sample at both levels."""
     alpha = settings.alpha
     (wide,), (narrow,) = (
-        estimate_all([sample], seed=seed, level=level) for level in (1 - alpha, 1 - 2 * alpha)
+        estimate_all([sample], level=level) for level in (1 - alpha, 1 - 2 * alpha)
     )
     return join_estimates(wide, narrow)
 
@@ -144,8 +124,6 @@ def judge_cell(
     controls: Sequence[str],
     problems: Sequence[Hashable],
     settings: PreExistenceSettings,
-    *,
-    seed: int,
 ) -> QuestionResult:
     """The answer that a cell gives.
 
@@ -155,7 +133,6 @@ def judge_cell(
         controls: Beginnings of the names of the controls that count.
         problems: Of each example.
         settings: Bound and alpha.
-        seed: Of the bootstrap.
     """
     plain, steered = cell.values(cell.unsteered), cell.values(cell.outcome)
     rivals = {
@@ -166,8 +143,8 @@ def judge_cell(
     # An effect counts in the wanted way: for 'down' and 'ablated' that is a fall.
     ends = (plain, steered) if sign > 0 else (steered, plain)
     over = (rivals[strongest], steered) if sign > 0 else (steered, rivals[strongest])
-    effect = estimate_difference(*ends, problems, settings, seed=seed)
-    excess = estimate_difference(*over, problems, settings, seed=seed)
+    effect = estimate_difference(*ends, problems, settings)
+    excess = estimate_difference(*over, problems, settings)
     answer = answer_question(effect, excess, settings.bound)
     where = f"{cell.source} direction at {cell.site}, dose {cell.dose:g}, {cell.want}"
     return QuestionResult(

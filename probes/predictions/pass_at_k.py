@@ -55,7 +55,7 @@ def measure_pass_at_k(seed: int, n: int) -> list[Finding]:
             findings.append(missing_finding(NUMBER, what, seed))
     what = f"chain-valid pass@{N_SAMPLES} of {NEVER} (0)"
     if NEVER in drawn:
-        reached = drawn[NEVER].estimate(N_SAMPLES, chain_valid=True, seed=0)
+        reached = drawn[NEVER].estimate(N_SAMPLES, chain_valid=True)
         findings.append(make_finding(NUMBER, what, seed, reached, reached.value == 0))
     else:
         findings.append(missing_finding(NUMBER, what, seed))
@@ -65,4 +65,4 @@ def measure_pass_at_k(seed: int, n: int) -> list[Finding]:
 def _lead(base: Samples, post: Samples, k: int) -> Estimate:
     """Pass@k of post less that of base."""
     before, after = (np.array(one.values(k, chain_valid=True)) for one in (base, post))
-    return estimate_all([collect_pairs(before, after, base.problems)], seed=0)[0]
+    return estimate_all([collect_pairs(before, after, base.problems, "share")])[0]

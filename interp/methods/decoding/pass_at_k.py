@@ -62,10 +62,10 @@ class Samples:
             for t in self.texts
         ]
 
-    def estimate(self, k: int, *, chain_valid: bool, seed: int) -> Estimate:
+    def estimate(self, k: int, *, chain_valid: bool) -> Estimate:
         """Mean pass@k, with an interval over problems."""
         values = np.array(self.values(k, chain_valid=chain_valid))
-        return estimate_all([collect(values, self.problems)], seed=seed)[0]
+        return estimate_all([collect(values, self.problems, "share")])[0]
 
 
 def draw_samples(

@@ -30,13 +30,14 @@ from interp.methods.steering.steered import write_steered
 from interp.models import Model
 from interp.progress import track
 from interp.stats.estimates import Sample, collect, estimate_all
+from interp.stats.kinds import Kind
 from interp.tasks import Task
 
 STEERED, RANDOM, OTHER = "steered", "random", "other"
 COHERENCE = ("kl", "kl_rest", "perplexity", "distinct_2", "compression", "valid")
 """Metrics that every sweep measures in addition to those of the task."""
-SHARES = ("accuracy", "valid")
-"""Of the metrics that sweeps measure, those that are 0 or 1; a KL of 0 everywhere is no share."""
+KINDS: dict[str, Kind] = {"accuracy": "binary", "valid": "binary", "p_think": "share"}
+"""Of the metrics that sweeps measure; all others are 'real'."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class SweepSettings:
     n_random: int = 8
     """Random directions; the smallest p that they can give is 1 / (n_random + 1)."""
     seed: int = 0
-    """Of random directions and bootstrap."""
+    """Of random directions."""
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -177,13 +178,10 @@ class _Bench:
         samples: list[Sample] = []
         for metric, per_example in values.items():
             known = [at for at, value in enumerate(per_example) if not math.isnan(value)]
-            sample = collect(
-                np.array([per_example[at] for at in known]), [problems[at] for at in known]
-            )
-            # By name: a KL that is 0 everywhere, as at dose 0, would get the interval of a share.
-            is_real = metric in (*COHERENCE, "p_think") and metric not in SHARES
-            samples.append(replace(sample, kind="real") if is_real else sample)
-        estimates = estimate_all(samples, seed=self.settings.seed)
+            kind = KINDS.get(metric, "real")
+            each = np.array([per_example[at] for at in known], dtype=np.float64)
+            samples.append(collect(each, [problems[at] for at in known], kind))
+        estimates = estimate_all(samples)
         rows: list[DoseRow] = []
         for (metric, per_example), one in zip(values.items(), estimates, strict=True):
             # exp is monotone, so the limits of mean surprisal become those of perplexity.
