@@ -129,12 +129,10 @@ def summarise(
     groups = _group(items)
     _check_chance(groups, chance)
 
-    def kind_of(row: Measurement) -> Kind:
-        return kinds.get((row.probe, row.metric), "real")
-
-    drafts = [_mean_draft(row, members, kind_of(row)) for row, members in groups.items()]
+    kind = {row: kinds.get((row.probe, row.metric), "real") for row in groups}
+    drafts = [_mean_draft(row, members, kind[row]) for row, members in groups.items()]
     drafts += [
-        _contrast_draft(row, groups[a], groups[b], kind_of(row)) for row, a, b in _contrasts(groups)
+        _contrast_draft(row, groups[a], groups[b], kind[a]) for row, a, b in _contrasts(groups)
     ]
     drafts += [draft for ratio in ratios for draft in _ratio_drafts(groups, ratio, kinds)]
     drafts += [draft for statistic in pooled for draft in _pooled_drafts(groups, statistic)]
@@ -381,7 +379,9 @@ def _note(row: Measurement, sample: Sample | PooledSample, estimate: Estimate) -
         problems = "1 problem" if estimate.n == 1 else f"{estimate.n} problems"
         notes.append(f"no interval from {problems}: it takes {MIN_PROBLEMS}")
     elif estimate.n and estimate.low == estimate.high:
-        notes.append("all problems have the same value: the interval has no width")
+        # A median has none as soon as more than half do.
+        alike = "most" if MEDIAN in notes or MEDIAN_CONTRAST in notes else "all"
+        notes.append(f"{alike} problems have the same value: the interval has no width")
     return ". ".join(notes)
 
 

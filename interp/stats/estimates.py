@@ -24,7 +24,7 @@ is drawn at random, so a row does not change when others are added to the table.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -234,9 +234,9 @@ def _contrast_of_ratios(second: Sample, first: Sample, level: float) -> Estimate
     """The ratio `second` less the ratio `first`, over the same problems."""
     from scipy.special import stdtr, stdtrit
 
-    a, b = estimate_all([first, second], level=level)
+    a, b = estimate_all([first, replace(second, against=None)], level=level)
     value, nan = b.value - a.value, float("nan")
-    if not second.n >= MIN_PROBLEMS:
+    if second.n < MIN_PROBLEMS:
         return Estimate(value, nan, nan, second.n, nan)
     e = _cells([first, second]).influence
     spread = float(np.sqrt(np.square(e).sum(axis=0).prod()))
