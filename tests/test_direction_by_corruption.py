@@ -157,17 +157,19 @@ def results_of(items):
 
 
 def test_rows_hold_the_mean_and_the_band_of_the_random_means():
-    own = [-1.0, -1.2, -1.5, -1.9, -1.4, -2.0, -1.2, -1.8]
-    drawn = made([0.2] * 8, RANDOM, 0) + made([-0.4] * 8, RANDOM, 1)
+    own = [-1.0, -1.2, -1.5, -1.9, -1.4, -2.0, -1.2, -1.8, -1.3, -1.6, -1.1, -2.0]
+    drawn = made([0.2] * 12, RANDOM, 0) + made([-0.4] * 12, RANDOM, 1)
     (row,) = summarise_interactions(made(own) + drawn)
-    assert (row.value, row.n) == (pytest.approx(np.mean(own)), 4)
+    assert (row.value, row.n) == (pytest.approx(np.mean(own)), 6)
     assert (row.band_low, row.band_high) == (pytest.approx(-0.4), pytest.approx(0.2))
     assert row.low < np.mean(own) < row.high < 0 and row.is_specific
     results = results_of(made(own) + drawn)
     (line,) = DirectionByCorruption().describe(results)
     assert "post reads gold, truncated, logprob: -1.500" in line and "beyond random" in line
-    (inside,) = summarise_interactions(made([-0.1, 0.1] * 4) + drawn)
+    (inside,) = summarise_interactions(made([-0.1, 0.1] * 6) + drawn)
     assert not inside.is_specific
+    (few,) = summarise_interactions(made(own[:8]) + drawn)
+    assert few.n == 4 and math.isnan(few.low) and not few.is_specific
     _, of_post = DirectionByCorruption().figures(results)
     direction, random = of_post.data
     assert (direction.metric, direction.value) == (METRICS[0], pytest.approx(row.value))
@@ -175,7 +177,7 @@ def test_rows_hold_the_mean_and_the_band_of_the_random_means():
 
 
 def test_twins_of_one_problem_count_once():
-    twins = [-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0]
+    twins = [-1.0, -1.0, 1.0, 1.0] * 4
     (row,) = summarise_interactions(made(twins))
     alone = made(twins, twins=False)
     (other,) = summarise_interactions(alone)

@@ -89,10 +89,19 @@ def test_small_and_uncertain_gaps_are_flagged_and_have_no_interval():
     assert math.isnan(none.value) and math.isnan(none.low) and "holds 0" in none.flag
     negative = gap_recovered([1.0] * 90 + [0.0] * 10, base, base, problems, seed=0)
     assert "negative" in negative.flag
-    few = gap_recovered(
-        [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0], list("abcd"), seed=0
-    )
+    sides = [0.0, 0.0, 1.0, 0.0] * 2, [0.0, 1.0, 1.0, 0.0] * 2, [1.0, 1.0, 0.0, 0.0] * 2
+    few = gap_recovered(*sides, list("abcdefgh"), seed=0)
     assert "holds 0" in few.flag and "below" not in few.flag and math.isnan(few.high)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_gap_of_few_problems_is_not_called_negative(n):
+    """No interval, whatever its sign; six problems are the fewest that give one."""
+    found = gap_recovered([0.0] * n, [1.0] * n, [1.0] * n, list(range(n)), seed=0)
+    assert found.flag == f"{n} problems give no interval of the gap: it takes 6"
+    assert found.value == 100 and math.isnan(found.low) and math.isnan(found.gap.low)
+    six = gap_recovered([0.0] * 6, [1.0] * 6, [1.0] * 6, list(range(6)), seed=0)
+    assert six.flag == "" and six.low < 100 < six.high
 
 
 def test_a_method_that_equals_a_side_on_every_problem_still_has_an_interval():

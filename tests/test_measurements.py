@@ -65,7 +65,7 @@ def find(rows, **fields) -> Measurement:
 
 def test_every_row_equals_the_slow_way() -> None:
     items = make_items()
-    rows = rows_of(items, n_boot=500)
+    rows = rows_of(items)
     # 2 tasks x 2 steps x (3 x 2 means + 3 reader, 2 writer, 1 total contrasts)
     assert len(rows) == 4 * 12
     for row in rows:
@@ -81,15 +81,15 @@ def test_every_row_equals_the_slow_way() -> None:
                 row.writer.replace(CONTRAST, "post"), row.reader.replace(CONTRAST, "post")
             )
             a, b = (np.array([i.value for i in s]) for s in (first, second))
-            sample = collect_pairs(a, b, [i.problem for i in first])
-            (expected,) = estimate_all([sample], seed=3, n_boot=500)
+            sample = collect_pairs(a, b, [i.problem for i in first], "real")
+            (expected,) = estimate_all([sample])
             assert row.p == pytest.approx(expected.p)
             assert math.isnan(row.chance)
         else:
             members = side(row.writer, row.reader)
             values = np.array([i.value for i in members])
-            sample = collect(values, [i.problem for i in members])
-            (expected,) = estimate_all([sample], seed=3, n_boot=500)
+            sample = collect(values, [i.problem for i in members], "real")
+            (expected,) = estimate_all([sample])
             assert math.isnan(row.p) and math.isnan(row.q) and row.chance == 0.1
         assert (row.value, row.low, row.high) == pytest.approx(expected[:3])
         assert row.n == 12 and row.n_missing == 0 and row.pair == "a->b" and row.seed == 3
@@ -186,9 +186,19 @@ def test_bad_items_are_refused() -> None:
         rows_of([make_item(task="pond")])
 
 
-def test_one_problem_has_no_interval() -> None:
-    (row,) = rows_of([make_item(value=0.5)])
-    assert row.value == 0.5 and math.isnan(row.low) and row.note == "one problem: no interval"
+@pytest.mark.parametrize("n", [1, 2, 5, 6])
+def test_few_problems_have_no_interval_and_say_so(n: int) -> None:
+    items = [
+        make_item(reader=reader, example=f"e{i}", problem=f"p{i}", value=float(i) * scale)
+        for i in range(n)
+        for reader, scale in (("base", 1.0), ("post", 3.0))
+    ]
+    for row in rows_of(items):
+        assert not math.isnan(row.value)
+        assert math.isnan(row.low) == math.isnan(row.high) == (n < 6)
+        assert math.isnan(row.p) == (n < 6 or not row.contrast)
+        problems = "1 problem" if n == 1 else f"{n} problems"
+        assert row.note == (f"no interval from {problems}: it takes 6" if n < 6 else "")
 
 
 def test_an_audit_of_items_takes_seconds() -> None:
@@ -220,14 +230,19 @@ def test_a_ratio_divides_the_means_and_refuses_what_is_too_rare():
     ]
     assert found.value == pytest.approx(0.5 / 0.25)
     assert found.low < 2.0 < found.high
-    few = [member for member in items if int(member.example[1:]) < 58]
+    few = [member for member in items if int(member.example[1:]) < 19]
     (refused,) = [
         row
         for row in summarise(few, pair="x", chance=CHANCE, seed=0, ratios=[ratio])
         if row.metric == "normalised"
     ]
     assert math.isnan(refused.value)
-    assert "too rare" in refused.note
+    assert "too few problems" in refused.note
+    noisy = [
+        replace(member, value=(-1.0) ** int(member.example[1:])) if member.metric == "n" else member
+        for member in items
+    ]
+    assert math.isnan(find(rows_of(noisy, ratios=[ratio]), metric="normalised").value)
 
 
 def test_a_drop_of_nothing_may_still_be_a_rise():
@@ -235,14 +250,53 @@ def test_a_drop_of_nothing_may_still_be_a_rise():
     items = [
         make_item(metric="drop", example=f"e{i}", problem=f"p{i}", value=0.0) for i in range(40)
     ]
-    share = find(rows_of(items))
-    drop = find(rows_of(items, differences={("early_answering", "drop")}))
-    assert (share.value, share.low) == (0.0, 0.0)
+    share = find(rows_of(items, kinds={("early_answering", "drop"): "binary"}))
+    drop = find(rows_of(items, kinds={("early_answering", "drop"): "difference"}))
+    assert (share.value, share.low) == (0.0, 0.0) and share.high > 0.05
     assert drop.value == 0.0 and drop.low == -drop.high < -0.05
-    mixed = [*items[:30], *(replace(item, value=-1.0) for item in items[30:])]
-    assert find(rows_of(mixed, differences={("early_answering", "drop")})) == find(rows_of(mixed))
-    # The same name in another probe is another metric.
-    assert find(rows_of(items, differences={("corruption", "drop")})) == share
+    # The same name in another probe is another metric; without a kind a number is real.
+    other = find(rows_of(items, kinds={("corruption", "drop"): "difference"}))
+    assert (other.low, other.high) == (0.0, 0.0)
+
+
+def test_items_that_their_kind_cannot_have_are_refused_by_name():
+    items = [make_item(example=f"e{i}", problem=f"p{i}", value=v) for i, v in enumerate((0, 0.5))]
+    with pytest.raises(ValueError, match="early_answering, cut, same_answer: items of .* 0 or 1"):
+        rows_of(items, kinds={("early_answering", "same_answer"): "binary"})
+    found = find(rows_of(items, kinds={("early_answering", "same_answer"): "share"}))
+    assert found.value == 0.25
+
+
+def test_a_skewed_metric_is_a_median_and_says_so():
+    values = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 90.0)
+    items = [
+        make_item(reader=r, example=f"e{i}", problem=f"p{i}", value=v + shift)
+        for i, v in enumerate(values)
+        for r, shift in (("base", 0.0), ("post", 0.05 * i))
+    ]
+    rows = rows_of(items, kinds={("early_answering", "same_answer"): "skewed"})
+    base, _, change = rows
+    assert (base.value, base.note) == (0.4, "median over problems")
+    assert change.value == pytest.approx(0.15)
+    assert change.note == "median of the differences over problems"
+
+
+def test_a_ratio_is_contrasted_between_readers_on_what_both_could_measure():
+    g = random.Random(4)
+    items = [
+        make_item(reader=r, metric=m, example=f"e{i}", problem=f"p{i}", value=value)
+        for i in range(40)
+        for r, part in (("base", 0.3), ("post", 0.6))
+        for size in (g.expovariate(1.0),)
+        for m, value in (("u", part * size), ("n", size))
+    ]
+    items[4] = replace(items[4], value=math.nan, note="cut")
+    rows = rows_of(items, ratios=[Ratio("early_answering", "part", "u", "n")])
+    found = {row.reader: row for row in rows if row.metric == "part"}
+    assert found["base"].value == pytest.approx(0.3) and found["post"].value == pytest.approx(0.6)
+    total = found[CONTRAST]
+    assert (total.value, total.n, total.n_missing) == (pytest.approx(0.3), 39, 1)
+    assert 0 < total.p < 1e-6 and total.q == total.p and total.contrast == "reader"
 
 
 def test_a_ratio_is_made_in_every_condition_and_at_every_point():

@@ -1,0 +1,1 @@
+"""Simulations whose truth is known: how often intervals cover, and tests reject."""
