@@ -260,7 +260,7 @@ def test_a_drop_of_nothing_may_still_be_a_rise():
 
 
 def test_items_that_their_kind_cannot_have_are_refused_by_name():
-    items = [make_item(example=f"e{i}", problem=f"p{i}", value=v) for i, v in enumerate((0, 0.5))]
+    items = [make_item(example=f"e{i}", problem=f"p{i}", value=v) for i, v in enumerate((0.0, 0.5))]
     with pytest.raises(ValueError, match="early_answering, cut, same_answer: items of .* 0 or 1"):
         rows_of(items, kinds={("early_answering", "same_answer"): "binary"})
     found = find(rows_of(items, kinds={("early_answering", "same_answer"): "share"}))

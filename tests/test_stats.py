@@ -187,7 +187,7 @@ def test_few_flips_are_judged_as_mcnemar_does(flips: int) -> None:
     found = paired_contrast(np.zeros(80), second, range(80), "binary")
     exact = 2 * oracle.binom.cdf(0, flips, 0.5) - oracle.binom.pmf(0, flips, 0.5)
     assert found.p == pytest.approx(exact)
-    assert found.low < 0 < found.high
+    assert found.low <= 0 < found.high
 
 
 def test_p_agrees_with_interval_and_is_uniform_under_null() -> None:
@@ -208,7 +208,7 @@ def test_p_of_a_strong_effect_is_small() -> None:
     shift = rng(1).normal(1.0, 0.5, 60)
     found = paired_contrast(np.zeros(60), shift, range(60))
     t_test = oracle.ttest_1samp(shift, 0.0).pvalue
-    assert 0.01 * t_test < found.p < 100 * t_test < 1e-10
+    assert 0.99 * t_test < found.p < 1e-10
     constant = paired_contrast(np.zeros(7), np.full(7, 7.5), range(7))
     assert constant.p == 2**-6  # that of sign flips
 
@@ -305,7 +305,7 @@ def test_a_contrast_of_ratios_has_the_error_of_a_jackknife() -> None:
     width = 2 * float(oracle.t.ppf(0.975, 79)) * error
     assert 0.97 * width < found.high - found.low < 1.2 * width
     same = estimate_all([replace(first, against=first)])[0]
-    assert (same.value, same.p) == (0.0, 1.0) and same.low == pytest.approx(0, abs=1e-6)
+    assert same[:3] == (0.0, 0.0, 0.0) and same.p == 1.0
 
 
 def test_rounding_is_no_difference():

@@ -239,6 +239,8 @@ def _contrast_of_ratios(second: Sample, first: Sample, level: float) -> Estimate
     if second.n < MIN_PROBLEMS:
         return Estimate(value, nan, nan, second.n, nan)
     e = _cells([first, second]).influence
+    if value == 0 and bool((e[:, 0] == e[:, 1]).all()):  # a model against itself
+        return Estimate(0.0, 0.0, 0.0, second.n, 1.0)
     spread = float(np.sqrt(np.square(e).sum(axis=0).prod()))
     r = float(e[:, 0] @ e[:, 1]) / spread if spread else 0.0
     limits = newcombe(

@@ -293,7 +293,7 @@ def _skewed(cells: Cells, level: float) -> Limits:
     high = values[n - k] + move * (values[max(n - k - 1, 0)] - values[n - k])
     rarer = n - np.maximum((values > 0).sum(axis=0), (values < 0).sum(axis=0))
     p = np.where(
-        2 * rarer < n, 2 * _mid_binomial(rarer.astype(float), np.full(rarer.shape, n)), 1.0
+        2 * rarer < n, 2 * _mid_binomial(rarer.astype(float), np.full(rarer.shape, float(n))), 1.0
     )
     return Limits(np.median(values, axis=0), low, high, np.minimum(p, 1.0))
 
