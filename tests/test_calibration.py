@@ -22,6 +22,7 @@ from probes.calibration import (
     nulls,
     plot_points,
     read_markdown,
+    table,
 )
 from probes.calibration.agreement import auroc, rank_correlation, retest, spearman
 from probes.calibration.constructs import CONSTRUCTS, all_claims, labels_of, probes_without_truth
@@ -51,14 +52,17 @@ from probes.calibration.table import (
 from probes.probe import OWN, Claim
 
 PROBE = "path_masks"
+REAL, BINARY = ("real",), ("binary",)
+RATIO = ("binary", "share")
 SHARE = Claim("masks", "cot_share", "load_bearing")
 DOSE = replace(SHARE, construct="dose", direction=-1)
 
 
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
-    """Coverage by a fifth of the samples."""
+    """Coverage by a fifth of the samples; numbers of planted units are real, whatever the claim."""
     monkeypatch.setattr(nulls, "N_SAMPLES", 200)
+    monkeypatch.setattr(table, "kinds_of", lambda *_: REAL)
 
 
 SMALL = CalibrationSettings(n=12, n_self=4, n_pair=6)
@@ -154,34 +158,47 @@ def test_icc_by_hand():
 
 
 def test_null_pairs_find_what_differs_and_exchanged_ones_do_not():
-    equal, apart = null_pairs(zoo(1.0)), null_pairs(zoo(1.0, seed_spread=1.0))
+    equal, apart = null_pairs(zoo(1.0), REAL), null_pairs(zoo(1.0, seed_spread=1.0), REAL)
     assert equal.n_pairs == apart.n_pairs == 6
     assert equal.seeds <= 1 / 3 and apart.seeds == 1.0
-    many = null_pairs(zoo(1.0, seeds=(3, 4, 5, 6), seed_spread=0.4))
+    many = null_pairs(zoo(1.0, seeds=(3, 4, 5, 6), seed_spread=0.4), REAL)
     assert many.seeds > 0.5
     assert 0.02 <= many.exchanged <= 0.085
     same = [unit([0.0, 1.0] * 20, seed=s) for s in (3, 4)]
-    assert null_pairs(same).seeds == 0.0
+    assert null_pairs(same, BINARY).seeds == 0.0
+
+
+def test_null_pairs_of_a_ratio_contrast_the_ratio_itself():
+    g = np.random.default_rng(2)
+    size = g.uniform(0.3, 0.9, 160)
+    units = [
+        unit((g.random(160) < rate).astype(float), recipe=r, seed=s, under=size)
+        for r, rates in (("equal", (0.5, 0.5)), ("apart", (0.1, 0.9)))
+        for s, rate in zip((3, 4), rates, strict=True)
+    ]
+    found = null_pairs(units, RATIO)
+    assert (found.n_pairs, found.seeds) == (2, 0.5) and found.exchanged <= 0.15
+    assert null_pairs([replace(u, under=np.zeros(160)) for u in units], RATIO).n_pairs == 0
 
 
 def test_coverage_is_nominal_where_it_should_be_and_fails_on_what_hides_in_the_tail():
-    assert 0.9 <= coverage(zoo(1.0)).share <= 0.985
+    assert 0.9 <= coverage(zoo(1.0), REAL).share <= 0.985
     hidden = unit([1.0] * 199 + [1000.0])
-    assert coverage([hidden]).share < 0.8
-    constant = coverage([unit([0.5] * 20)])
+    assert coverage([hidden], REAL).share < 0.8
+    constant = coverage([unit([0.5] * 20)], REAL)
     assert constant.n_units == 0 and math.isnan(constant.share)
     ratio = unit(np.tile([1.0, 0.0], 100), under=[0.5] * 200)
-    assert 0.85 <= coverage([ratio]).share <= 1.0
-    assert coverage([replace(ratio, under=np.zeros(200))]).n_units == 0
+    assert 0.85 <= coverage([ratio], RATIO).share <= 1.0
+    assert coverage([replace(ratio, under=np.zeros(200))], RATIO).n_units == 0
 
 
 def test_what_counts_of_rare_things_allow_is_added_up_by_hand():
-    rare = coverage([unit([1.0] * 199 + [0.0])])  # 100 problems at a rate of .995
+    rare = coverage([unit([1.0] * 199 + [0.0])], BINARY)  # 100 problems at a rate of .995
     none, one, two = (math.comb(100, k) * 0.005**k * 0.995 ** (100 - k) for k in range(3))
     assert none + one < 0.92 < none + one + two == pytest.approx(rare.attainable)
     assert abs(rare.share - rare.attainable) < 0.04
-    assert coverage([unit([0.0, 1.0] * 100)]).attainable < 0.95
-    assert coverage([unit(np.linspace(2, 3, 200))]).attainable == 0.92
+    assert coverage([unit([0.0, 1.0] * 100)], BINARY).attainable < 0.95
+    assert coverage([unit(np.linspace(2, 3, 200))], REAL).attainable == 0.92
 
 
 def judge(units):

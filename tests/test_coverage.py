@@ -82,7 +82,7 @@ def test_numbers_near_a_bound_are_not_as_wide_as_if_they_could_be_anything() -> 
 @pytest.mark.parametrize("is_contrast", [False, True])
 @pytest.mark.parametrize("shape", RATIOS, ids=lambda s: s.name)
 def test_ratios_and_their_contrasts_cover(shape, is_contrast: bool) -> None:
-    found = simulate_ratio(shape, 60, n_samples=500, is_contrast=is_contrast)
+    found = simulate_ratio(shape, 60, n_samples=400, is_contrast=is_contrast)
     assert found.ours.coverage >= 0.93 - 0.01 and found.missing < 0.1
     if is_contrast:
         assert found.ours.rejected <= 0.07

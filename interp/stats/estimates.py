@@ -183,10 +183,14 @@ def estimate_all(samples: Sequence[Sample], *, level: float = 0.95) -> list[Esti
     """
     groups: dict[tuple[int, Method, float], list[int]] = {}
     estimates: dict[int, Estimate] = {}
+    contrasts = {i: (one.against, one) for i, one in enumerate(samples) if one.against is not None}
+    sides = [replace(side, against=None) for pair in contrasts.values() for side in pair if side]
+    of_sides = iter(estimate_all(sides, level=level) if sides else ())
+    for index, (first, second) in contrasts.items():
+        both = next(of_sides), next(of_sides)
+        estimates[index] = _contrast_of_ratios(second, first, *both, level)
     for index, sample in enumerate(samples):
-        if sample.against is not None:
-            estimates[index] = _contrast_of_ratios(sample, sample.against, level)
-        else:
+        if index not in contrasts:
             groups.setdefault((sample.n, sample.kind, sample.scale), []).append(index)
     for (_, kind, _), members in groups.items():
         for start in range(0, len(members), 1000):  # problems x 1000 cells fit into memory
@@ -230,11 +234,12 @@ def _widened(sample: Sample, one: Estimate, level: float) -> Interval:
     return widen_ratio_limits(sample.sums, sample.counts, limits, level=level)
 
 
-def _contrast_of_ratios(second: Sample, first: Sample, level: float) -> Estimate:
-    """The ratio `second` less the ratio `first`, over the same problems."""
+def _contrast_of_ratios(
+    second: Sample, first: Sample, a: Estimate, b: Estimate, level: float
+) -> Estimate:
+    """The ratio `second`, estimated as b, less `first`, as a, over the same problems."""
     from scipy.special import stdtr, stdtrit
 
-    a, b = estimate_all([first, replace(second, against=None)], level=level)
     value, nan = b.value - a.value, float("nan")
     if second.n < MIN_PROBLEMS:
         return Estimate(value, nan, nan, second.n, nan)
