@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from interp.stats.estimates import Sample, collect, collect_pairs, estimate_all
-from interp.stats.proportion_intervals import Interval
-from interp.stats.seeds import SeedEstimate, estimate_over_seeds
+from interp.stats.proportion_intervals import Interval, compare_paired_shares, wilson
+from interp.stats.seeds import estimate_over_seeds
 
 OUT = Path("artifacts/statistics/seeds.md")
 PROBLEMS = 60
+ALPHA = 0.05
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 """Trainings -> the true rate (or mean) of each, given how many."""
 
@@ -61,35 +61,36 @@ class Level(NamedTuple):
 def coverage(rates: Draw, truth: float, n_seeds: int, *, runs: int, seed: int = 0) -> float:
     """Share of the intervals over seeds that contain the mean over trainings."""
     rng = np.random.default_rng(seed)
-    right = rng.random((runs * n_seeds, PROBLEMS)) < rates(rng, runs * n_seeds)[:, None]
-    names = [str(i) for i in range(PROBLEMS)]
-    over = _over_seeds([collect(row.astype(float), names) for row in right], n_seeds, is_share=True)
+    right = rng.binomial(PROBLEMS, rates(rng, runs * n_seeds)).reshape(runs, n_seeds)
+    over = [
+        estimate_over_seeds(
+            [count / PROBLEMS for count in study],
+            [wilson(count, PROBLEMS) for count in study],
+            bounds=Interval(0.0, 1.0),
+        )
+        for study in right.tolist()
+    ]
     return float(np.mean([e.low <= truth <= e.high for e in over]))
 
 
 def level(rates: Draw, n_seeds: int, *, runs: int, seed: int = 0) -> Level:
     """How often two sides of the same recipe differ, in one pair and over seeds."""
     rng = np.random.default_rng(seed)
-    names = [str(i) for i in range(PROBLEMS)]
-    pairs: list[Sample] = []
-    for _ in range(runs * n_seeds):
-        base, post = rng.random((2, PROBLEMS)) < rates(rng, 2)[:, None]
-        pairs.append(collect_pairs(base.astype(float), post.astype(float), names))
-    one_pair = np.mean([e.p < 0.05 for e in estimate_all(pairs, seed=0, n_boot=500)])
-    over = _over_seeds(pairs, n_seeds, is_share=False)
-    return Level(float(one_pair), float(np.mean([e.p < 0.05 for e in over])))
-
-
-def _over_seeds(samples: list[Sample], n_seeds: int, *, is_share: bool) -> list[SeedEstimate]:
-    estimates = estimate_all(samples, seed=0, n_boot=500)
-    bounds = Interval(0.0, 1.0) if is_share else Interval(-1.0, 1.0)
-    groups = (estimates[at : at + n_seeds] for at in range(0, len(estimates), n_seeds))
-    return [
-        estimate_over_seeds(
-            [e.value for e in group], [Interval(e.low, e.high) for e in group], bounds=bounds
-        )
-        for group in groups
-    ]
+    one_pair: list[bool] = []
+    over: list[bool] = []
+    for _ in range(runs):
+        values: list[float] = []
+        intervals: list[Interval] = []
+        for _ in range(n_seeds):
+            base, post = rng.random((2, PROBLEMS)) < rates(rng, 2)[:, None]
+            plus, minus = float((post & ~base).mean()), float((base & ~post).mean())
+            limits, p = compare_paired_shares(plus, minus, PROBLEMS)
+            values.append(plus - minus)
+            intervals.append(limits)
+            one_pair.append(p < ALPHA)
+        found = estimate_over_seeds(values, intervals, bounds=Interval(-1.0, 1.0))
+        over.append(found.p < ALPHA)
+    return Level(float(np.mean(one_pair)), float(np.mean(over)))
 
 
 def format_tables(*, runs: int) -> str:
