@@ -172,9 +172,9 @@ def load_organism(folder: Path) -> Any:
     import torch
     from transformers import LlamaForCausalLM
 
-    from interp.models.loading import without_bars
+    from interp.models.loading import loading_quietly
 
-    with without_bars():
+    with loading_quietly():
         return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 

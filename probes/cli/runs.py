@@ -27,7 +27,6 @@ from probes.cli.console import (
     Tasks,
     Writers,
     echo,
-    explained,
     name_folder,
 )
 
@@ -63,11 +62,10 @@ def audit(
     dtype: Dtype = "float32",
 ) -> None:
     """Run all audit probes on a pair and write the report."""
-    with explained():
-        from probes.audit.run import AuditSettings
+    from probes.audit.run import AuditSettings
 
-        settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
-        _run([base, post], settings, out, device, dtype)
+    settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
+    _run([base, post], settings, out, device, dtype)
 
 
 def probe(
@@ -85,23 +83,22 @@ def probe(
     dtype: Dtype = "float32",
 ) -> None:
     """Run one probe on one model or a pair."""
-    with explained():
-        from probes import find_probe
-        from probes.audit.run import AuditSettings
-        from probes.settings import parse_settings
+    from probes import find_probe
+    from probes.audit.run import AuditSettings
+    from probes.settings import parse_settings
 
-        made = find_probe(name)
-        options = parse_settings(name, option or ())
-        settings = AuditSettings(
-            tasks=tuple(task or made.tasks),
-            n=made.n if n is None else n,
-            probes=(name,),
-            writers=tuple(writer) if writer else _default_writers(made.writers, posts),
-            seed=seed,
-            data=data,
-            options=((name, options),) if options else (),
-        )
-        _run([model, *(posts or ())], settings, out, device, dtype)
+    made = find_probe(name)
+    options = parse_settings(name, option or ())
+    settings = AuditSettings(
+        tasks=tuple(task or made.tasks),
+        n=made.n if n is None else n,
+        probes=(name,),
+        writers=tuple(writer) if writer else _default_writers(made.writers, posts),
+        seed=seed,
+        data=data,
+        options=((name, options),) if options else (),
+    )
+    _run([model, *(posts or ())], settings, out, device, dtype)
 
 
 def _default_writers(writers: Sequence[str], posts: Sequence[str] | None) -> tuple[str, ...]:
@@ -134,10 +131,9 @@ def short_command(name: str) -> Callable[..., None]:
 
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw figures and page of a run again, from its rows."""
-    with explained():
-        from probes.audit.run import redraw
+    from probes.audit.run import redraw
 
-        typer.echo(redraw(run))
+    typer.echo(redraw(run))
 
 
 def list_names(
@@ -149,13 +145,12 @@ def list_names(
     from probes import PROBES, find_probe
     from probes.settings import describe_type, setting_types
 
-    with explained():
-        if name is not None:
-            made: Any = find_probe(name)
-            typer.echo(made.question)
-            for field, kind in setting_types(name).items():
-                typer.echo(f"  --set {field}={getattr(made, field)}   ({describe_type(kind)})")
-            return
+    if name is not None:
+        made: Any = find_probe(name)
+        typer.echo(made.question)
+        for field, kind in setting_types(name).items():
+            typer.echo(f"  --set {field}={getattr(made, field)}   ({describe_type(kind)})")
+        return
     typer.echo("Probes (* in every audit)")
     for probe_name in PROBES:
         made = find_probe(probe_name)
@@ -167,14 +162,13 @@ def list_names(
 
 def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table PROBES.")]) -> None:
     """Check that a probe is complete, on bundled organisms; say what it lacks."""
-    with explained():
-        from probes.contract import check_probe as find_faults
+    from probes.contract import check_probe as find_faults
 
-        faults = find_faults(name)
-        echo(f"- {fault}" for fault in faults)
-        typer.echo(f"{name}: {len(faults)} faults" if faults else f"{name}: complete")
-        if faults:
-            raise typer.Exit(1)
+    faults = find_faults(name)
+    echo(f"- {fault}" for fault in faults)
+    typer.echo(f"{name}: {len(faults)} faults" if faults else f"{name}: complete")
+    if faults:
+        raise typer.Exit(1)
 
 
 def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dtype: str) -> None:
