@@ -35,7 +35,7 @@ from torch import Tensor
 
 from interp.engine import run
 from interp.engine.batches import token_batches
-from interp.files import write_file
+from interp.files import read_json, write_file
 from interp.models import Model
 from interp.models.forward import check_row
 from interp.models.model import check_site, site_shape
@@ -70,7 +70,7 @@ class Store:
         path = folder / MANIFEST
         if not path.is_file():
             raise ValueError(f"{folder} holds no {MANIFEST}, so it is no store. Make it by capture")
-        store = Store(folder, json.loads(path.read_text(encoding="utf-8")))
+        store = Store(folder, read_json(path))
         if store.manifest.get("format") != FORMAT:
             raise ValueError(
                 f"{path} is not of the format {FORMAT}, but {store.manifest.get('format')!r}. "
@@ -306,7 +306,7 @@ def _prepare(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Sequence[
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
     if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = read_json(path)
         differing = [key for key, value in manifest.items() if old.get(key) != value]
         if differing:
             raise ValueError(

@@ -36,7 +36,8 @@ from typing import Any, TypeVar, cast
 
 from interp.chains.trace import Trace
 from interp.chains.trace_files import export_traces
-from interp.files import write_file, writing
+from interp.errors import explain_failure
+from interp.files import read_json, read_json_lines, write_file, writing
 from interp.results.kept import PACKAGES, keep, kept_file
 from interp.results.rows import Item, Measurement
 from interp.tasks import Task
@@ -220,7 +221,12 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
     """
     from pyarrow import parquet
 
-    table = parquet.read_table(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with explain_failure(
+        f"{path} is no table in parquet", "Likely cause: an interrupted copy. Make it again"
+    ):
+        table = parquet.read_table(path)
     names = [field.name for field in fields(cast(Any, kind))]
     if table.column_names != names:
         raise ValueError(
@@ -296,21 +302,17 @@ def _check_same(folder: Path, manifest: Mapping[str, Any], made_of: Mapping[str,
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def _read_record(path: Path) -> tuple[str, dict[str, Any]]:
     """Name of a part, and its record."""
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = read_json(path, "part", "record")
     return kept["part"], kept["record"]
 
 
 def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:
-    if not path.exists():
-        return ()
-    # Not splitlines(), which also cuts at U+2028 inside a text.
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return tuple(json.loads(line) for line in lines if line)
+    return tuple(line for _, line in read_json_lines(path)) if path.exists() else ()
 
 
 def _pretty(data: Mapping[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ rows. `posthoc audit` runs all probes of an audit, every other command that meas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -182,9 +182,15 @@ def results_of(data: RunData) -> dict[str, Results]:
 
 def read_settings(data: RunData) -> AuditSettings:
     """The settings of a run, from its manifest."""
-    kept = data.manifest["settings"]
+    kept: Mapping[str, Any] = data.manifest.get("settings", {})
+    wanted = {field.name for field in fields(AuditSettings)}
+    if kept.keys() != wanted:
+        raise ValueError(
+            f"{data.folder} holds a run with the settings {sorted(kept)}, not {sorted(wanted)}. It "
+            f"comes from another version: make it again"
+        )
     # JSON has no tuples: what was saved as tuples comes back as lists.
-    options = tuple((name, tuple((k, v) for k, v in fields)) for name, fields in kept["options"])
+    options = tuple((name, tuple((k, v) for k, v in pairs)) for name, pairs in kept["options"])
     names = ("tasks", "probes", "writers")
     return AuditSettings(
         **{name: tuple(kept[name]) for name in names},

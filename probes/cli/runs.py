@@ -8,11 +8,13 @@ same report whether it is asked for as `posthoc preexist BASE POST` or as
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from interp.errors import NotMeasurableError
 from probes.cli.console import (
     Count,
     Data,
@@ -188,6 +190,11 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
     readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
     folder = out or name_folder([*names, *(settings.probes if is_one else ())], settings, dtype)
     done = run_audit(readers, settings, folder)
+    if all(isnan(item.value) for item in done.items):
+        reasons = dict.fromkeys(item.note for item in done.items if item.note)
+        raise NotMeasurableError(
+            f"nothing could be measured: {'; '.join(reasons)}. The run is kept in {folder}"
+        )
     typer.echo(done.verdict.headline)
     echo(f"  {line}" for line in done.verdict.lines)
     typer.echo(f"Report: {done.report}")

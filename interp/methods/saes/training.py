@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.errors import explain_failure
 from interp.files import write_file
 from interp.sites import Site, parse_site
 
@@ -195,7 +196,13 @@ def load_sae(folder: Path) -> Any:
     missing = [name for name in (CFG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"an SAE is a folder with {CFG} and {WEIGHTS}; {folder} lacks {missing}")
-    sae: Any = _sae_lens().SAE.load_from_disk(str(folder))
+    library = _sae_lens()
+    with explain_failure(
+        f"the SAE in {folder} cannot be loaded",
+        f"Likely causes: {CFG} of another version of sae-lens, or of other sizes than {WEIGHTS}, "
+        "or an interrupted copy",
+    ):
+        sae: Any = library.SAE.load_from_disk(str(folder))
     sae_site(sae)
     return sae.requires_grad_(False)
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import NotMeasurableError
-from interp.files import write_file
+from interp.files import read_json, write_file
 from interp.methods.activation_store import capture
 from interp.methods.saes.fidelity import Fidelity, measure_fidelity
 from interp.methods.saes.injection import Falsification, Injection, falsify, top_tokens
@@ -76,7 +76,7 @@ def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> 
     """
     cards = sorted((root or saes_folder()).glob(f"*/{CARD}"))
     for path in cards:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path, "model_sha256", "site")
         if (card["model_sha256"], card["site"]) == (model.weights_sha256, str(site)):
             return path.parent
     known = ", ".join(path.parent.name for path in cards) or "none"
@@ -150,7 +150,7 @@ def make_sae(
 
 def format_card(folder: Path) -> list[str]:
     """The card of an SAE as text: its figures, then a line for each variable."""
-    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    card = read_json(folder / CARD, "figures", "matches")
     figures = ", ".join(f"{name} {value:.3g}" for name, value in card["figures"].items())
     texts = [f"{folder.name}: {figures}"]
     for match in card["matches"]:
