@@ -11,7 +11,7 @@ and only there, is something that base never wrote.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from interp.errors import NotMeasurableError
 from interp.methods.directions import collect
 from interp.methods.saes import load_sae, sae_site
 from interp.methods.saes.transfer import Dictionary, TransferErrors, transfer_errors
-from interp.organisms.saes.bundled_saes import find_sae
+from interp.organisms.saes.bundled_saes import find_sae, hash_sae
 from interp.results.plots import dots
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.sites import Site
@@ -85,6 +85,10 @@ class SaeTransfer(Probe):
             *(replace(item, position=ALL) for item in missing),
             *transfer_items(sae, sae_site(sae), readers, task, readable),
         )
+
+    def hash_inputs(self, readers: Readers) -> Mapping[str, str]:
+        """Of the SAE, if there is one."""
+        return hash_sae(self.sae, readers["base"]) if "base" in readers else {}
 
     def figures(self, results: Results) -> list[Drawing]:
         """Error of both models by class of positions."""

@@ -40,8 +40,13 @@ def export_traces(path: Path, traces: Sequence[Trace]) -> None:
         path: The file; replaced if it exists.
         traces: In the order in which they shall stand.
     """
+    write_file(path, format_traces(traces))
+
+
+def format_traces(traces: Sequence[Trace]) -> bytes:
+    """The bytes of the file that `export_traces` writes; equal traces give equal bytes."""
     lines = [json.dumps(_record(trace), ensure_ascii=False) + "\n" for trace in traces]
-    write_file(path, "".join(lines).encode())
+    return "".join(lines).encode()
 
 
 def import_traces(path: Path, tokenizer: Any, task: Task) -> tuple[Trace, ...]:

@@ -9,6 +9,7 @@ rows. `posthoc audit` runs all probes of an audit, every other command that meas
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model, ModelPair
+from interp.models.identity import describe_model
 from interp.results.report import Verdict, write_report
 from interp.results.rows import Item, Measurement
 from interp.results.run_folder import WORK, Run, RunData, load_run
@@ -99,13 +101,10 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
             f"a writer is 'gold' or one of the models that are read ({', '.join(readers)}), "
             f"received {absent[0]!r}. Give a second model, or writers=('gold', 'base')"
         )
-    tasks = [
-        make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
-        for name in settings.tasks
-    ]
+    tasks = _make_tasks(settings)
     probes = make_probes(settings)
     # Before the slow part, since it refuses a folder that cannot be written or holds another run.
-    run = Run.create(out, _made_of(readers, settings, probes))
+    run = Run.create(out, describe_run(readers, settings))
     run.save_examples(tasks)
     items: list[Item] = []
     # Not kept as parts: decoding is greedy, so a run that goes on writes the same chains again.
@@ -239,19 +238,26 @@ def _write_chains(
     return traces
 
 
-def _made_of(
-    readers: Readers, settings: AuditSettings, probes: Mapping[str, Probe]
-) -> dict[str, Any]:
-    """What determines the results: models, settings of the run and of every probe."""
-    models = {
-        role: {
-            "name": model.name,
-            "weights_sha256": model.weights_sha256,
-            "dtype": str(model.dtype),
-            "tokenizer_size": len(model.tokenizer),
-        }
-        for role, model in readers.items()
+def _make_tasks(settings: AuditSettings) -> list[Task]:
+    return [
+        make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
+        for name in settings.tasks
+    ]
+
+
+def describe_run(readers: Readers, settings: AuditSettings) -> dict[str, Any]:
+    """What determines the results of a run: models, questions, settings, and files of probes."""
+    probes = make_probes(settings)
+    return {
+        "models": {role: describe_model(model) for role, model in readers.items()},
+        "examples": {task.name: hash_examples(task) for task in _make_tasks(settings)},
+        "settings": asdict(settings),
+        # With all defaults: `settings` has only what differs from them, and a default may change.
+        "probes": {name: repr(probe) for name, probe in probes.items()},
+        "files": {name: dict(probe.hash_inputs(readers)) for name, probe in probes.items()},
     }
-    # With all defaults: `settings` has only what differs from them, and a default may change.
-    described = {name: repr(probe) for name, probe in probes.items()}
-    return {"models": models, "settings": asdict(settings), "probes": described}
+
+
+def hash_examples(task: Task) -> str:
+    """Checksum of the questions, answers and steps of a task, and of the text around them."""
+    return hashlib.sha256(repr((task.layout, task.examples)).encode()).hexdigest()

@@ -176,7 +176,7 @@ def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table P
 def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dtype: str) -> None:
     from probes import find_probe
     from probes.audit.run import audit as run_audit
-    from probes.audit.run import pair_readers
+    from probes.audit.run import describe_run, pair_readers
     from probes.model_names import find_model
 
     is_one = len(settings.probes) == 1
@@ -188,7 +188,8 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
         )
     models = [find_model(name, device=device, dtype=dtype) for name in names]
     readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
-    folder = out or name_folder([*names, *(settings.probes if is_one else ())], settings, dtype)
+    named = [*names, *(settings.probes if is_one else ())]
+    folder = out or name_folder(named, describe_run(readers, settings))
     done = run_audit(readers, settings, folder)
     if all(isnan(item.value) for item in done.items):
         reasons = dict.fromkeys(item.note for item in done.items if item.note)

@@ -42,6 +42,7 @@ from interp.methods.saes.latent_scores import Match, Variable, match_latents
 from interp.methods.saes.latents import encode_rows, sae_reader
 from interp.methods.saes.training import WEIGHTS, SaeSettings, calibrate, save_sae, train_sae
 from interp.models import Model, load_model
+from interp.models.identity import hash_folder
 from interp.organisms.documents import Document
 from interp.organisms.recipes import RECIPES, WORDS
 from interp.organisms.saes.known_variables import arith_variables, chain_variable
@@ -84,6 +85,19 @@ def find_sae(model: Model, root: Path | None = None, *, site: Site = MIDDLE) -> 
         f"an SAE belongs to one model and site, and none is bundled for {model.name} at {site}; "
         f"there are: {known}. Name the folder of another SAE"
     )
+
+
+def hash_sae(folder: str, model: Model) -> dict[str, str]:
+    """Checksum of the SAE in a folder, or of the bundled one of a model; empty if there is none.
+
+    Raises:
+        ValueError: The folder holds no SAE.
+        OSError: There is no such folder.
+    """
+    try:
+        return {"sae": hash_folder(Path(folder) if folder else find_sae(model))}
+    except NotMeasurableError:
+        return {}
 
 
 def make_sae(
