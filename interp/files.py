@@ -125,3 +125,27 @@ def parse_json(text: str, place: str, *needed: str) -> dict[str, Any]:
             f"another version"
         )
     return read
+
+
+def describe_differences(old: Any, new: Any, place: str = "") -> list[str]:
+    """Where two pieces of plain data differ: "settings.n: 2 -> 5", one text for each place."""
+    if old == new:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = {key: (old.get(key), new.get(key)) for key in {**old, **new}}
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = dict(enumerate(zip(old, new, strict=True)))
+    else:
+        return [f"{place}: {_shown(old)} -> {_shown(new)}"]
+    return [
+        text
+        for name, (before, after) in pairs.items()
+        for text in describe_differences(before, after, f"{place}.{name}" if place else str(name))
+    ]
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    if isinstance(value, str) and len(text) == 64:  # a checksum
+        return f"{text[:8]}..."
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -35,9 +35,10 @@ from torch import Tensor
 
 from interp.engine import run
 from interp.engine.batches import token_batches
-from interp.files import read_json, write_file
+from interp.files import describe_differences, read_json, write_file
 from interp.models import Model
 from interp.models.forward import check_row
+from interp.models.identity import hash_config
 from interp.models.model import check_site, site_shape
 from interp.progress import track
 from interp.sites import Site, parse_site
@@ -264,8 +265,13 @@ def _manifest(
     return {
         "format": FORMAT,
         "models": [
-            {"name": name, "model": model.name, "weights_sha256": model.weights_sha256,
-             "dtype": str(model.dtype).removeprefix("torch.")}
+            {
+                "name": name,
+                "model": model.name,
+                "weights_sha256": model.weights_sha256,
+                "config_sha256": hash_config(model.hf),
+                "dtype": str(model.dtype).removeprefix("torch."),
+            }
             for name, model in models.items()
         ],
         "sites": [str(site) for site in sites],
@@ -307,11 +313,11 @@ def _prepare(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Sequence[
     path = folder / MANIFEST
     if path.exists():
         old = read_json(path)
-        differing = [key for key, value in manifest.items() if old.get(key) != value]
+        differing = describe_differences({key: old.get(key) for key in manifest}, dict(manifest))
         if differing:
             raise ValueError(
-                f"{folder} holds a capture of something else: {', '.join(differing)} differ. One "
-                f"folder holds one capture: name another folder, or delete this one"
+                f"{folder} holds a capture of something else: {'; '.join(differing)}. One folder "
+                f"holds one capture: name another folder, or delete this one"
             )
     for draft in folder.glob(".*.safetensors.*"):  # left by a capture that was killed
         draft.unlink()

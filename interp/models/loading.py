@@ -256,6 +256,12 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
         ValueError: If the folder or its files are not usable.
     """
     check_device(device)
+    if (folder / "adapter_config.json").is_file():
+        # transformers would load the model that is named there in place of this folder.
+        raise ValueError(
+            f"{folder} holds an adapter of peft (adapter_config.json). Merge it into the weights: "
+            f"model.merge_and_unload().save_pretrained(folder)"
+        )
     _read_architecture(folder)
     files = _check_weight_files(folder)
     tokenizer = _load_tokenizer(folder)  # first, since it is the smaller one

@@ -202,7 +202,9 @@ def load_organism(folder: Path) -> Any:
     from interp.models.loading import loading_quietly
 
     with loading_quietly():
-        return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        return LlamaForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False
+        )
 
 
 def folder_name(name: str, seed: int) -> str:

@@ -38,7 +38,7 @@ from typing import Any, TypeVar, cast
 from interp.chains.trace import Trace
 from interp.chains.trace_files import format_traces
 from interp.errors import explain_failure
-from interp.files import read_json, read_json_lines, write_file
+from interp.files import describe_differences, read_json, read_json_lines, write_file
 from interp.results.kept import PACKAGES, keep, kept_file
 from interp.results.rows import Item, Measurement
 from interp.tasks import Task
@@ -303,28 +303,6 @@ def _check_same(folder: Path, manifest: Mapping[str, Any], made_of: Mapping[str,
             f"{folder} holds a run made of something else ({'; '.join(details)}). One folder "
             "holds one run: name another folder, or delete this one."
         )
-
-
-def describe_differences(old: Any, new: Any, place: str = "") -> list[str]:
-    """Where two pieces of plain data differ: "settings.n: 2 -> 5", one text for each place."""
-    if old == new:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs = cast("tuple[dict[str, Any], dict[str, Any]]", (old, new))
-        names = dict.fromkeys([*pairs[0], *pairs[1]])
-        return [
-            text
-            for name in names
-            for text in describe_differences(
-                pairs[0].get(name), pairs[1].get(name), f"{place}.{name}" if place else name
-            )
-        ]
-    return [f"{place}: {_shown(old)} -> {_shown(new)}"]
-
-
-def _shown(value: Any) -> str:
-    is_checksum = isinstance(value, str) and len(value) == 64
-    return f"{value[:8]}..." if is_checksum else str(value)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from interp.files import read_json, write_file
+from interp.files import describe_differences, read_json, write_file
 from interp.models.identity import hash_folder
 from interp.organisms.saes.bundled_saes import saes_folder
 from interp.organisms.zoo import organism_path, read_cards
 from interp.results.kept import code_sha256, kept_file
-from interp.results.run_folder import describe_differences, keep_rows, read_rows, write_rows
+from interp.results.run_folder import keep_rows, read_rows, write_rows
 from interp.workers import run_jobs
 from probes import PROBES
 from probes.predictions.crosscoders import measure_crosscoders
