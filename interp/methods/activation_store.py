@@ -265,13 +265,9 @@ def _manifest(
     return {
         "format": FORMAT,
         "models": [
-            {
-                "name": name,
-                "model": model.name,
-                "weights_sha256": model.weights_sha256,
-                "config_sha256": hash_config(model.hf),
-                "dtype": str(model.dtype).removeprefix("torch."),
-            }
+            {"name": name, "model": model.name, "weights_sha256": model.weights_sha256,
+             "config_sha256": hash_config(model.hf),
+             "dtype": str(model.dtype).removeprefix("torch.")}
             for name, model in models.items()
         ],
         "sites": [str(site) for site in sites],

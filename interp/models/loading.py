@@ -84,7 +84,12 @@ def _read_architecture(folder: Path) -> str:
             f"Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)"
         )
     names: Any = read_json(path).get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else "(none given)"
+    if not isinstance(names, list) or not names:
+        raise ValueError(
+            f'{path} names no architecture in a list, such as "architectures": '
+            f'["LlamaForCausalLM"]; received {names!r}'
+        )
+    return str(names[0])
 
 
 def _read_adapter(folder: Path) -> Adapter:
