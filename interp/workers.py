@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
+from interp.errors import InputError, is_about_input, one_line
+
 Example = TypeVar("Example")
 Result = TypeVar("Result")
 Job = TypeVar("Job")
@@ -62,7 +64,9 @@ def run_jobs(
     Raises:
         ValueError: If there are no devices, the worker cannot be sent to a process, or jobs wait
             for each other.
-        RuntimeError: If a worker raises or dies; the message names the device and the job.
+        InputError: If a worker meets an error about the input (`interp.errors`).
+        RuntimeError: If a worker raises another one or dies; the message names the device and the
+            job.
     """
     if not devices:
         raise ValueError("name at least one device, for example ['cpu']")
@@ -84,7 +88,7 @@ def run_jobs(
                     # Asked before its first job: once busy, the process could not answer.
                     if at not in pids:
                         pids[at] = pools[at].submit(os.getpid)
-                    running[pools[at].submit(worker, devices[at], job)] = job, at
+                    running[pools[at].submit(_work, worker, devices[at], job)] = job, at
                 if not running:
                     raise ValueError(f"jobs must not wait for each other; these do: {waiting}")
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -156,6 +160,16 @@ def _work_share(
     return results
 
 
+def _work(worker: Callable[[str, Job], Result], device: str, job: Job) -> Result:
+    """One job; an error says here what it is about, since its traceback stays in the process."""
+    try:
+        return worker(device, job)
+    except Exception as error:
+        if not is_about_input(error):
+            raise
+        raise InputError(one_line(error)) from error
+
+
 def _ready(
     waiting: Sequence[Job], running: Sequence[Job], needs: Callable[[Job], Job | None] | None
 ) -> list[Job]:
@@ -193,15 +207,14 @@ def _check_worker(worker: Callable[..., object]) -> None:
         ) from error
 
 
-def _failure(device: str, job: Any, error: BaseException) -> RuntimeError:
+def _failure(device: str, job: Any, error: BaseException) -> Exception:
     reason = (
         "its process ended without a message, most likely killed for lack of memory"
         if isinstance(error, BrokenProcessPool)
         else f"{type(error).__name__}: {error}"
     )
-    return RuntimeError(
-        f"the worker on {device} failed on {job}: {reason}; the other workers were ended"
-    )
+    message = f"the worker on {device} failed on {job}: {reason}; the other workers were ended"
+    return InputError(message) if isinstance(error, InputError) else RuntimeError(message)
 
 
 def _end(pids: Sequence[Future[int]]) -> None:

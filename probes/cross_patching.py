@@ -57,6 +57,7 @@ from interp.engine import run
 from interp.methods.patching import Donor
 from interp.methods.patching.span_patching import JOINTLY, PatchedSpans, patch_spans
 from interp.models import Model
+from interp.models.identity import describe_model
 from interp.results.plots import curve, dots
 from interp.results.rows import Item, Measurement, Ratio
 from interp.stats.kinds import Kind
@@ -160,6 +161,12 @@ class CrossPatching(Probe):
             return None
         dtype = str(like.dtype).removeprefix("torch.")
         return find_model(self.control, device=str(like.device), dtype=dtype)
+
+    def hash_inputs(self, readers: Readers) -> Mapping[str, str]:
+        """Of the control donor."""
+        control = self._control(next(iter(readers.values())))
+        about = {} if control is None else describe_model(control)
+        return {f"control {name}": value for name, value in about.items()}
 
     def figures(self, results: Results) -> list[Drawing]:
         """Recovered at each class of positions, all layers jointly, and along the layers."""

@@ -30,7 +30,7 @@ def find_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Mod
 
 
 def _path(name: str) -> str:
-    from interp.organisms.zoo import organism_path, read_cards
+    from interp.organisms.zoo import organism_path, read_cards, split_name
 
     if Path(name).is_dir():
         return name
@@ -38,10 +38,10 @@ def _path(name: str) -> str:
         from interp.models.smollm2 import smollm2_path
 
         return str(smollm2_path())
-    organism, _, seed = name.partition(":")
     known = sorted({entry.name for entry in read_cards()})
-    if organism in known:
-        return str(organism_path(organism, int(seed or 0)))
+    if name.partition(":")[0] in known:
+        organism, seed = split_name(name)
+        return str(organism_path(organism, seed or 0))
     if "/" in name:
         return name
     raise ValueError(

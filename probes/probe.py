@@ -203,6 +203,11 @@ class Probe:
         del folder
         return Part(self.run(readers, task, traces, seed=seed))
 
+    def hash_inputs(self, readers: Readers) -> Mapping[str, str]:
+        """Checksums of files that it reads beside readers and task, such as those of an SAE."""
+        del readers
+        return {}
+
     def figures(self, results: Results) -> list[Drawing]:
         """The figures of its rows, in the order of the page."""
         del results

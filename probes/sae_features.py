@@ -40,7 +40,7 @@ from interp.methods.saes import (
 )
 from interp.methods.steering import steer, write_steered
 from interp.models import Model
-from interp.organisms.saes.bundled_saes import find_sae
+from interp.organisms.saes.bundled_saes import find_sae, hash_sae
 from interp.results.plots import curve
 from interp.results.rows import Item, Measurement
 from interp.results.run_folder import Part
@@ -209,6 +209,10 @@ class SaeFeatures(Probe):
             for example, one in zip(form.task.examples, written, strict=True)
         ]
         return {"p_think": p_think.tolist(), "accuracy": right}
+
+    def hash_inputs(self, readers: Readers) -> Mapping[str, str]:
+        """Of the SAE, if there is one."""
+        return hash_sae(self.sae, readers["base"]) if "base" in readers else {}
 
     def figures(self, results: Results) -> list[Drawing]:
         """P(think) against the dose, a figure for each reader."""

@@ -22,7 +22,7 @@ from interp.errors import NotMeasurableError
 from interp.methods.directions import collect
 from interp.methods.saes import load_sae, sae_site
 from interp.methods.saes.transfer import Dictionary, TransferErrors, transfer_errors
-from interp.organisms.saes.bundled_saes import find_sae
+from interp.organisms.saes.bundled_saes import find_sae, hash_sae
 from interp.results.plots import dots
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.sites import Site
@@ -86,6 +86,10 @@ class SaeTransfer(Probe):
         items = transfer_items(sae, sae_site(sae), readers, task, readable)
         main = (RECONSTRUCTED, ("error",))
         return add_unreadable(items, self.name, main, readers, task, traces, position=ALL)
+
+    def hash_inputs(self, readers: Readers) -> Mapping[str, str]:
+        """Of the SAE, if there is one."""
+        return hash_sae(self.sae, readers["base"]) if "base" in readers else {}
 
     def figures(self, results: Results) -> list[Drawing]:
         """Error of both models by class of positions."""

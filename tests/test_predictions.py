@@ -280,7 +280,7 @@ def test_a_stopped_run_goes_on(tmp_path):
     ]  # fmt: skip
     assert lines == go() and len(asked) == 3
     assert any("| held |" in line for line in lines)
-    predict(tmp_path / "out", (1,), 5, keep=tmp_path / "keep", predictions=table[:1])
+    predict(tmp_path / "other", (1,), 5, keep=tmp_path / "keep", predictions=table[:1])
     assert asked[3:] == [(1, 1, 5)]  # of another number of problems nothing is kept
 
 

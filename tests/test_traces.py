@@ -305,8 +305,8 @@ def test_messages_of_the_import(words: Any, task: Task, tmp_path: Path):
     exported = json.loads((tmp_path / "gold.jsonl").read_text())
     foreign = {**exported, "ids": {**exported["ids"], "steps": [[9] * 6 for _ in gold.steps]}}
     cases: dict[str, object] = {
-        r"line 2: Expecting": "{",
-        r"line 2: a line is one JSON object": [1],
+        r"line 2 is not readable as JSON: Expecting": "{",
+        r"line 2 is one JSON object, and a list was received": [1],
         r"line 2: example, chain \(or steps\) and answer are needed; this line has example": {
             "example": good["example"]
         },

@@ -131,7 +131,9 @@ def test_sft_and_grpo_train_from_their_parent(tmp_path):
     card = train(shortened("grpo", steps=2, prompts=2, samples=2, max_new_tokens=8), 0, tmp_path)
     after = weights(organism_path("swapped-sft-pool", root=tmp_path))
     assert any(not torch.equal(before[name], after[name]) for name in before)
-    assert set(card.extra) == {"reward", "thinking", "zero_variance_groups"}
+    assert set(card.extra) == {
+        "reward", "thinking", "zero_variance_groups", "parent_weights_sha256"
+    }  # fmt: skip
     assert card.parent == "base"
     assert {f.name for f in tmp_path.iterdir()} == {"base-s0", "swapped-sft-pool-s0", "grpo-s0"}
 

@@ -35,9 +35,10 @@ from torch import Tensor
 
 from interp.engine import run
 from interp.engine.batches import token_batches
-from interp.files import write_file
+from interp.files import describe_differences, read_json, write_file
 from interp.models import Model
 from interp.models.forward import check_row
+from interp.models.identity import hash_config
 from interp.models.model import check_site, site_shape
 from interp.models.token_ids import Rows, as_rows
 from interp.progress import track
@@ -71,7 +72,7 @@ class Store:
         path = folder / MANIFEST
         if not path.is_file():
             raise ValueError(f"{folder} holds no {MANIFEST}, so it is no store. Make it by capture")
-        store = Store(folder, json.loads(path.read_text(encoding="utf-8")))
+        store = Store(folder, read_json(path))
         if store.manifest.get("format") != FORMAT:
             raise ValueError(
                 f"{path} is not of the format {FORMAT}, but {store.manifest.get('format')!r}. "
@@ -271,6 +272,7 @@ def _manifest(
         "format": FORMAT,
         "models": [
             {"name": name, "model": model.name, "weights_sha256": model.weights_sha256,
+             "config_sha256": hash_config(model.hf),
              "dtype": str(model.dtype).removeprefix("torch.")}
             for name, model in models.items()
         ],
@@ -312,12 +314,12 @@ def _prepare(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Sequence[
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
     if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key, value in manifest.items() if old.get(key) != value]
+        old = read_json(path)
+        differing = describe_differences({key: old.get(key) for key in manifest}, dict(manifest))
         if differing:
             raise ValueError(
-                f"{folder} holds a capture of something else: {', '.join(differing)} differ. One "
-                f"folder holds one capture: name another folder, or delete this one"
+                f"{folder} holds a capture of something else: {'; '.join(differing)}. One folder "
+                f"holds one capture: name another folder, or delete this one"
             )
     for draft in folder.glob(".*.safetensors.*"):  # left by a capture that was killed
         draft.unlink()

@@ -27,7 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.files import write_file
+from interp.errors import explain_failure, one_line
+from interp.files import read_json, write_file
 from interp.interventions.sae_forms import check_scale, written_hook
 from interp.methods.directions import Direction, Source, make_direction
 from interp.sites import Site, SiteOrName, as_site, parse_site
@@ -123,7 +124,8 @@ def load_latent(folder: Path, latent: int) -> Direction:
     """
     from safetensors import safe_open
 
-    cfg: dict[str, Any] = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+    cfg = read_json(folder / "cfg.json")
+    # sae-lens 6 keeps the hook's name under "metadata", earlier versions at the top.
     about = {**cfg, **(cfg.get("metadata") or {})}
     check_scale(about.get("normalize_activations"))
     hook = written_hook(cfg)
@@ -134,7 +136,12 @@ def load_latent(folder: Path, latent: int) -> Direction:
             f'transcoder writes at its "hook_name_out"'
         )
     site = _site(folder, str(hook))
-    with safe_open(str(folder / "sae_weights.safetensors"), framework="pt") as weights:
+    file = folder / "sae_weights.safetensors"
+    damaged = explain_failure(
+        f"{file} holds no decoder W_dec that can be read",
+        "Likely causes: an interrupted copy, or no SAE of sae-lens",
+    )
+    with damaged, safe_open(str(file), framework="pt") as weights:
         rows: Any = weights.get_slice("W_dec")  # one row is read, not the whole decoder
         n = rows.get_shape()[0]
         if not 0 <= latent < n:
@@ -200,7 +207,13 @@ def load_gguf(path: Path) -> dict[int, Direction]:
     by_layer: dict[int, Direction] = {}
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    for tensor in gguf.GGUFReader(path).tensors:
+    with explain_failure(
+        f"{path} cannot be read as GGUF",
+        "Likely causes: an interrupted copy, or a version of the format that the package gguf "
+        "does not know: pip install --upgrade gguf",
+    ):
+        tensors = gguf.GGUFReader(path).tensors
+    for tensor in tensors:
         name, _, layer = str(tensor.name).partition(".")
         if name != "direction" or not layer.isdecimal():
             raise ValueError(
@@ -261,7 +274,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             opened: Any = file
             return {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from None
+        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
 
 
 def _from_card(path: Path, tensors: dict[str, Tensor], card: dict[str, str]) -> Direction:
@@ -278,8 +291,10 @@ def _from_card(path: Path, tensors: dict[str, Tensor], card: dict[str, str]) -> 
         return Direction(
             tensors[TENSOR], _site(path, card["site"]), source, reference, float(card["norm"])
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is a vector card with something missing: {error}") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is a vector card with something missing or broken: {one_line(error)}"
+        ) from error
 
 
 def _bare(

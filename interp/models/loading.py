@@ -11,7 +11,6 @@ hub id (`owner/name`).
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from interp.errors import explain_failure
+from interp.files import read_json
 from interp.models.adapters import Adapter, find_adapter
 from interp.models.checks import check_model
 from interp.models.model import Model
@@ -37,7 +38,9 @@ _WITHOUT_EFFECT = re.compile(
 The first three kinds are constants that the model makes by itself."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
+_HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+"""Each holds the vocabulary of a tokenizer."""
 
 
 def find_folder(path: str | Path, dtype: str) -> Path:
@@ -60,13 +63,27 @@ def find_folder(path: str | Path, dtype: str) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    try:
+    with explain_failure(
+        f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it could not be "
+        f"fetched from the hub as a model id",
+        "Likely causes: a name that is misspelt, or no network. Give a folder",
+    ):
         return Path(snapshot_download(path_or_id, allow_patterns=list(_HUB_FILES)))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it could not be "
-            f"fetched from the hub as a model id: {error}"
-        ) from error
+
+
+def check_device(device: str) -> None:
+    """Makes sure that tensors can be put on a device.
+
+    Raises:
+        ValueError: If the device is unknown or not there; the message lists those that are.
+    """
+    known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    known += ["mps"] if torch.backends.mps.is_available() else []
+    remedy = f"Devices here: {', '.join(known)}"
+    with explain_failure(f"the device {device!r} cannot be used", remedy):
+        found = torch.zeros(1, device=device).device
+    if found.type == "meta":
+        raise ValueError(f"the device 'meta' holds no numbers. {remedy}")
 
 
 def _read_architecture(folder: Path) -> str:
@@ -83,19 +100,26 @@ def _read_architecture(folder: Path) -> str:
             f"{folder} holds no config.json, so it is not a model in Hugging Face format. "
             f"Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)"
         )
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not readable as JSON: {error}. Copy it again") from error
-    architectures = config.get("architectures") or ["(none given)"]
-    return str(architectures[0])
+    names: Any = read_json(path).get("architectures")
+    if not isinstance(names, list) or not names:
+        raise ValueError(
+            f'{path} names no architecture in a list, such as "architectures": '
+            f'["LlamaForCausalLM"]; received {names!r}'
+        )
+    return str(names[0])
 
 
 def _read_adapter(folder: Path) -> Adapter:
     row = find_adapter(_read_architecture(folder))
     from transformers import AutoConfig
 
-    return row(AutoConfig.from_pretrained(folder, local_files_only=True))
+    with explain_failure(
+        f"{folder / 'config.json'} describes no model that can be made",
+        "Likely causes: a field of another type, written by a newer version of transformers, or "
+        "code that comes with the model, which is not executed",
+    ):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return row(config)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -110,7 +134,7 @@ def weight_files(folder: Path) -> list[Path]:
     files = set(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        named = set(map(str, dict(read_json(index, "weight_map")["weight_map"]).values()))
         missing = sorted(name for name in named if not (folder / name).is_file())
         if missing:
             raise ValueError(
@@ -163,15 +187,17 @@ def _hash_tensors(hf: Any) -> str:
 
 
 @contextmanager
-def without_bars() -> Generator[None]:
-    """Silences the loading bars of transformers, and leaves the setting as it was."""
+def loading_quietly() -> Generator[None]:
+    """Silences the bars and reports of transformers, and leaves the settings as they were."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what it reports of missing weights is refused below
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 
@@ -179,7 +205,12 @@ def without_bars() -> Generator[None]:
 def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    with without_bars():
+    failure = explain_failure(
+        f"the weights in {folder} cannot be loaded",
+        "Likely causes: config.json belongs to another checkpoint, or the weights are quantised: "
+        "give plain ones, in float32, bfloat16 or float16",
+    )
+    with failure, loading_quietly():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -187,11 +218,14 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are then in the report
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # reported, and refused below
         )
     hf, report = loaded
     # transformers would leave these at random values and only warn.
-    missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
+    missing = sorted(report["missing_keys"]) + sorted(
+        str(key[0]) for key in report["mismatched_keys"]
+    )
     if missing:
         raise ValueError(
             f"the weight files in {folder} do not fill the model that its config.json describes; "
@@ -214,13 +248,19 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
 def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    # Without one of these transformers makes an empty tokenizer of some families.
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ValueError(
-            f"{folder} holds no tokenizer that can be loaded ({error}). Save it next to the "
-            f"weights with tokenizer.save_pretrained(folder)"
-        ) from error
+            f"{folder} holds no tokenizer: none of {', '.join(TOKENIZER_FILES)}. Save it next to "
+            f"the weights with tokenizer.save_pretrained(folder)"
+        )
+    with explain_failure(
+        f"the tokenizer in {folder} cannot be loaded",
+        "Likely causes: files of a newer version of tokenizers or transformers, a package that "
+        "is missing, or code that comes with the model, which is not executed. Save it again "
+        "with tokenizer.save_pretrained(folder)",
+    ):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 class Parts(NamedTuple):
@@ -247,10 +287,21 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
     Raises:
         ValueError: If the folder or its files are not usable.
     """
+    check_device(device)
+    if (folder / "adapter_config.json").is_file():
+        # transformers would load the model that is named there in place of this folder.
+        raise ValueError(
+            f"{folder} holds an adapter of peft (adapter_config.json). Merge it into the weights: "
+            f"model.merge_and_unload().save_pretrained(folder)"
+        )
     _read_architecture(folder)
     files = _check_weight_files(folder)
-    hf = _load_weights(folder, DTYPES[dtype], kernel).to(device).requires_grad_(False).eval()
-    return Parts(hf, _load_tokenizer(folder), files)
+    tokenizer = _load_tokenizer(folder)  # first, since it is the smaller one
+    hf = _load_weights(folder, DTYPES[dtype], kernel).requires_grad_(False).eval()
+    with explain_failure(
+        f"the model in {folder} cannot be put on {device!r}", "Likely cause: too little memory"
+    ):
+        return Parts(hf.to(device), tokenizer, files)
 
 
 def _check_tokenizer(model: Model) -> None:

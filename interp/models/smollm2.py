@@ -120,8 +120,11 @@ def _convert(source: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     where: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
-    tokenizer = with_digit_rule(AutoTokenizer.from_pretrained(source.parent, **where))
-    read = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **where)
+    found = AutoTokenizer.from_pretrained(source.parent, trust_remote_code=False, **where)
+    tokenizer = with_digit_rule(found)
+    read = AutoModelForCausalLM.from_pretrained(
+        source.parent, dtype=torch.float32, trust_remote_code=False, **where
+    )
     settings = read.config.to_dict()
     for foreign in ("quantization_config", "_name_or_path", "_model_name_or_path", "model_type"):
         settings.pop(foreign, None)
@@ -138,10 +141,13 @@ def _convert(source: Path, folder: Path) -> None:
     (folder / "model.safetensors").chmod(0o644)  # safetensors lets only its owner read
 
 
+_HOW_READ = ("gguf_file", "local_files_only", "trust_remote_code")
+
+
 def _forget_source(config: Path) -> None:
     """Removes from a tokenizer's settings how it was read, which means nothing elsewhere."""
     settings = json.loads(config.read_text(encoding="utf-8"))
-    kept = {k: v for k, v in settings.items() if k not in ("gguf_file", "local_files_only")}
+    kept = {k: v for k, v in settings.items() if k not in _HOW_READ}
     config.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 

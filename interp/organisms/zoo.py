@@ -15,9 +15,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from interp.files import read_json
 
 CARD_FILE = "card.json"
 
@@ -80,9 +83,17 @@ def read_card(folder: Path) -> Card:
 
     Raises:
         FileNotFoundError: If the folder holds no card.
+        ValueError: If it is no card, or one of another version.
     """
-    fields = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    path = folder / CARD_FILE
+    fields = read_json(path, "losses", "failed")
     fields |= {"losses": tuple(fields["losses"]), "failed": tuple(fields["failed"])}
+    odd = sorted({field.name for field in dataclass_fields(Card)} ^ fields.keys())
+    if odd:
+        raise ValueError(
+            f"{path} is no card of an organism of this version: it lacks, or has too many of, "
+            f"{', '.join(odd)}. Train the organism again"
+        )
     return Card(**fields)
 
 
@@ -106,11 +117,27 @@ def find_folders(names: Sequence[str], root: Path | None = None) -> tuple[Path, 
     cards = read_cards(root)
     folders: list[Path] = []
     for text in names or sorted({card.name for card in cards}):
-        name, _, seed = text.partition(":")
-        seeds = [int(seed)] if seed else [card.seed for card in cards if card.name == name]
+        name, seed = split_name(text)
+        seeds = [card.seed for card in cards if card.name == name] if seed is None else [seed]
         # An unknown name has no seed; organism_path refuses it and lists the known ones.
         folders += [organism_path(name, each, root=root) for each in seeds or [0]]
     return tuple(folders)
+
+
+def split_name(text: str) -> tuple[str, int | None]:
+    """The name and the seed of ``name`` or ``name:seed``; None where no seed is given.
+
+    Raises:
+        ValueError: If the seed is no whole number.
+    """
+    name, colon, seed = text.partition(":")
+    if not colon:
+        return name, None
+    if not seed.isdecimal():
+        raise ValueError(
+            f"an organism is a name, or a name and a seed such as {name}:1; received {text!r}"
+        )
+    return name, int(seed)
 
 
 COLUMNS = (
@@ -172,10 +199,12 @@ def load_organism(folder: Path) -> Any:
     import torch
     from transformers import LlamaForCausalLM
 
-    from interp.models.loading import without_bars
+    from interp.models.loading import loading_quietly
 
-    with without_bars():
-        return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with loading_quietly():
+        return LlamaForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False
+        )
 
 
 def folder_name(name: str, seed: int) -> str:

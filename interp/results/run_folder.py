@@ -2,9 +2,9 @@
 
 ::
 
-    manifest.json         models and weight hashes, settings, versions, code, git
+    manifest.json         checksums of models, tokenizers and examples, settings, versions, code
     examples.jsonl        the questions with their answers
-    traces.jsonl          the chains that were read, token by token
+    traces.jsonl          the chains that were read, token by token; a run goes on only with these
     parts/*.parquet       items of each finished piece of work, so that a stopped run can go on
     parts/*.json          what its items cannot hold, such as a verdict (`Part.record`)
     files/                weights that a piece of work trained
@@ -16,9 +16,10 @@
 
 Every file is written beside its place and moved there when it is complete. A run that is begun
 again in the same folder with the same models and settings takes its finished parts from there and
-ends with the same rows, byte for byte. With other models or settings it is refused, since one
-folder holds one run. When only the code or a library has changed, parts and results are removed
-and made again, so that no result stands under the manifest of another code.
+ends with the same rows, byte for byte. With other models, configurations, tokenizers, examples,
+chains or settings it is refused with the name of what changed, since one folder holds one run. When
+only the code or a library has changed, parts and results are removed and made again, so that no
+result stands under the manifest of another code.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ from shutil import rmtree
 from typing import Any, TypeVar, cast
 
 from interp.chains.trace import Trace
-from interp.chains.trace_files import export_traces
-from interp.files import write_file, writing
+from interp.chains.trace_files import format_traces
+from interp.errors import explain_failure
+from interp.files import describe_differences, read_json, read_json_lines, write_file
 from interp.results.kept import PACKAGES, keep, kept_file
 from interp.results.rows import Item, Measurement
 from interp.tasks import Task
@@ -45,7 +47,7 @@ LIBRARIES = ("posthoc", "torch", "transformers", "numpy", "scipy")
 MANIFEST, ITEMS, ROWS = "manifest.json", "items.parquet", "measurements.parquet"
 EXAMPLES, TRACES = "examples.jsonl", "traces.jsonl"
 PARTS, FILES, WORK = "parts", "files", "work"
-RESULTS = (ITEMS, ROWS, "report.html")
+RESULTS = (ITEMS, ROWS, EXAMPLES, TRACES, "report.html")
 """Files with results; they are removed when the code has changed."""
 
 Row = TypeVar("Row")
@@ -93,12 +95,13 @@ class Run:
 
         Args:
             folder: Where the run goes; made with its parents.
-            made_of: What determines the results: models with the hashes of their weights,
-                settings, seeds. Plain data that JSON can hold.
+            made_of: What determines the results: models with the checksums of weights,
+                configuration and tokenizer, checksums of examples, settings, seeds. Plain data
+                that JSON can hold.
 
         Raises:
             OSError: The folder cannot be made or written to.
-            ValueError: It holds a run of other models or settings, or something else.
+            ValueError: It holds a run of other models, examples or settings, or something else.
         """
         _check_writable(folder)
         # As it is read back (tuples as lists), so that the comparison below is of like with like.
@@ -153,9 +156,19 @@ class Run:
         write_file(self.folder / EXAMPLES, text.encode())
 
     def save_traces(self, traces: Sequence[Trace]) -> None:
-        """Keeps the chains."""
-        with writing(self.folder / TRACES):
-            export_traces(self.folder / TRACES, traces)
+        """Keeps the chains.
+
+        Raises:
+            ValueError: The run was begun with other chains, on which its finished parts rest.
+        """
+        path, data = self.folder / TRACES, format_traces(traces)
+        if path.exists() and path.read_bytes() != data:
+            raise ValueError(
+                f"{path} holds other chains than the models write now, and the finished parts of "
+                f"this run rest on them. Likely causes: the file was edited, or rounding differs "
+                f"on this machine. Name another folder, or delete this one"
+            )
+        write_file(path, data)
 
     def save_results(self, items: Sequence[Item], rows: Sequence[Measurement]) -> None:
         """Keeps all items and the rows made of them."""
@@ -220,7 +233,12 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
     """
     from pyarrow import parquet
 
-    table = parquet.read_table(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with explain_failure(
+        f"{path} is no table in parquet", "Likely cause: an interrupted copy. Make it again"
+    ):
+        table = parquet.read_table(path)
     names = [field.name for field in fields(cast(Any, kind))]
     if table.column_names != names:
         raise ValueError(
@@ -279,15 +297,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check_same(folder: Path, manifest: Mapping[str, Any], made_of: Mapping[str, Any]) -> None:
-    differing = [key for key, value in made_of.items() if manifest.get(key) != value]
-    details: list[str] = []
-    for key in differing:
-        old, new = manifest.get(key), made_of[key]
-        if isinstance(old, dict) and isinstance(new, dict):
-            inner = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-            details += [f"{key}.{name}: {old.get(name)} -> {new.get(name)}" for name in inner]
-        else:
-            details.append(f"{key}: {old} -> {new}")
+    details = describe_differences({key: manifest.get(key) for key in made_of}, made_of)
     if details:
         raise ValueError(
             f"{folder} holds a run made of something else ({'; '.join(details)}). One folder "
@@ -296,21 +306,17 @@ def _check_same(folder: Path, manifest: Mapping[str, Any], made_of: Mapping[str,
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def _read_record(path: Path) -> tuple[str, dict[str, Any]]:
     """Name of a part, and its record."""
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = read_json(path, "part", "record")
     return kept["part"], kept["record"]
 
 
 def _read_lines(path: Path) -> tuple[Mapping[str, Any], ...]:
-    if not path.exists():
-        return ()
-    # Not splitlines(), which also cuts at U+2028 inside a text.
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return tuple(json.loads(line) for line in lines if line)
+    return tuple(line for _, line in read_json_lines(path)) if path.exists() else ()
 
 
 def _pretty(data: Mapping[str, Any]) -> bytes:

@@ -22,14 +22,12 @@ draws `n` of its lines and hands them to `Task` with everything that asking and 
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from random import Random
-from typing import Any
 
+from interp.files import parse_json, read_text
 from interp.tasks.number_reading import read_number
 from interp.tasks.numbers import NumberRewriter
 from interp.tasks.step_splitting import split_lines
@@ -92,7 +90,8 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
         ValueError: If there are fewer than `n` problems, or a line is malformed.
     """
     path = _test_file(data)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # Not splitlines(), which also cuts at U+2028 inside a text.
+    lines = [line for line in read_text(path).split("\n") if line.strip()]
     if n > len(lines):
         raise ValueError(f"{path} holds {len(lines)} problems, but n={n} was received")
     # Random hashes a text by itself: the same seed draws the same in every process.
@@ -161,14 +160,13 @@ def _test_file(data: Path | None) -> Path:
 
 
 def _example(path: Path, number: int, line: str) -> Example:
+    place = f"{path}, line {number + 1}"
+    record = parse_json(line, place, "question", "answer")
+    asked = str(record["question"]).strip()
     try:
-        record: Mapping[str, Any] = json.loads(line)
-        steps, equations, answer = read_solution(record["answer"])
-        asked = str(record["question"]).strip()
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}, line {number + 1}: each line holds a question and an answer; {error}"
-        ) from error
+        steps, equations, answer = read_solution(str(record["answer"]))
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
     return Example(
         id=f"gsm8k:{number}",
         problem=f"gsm8k:{number}",

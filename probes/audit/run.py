@@ -9,8 +9,9 @@ rows. `posthoc audit` runs all probes of an audit, every other command that meas
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model, ModelPair
+from interp.models.identity import describe_model
 from interp.results.report import Verdict, write_report
 from interp.results.rows import Item, Measurement
 from interp.results.run_folder import WORK, Run, RunData, load_run
@@ -99,13 +101,10 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
             f"a writer is 'gold' or one of the models that are read ({', '.join(readers)}), "
             f"received {absent[0]!r}. Give a second model, or writers=('gold', 'base')"
         )
-    tasks = [
-        make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
-        for name in settings.tasks
-    ]
+    tasks = _make_tasks(settings)
     probes = make_probes(settings)
     # Before the slow part, since it refuses a folder that cannot be written or holds another run.
-    run = Run.create(out, _made_of(readers, settings, probes))
+    run = Run.create(out, describe_run(readers, settings))
     run.save_examples(tasks)
     items: list[Item] = []
     # Not kept as parts: decoding is greedy, so a run that goes on writes the same chains again.
@@ -182,9 +181,15 @@ def results_of(data: RunData) -> dict[str, Results]:
 
 def read_settings(data: RunData) -> AuditSettings:
     """The settings of a run, from its manifest."""
-    kept = data.manifest["settings"]
+    kept: Mapping[str, Any] = data.manifest.get("settings", {})
+    wanted = {field.name for field in fields(AuditSettings)}
+    if kept.keys() != wanted:
+        raise ValueError(
+            f"{data.folder} holds a run with the settings {sorted(kept)}, not {sorted(wanted)}. It "
+            f"comes from another version: make it again"
+        )
     # JSON has no tuples: what was saved as tuples comes back as lists.
-    options = tuple((name, tuple((k, v) for k, v in fields)) for name, fields in kept["options"])
+    options = tuple((name, tuple((k, v) for k, v in pairs)) for name, pairs in kept["options"])
     names = ("tasks", "probes", "writers")
     return AuditSettings(
         **{name: tuple(kept[name]) for name in names},
@@ -233,19 +238,26 @@ def _write_chains(
     return traces
 
 
-def _made_of(
-    readers: Readers, settings: AuditSettings, probes: Mapping[str, Probe]
-) -> dict[str, Any]:
-    """What determines the results: models, settings of the run and of every probe."""
-    models = {
-        role: {
-            "name": model.name,
-            "weights_sha256": model.weights_sha256,
-            "dtype": str(model.dtype),
-            "tokenizer_size": len(model.tokenizer),
-        }
-        for role, model in readers.items()
+def _make_tasks(settings: AuditSettings) -> list[Task]:
+    return [
+        make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
+        for name in settings.tasks
+    ]
+
+
+def describe_run(readers: Readers, settings: AuditSettings) -> dict[str, Any]:
+    """What determines the results of a run: models, questions, settings, and files of probes."""
+    probes = make_probes(settings)
+    return {
+        "models": {role: describe_model(model) for role, model in readers.items()},
+        "examples": {task.name: hash_examples(task) for task in _make_tasks(settings)},
+        "settings": asdict(settings),
+        # With all defaults: `settings` has only what differs from them, and a default may change.
+        "probes": {name: repr(probe) for name, probe in probes.items()},
+        "files": {name: dict(probe.hash_inputs(readers)) for name, probe in probes.items()},
     }
-    # With all defaults: `settings` has only what differs from them, and a default may change.
-    described = {name: repr(probe) for name, probe in probes.items()}
-    return {"models": models, "settings": asdict(settings), "probes": described}
+
+
+def hash_examples(task: Task) -> str:
+    """Checksum of the questions, answers and steps of a task, and of the text around them."""
+    return hashlib.sha256(repr((task.layout, task.examples)).encode()).hexdigest()

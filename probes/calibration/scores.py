@@ -24,6 +24,7 @@ import numpy as np
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model, load_model
+from interp.models.identity import hash_folder
 from interp.organisms.recipe import Recipe
 from interp.organisms.recipes import find_recipe
 from interp.organisms.zoo import (
@@ -173,8 +174,8 @@ def _items_file(
     tasks = tasks_of(find_recipe(card.name))[probe]
     is_pair = _is_about_pair(probe)
     made_of: dict[str, Any] = {
-        "weights": card.weights_sha256,
-        "parent": read_card(_parent(card, root)).weights_sha256 if is_pair else None,
+        "organism": hash_folder(folder_of(card, root)),
+        "parent": hash_folder(_parent(card, root)) if is_pair else None,
         "settings": asdict(settings),
         "problems": [_problems_sha256(task, settings.n, settings.seed) for task in tasks],
         "claimed": sorted(_claimed_metrics(probe)),  # a set has no order; a checksum needs one

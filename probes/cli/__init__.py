@@ -3,8 +3,10 @@
 import typer
 
 from probes.cli import organisms, runs, steering
+from probes.cli.console import ExplainedGroup
 
 app = typer.Typer(
+    cls=ExplainedGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # help without rich: a third of the time

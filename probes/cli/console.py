@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
+
+from interp.errors import is_about_input, one_line
 
 Model = Annotated[str, typer.Argument(help="Bundled organism, folder or hub id.")]
 Posts = Annotated[
@@ -16,9 +19,9 @@ Posts = Annotated[
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="Task name; repeatable (default: the probe's).")
 ]
-Count = Annotated[int | None, typer.Option("--n", help="Examples (default: the probe's).")]
-N = Annotated[int, typer.Option("--n", help="Examples of each task.")]
-Seed = Annotated[int, typer.Option(help="Seed of examples, edits and bootstrap.")]
+Count = Annotated[int | None, typer.Option("--n", min=1, help="Examples (default: the probe's).")]
+N = Annotated[int, typer.Option("--n", min=1, help="Examples of each task.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of examples, edits and bootstrap.")]
 Out = Annotated[
     Path | None, typer.Option(help="Run folder (default: runs/ and the names of models and probe).")
 ]
@@ -41,19 +44,26 @@ Names = Annotated[
 Root = Annotated[
     Path | None, typer.Option(help="Folder of organisms (default: those that are bundled).")
 ]
-Workers = Annotated[int, typer.Option(help="Processes, one thread each.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes, one thread each.")]
 Show = Annotated[Path | None, typer.Option(help="Measure nothing: print the table of this file.")]
 
 
-class explained:
-    """Turns the errors that a user can act on into one message and exit status 2."""
+class ExplainedGroup(typer.core.TyperGroup):
+    """Commands whose errors about the input are one line and exit status 2; others stay as raised.
 
-    def __enter__(self) -> None:
-        return None
+    A mistake in this code shows its traceback, since no user can act on it.
+    """
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError | OSError):  # `typer.Exit` is neither, and keeps its status
-            typer.echo(f"posthoc: {error}", err=True)
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # a reader such as `head` has enough; typer ends quietly
+            raise
+        except Exception as error:  # `typer.Exit` is no error about the input, and passes
+            if not is_about_input(error):
+                raise
+            typer.echo(f"posthoc: {one_line(error)}", err=True)
             raise typer.Exit(2) from None
 
 

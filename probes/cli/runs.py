@@ -8,11 +8,13 @@ same report whether it is asked for as `posthoc preexist BASE POST` or as
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from interp.errors import NotMeasurableError
 from probes.cli.console import (
     Count,
     Data,
@@ -27,7 +29,6 @@ from probes.cli.console import (
     Tasks,
     Writers,
     echo,
-    explained,
     name_folder,
 )
 from probes.cli.seeds import run_seeds
@@ -68,16 +69,15 @@ def audit(
     dtype: Dtype = "float32",
 ) -> None:
     """Run all audit probes on a pair, or on several seeds of it, and write the report."""
-    with explained():
-        from probes.audit.run import AuditSettings
-        from probes.seeds.names import pair_up
+    from probes.audit.run import AuditSettings
+    from probes.seeds.names import pair_up
 
-        settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
-        pairs = pair_up(base, post)
-        if len(pairs) == 1:
-            _run([base, post], settings, out, device, dtype)
-        else:
-            run_seeds(pairs, settings, out, device, dtype)
+    settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
+    pairs = pair_up(base, post)
+    if len(pairs) == 1:
+        _run([base, post], settings, out, device, dtype)
+    else:
+        run_seeds(pairs, settings, out, device, dtype)
 
 
 def probe(
@@ -95,23 +95,22 @@ def probe(
     dtype: Dtype = "float32",
 ) -> None:
     """Run one probe on one model or a pair."""
-    with explained():
-        from probes import find_probe
-        from probes.audit.run import AuditSettings
-        from probes.settings import parse_settings
+    from probes import find_probe
+    from probes.audit.run import AuditSettings
+    from probes.settings import parse_settings
 
-        made = find_probe(name)
-        options = parse_settings(name, option or ())
-        settings = AuditSettings(
-            tasks=tuple(task or made.tasks),
-            n=made.n if n is None else n,
-            probes=(name,),
-            writers=tuple(writer) if writer else _default_writers(made.writers, posts),
-            seed=seed,
-            data=data,
-            options=((name, options),) if options else (),
-        )
-        _run([model, *(posts or ())], settings, out, device, dtype)
+    made = find_probe(name)
+    options = parse_settings(name, option or ())
+    settings = AuditSettings(
+        tasks=tuple(task or made.tasks),
+        n=made.n if n is None else n,
+        probes=(name,),
+        writers=tuple(writer) if writer else _default_writers(made.writers, posts),
+        seed=seed,
+        data=data,
+        options=((name, options),) if options else (),
+    )
+    _run([model, *(posts or ())], settings, out, device, dtype)
 
 
 def _default_writers(writers: Sequence[str], posts: Sequence[str] | None) -> tuple[str, ...]:
@@ -144,10 +143,9 @@ def short_command(name: str) -> Callable[..., None]:
 
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw figures and page of a run again, from its rows."""
-    with explained():
-        from probes.seeds.run import redraw
+    from probes.seeds.run import redraw
 
-        typer.echo(redraw(run))
+    typer.echo(redraw(run))
 
 
 def list_names(
@@ -159,13 +157,12 @@ def list_names(
     from probes import PROBES, find_probe
     from probes.settings import describe_type, setting_types
 
-    with explained():
-        if name is not None:
-            made: Any = find_probe(name)
-            typer.echo(made.question)
-            for field, kind in setting_types(name).items():
-                typer.echo(f"  --set {field}={getattr(made, field)}   ({describe_type(kind)})")
-            return
+    if name is not None:
+        made: Any = find_probe(name)
+        typer.echo(made.question)
+        for field, kind in setting_types(name).items():
+            typer.echo(f"  --set {field}={getattr(made, field)}   ({describe_type(kind)})")
+        return
     typer.echo("Probes (* in every audit)")
     for probe_name in PROBES:
         made = find_probe(probe_name)
@@ -177,20 +174,19 @@ def list_names(
 
 def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table PROBES.")]) -> None:
     """Check that a probe is complete, on bundled organisms; say what it lacks."""
-    with explained():
-        from probes.contract import check_probe as find_faults
+    from probes.contract import check_probe as find_faults
 
-        faults = find_faults(name)
-        echo(f"- {fault}" for fault in faults)
-        typer.echo(f"{name}: {len(faults)} faults" if faults else f"{name}: complete")
-        if faults:
-            raise typer.Exit(1)
+    faults = find_faults(name)
+    echo(f"- {fault}" for fault in faults)
+    typer.echo(f"{name}: {len(faults)} faults" if faults else f"{name}: complete")
+    if faults:
+        raise typer.Exit(1)
 
 
 def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dtype: str) -> None:
     from probes import find_probe
     from probes.audit.run import audit as run_audit
-    from probes.audit.run import pair_readers
+    from probes.audit.run import describe_run, pair_readers
     from probes.model_names import find_model
 
     is_one = len(settings.probes) == 1
@@ -202,8 +198,14 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
         )
     models = [find_model(name, device=device, dtype=dtype) for name in names]
     readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
-    folder = out or name_folder([*names, *(settings.probes if is_one else ())], settings, dtype)
+    named = [*names, *(settings.probes if is_one else ())]
+    folder = out or name_folder(named, describe_run(readers, settings))
     done = run_audit(readers, settings, folder)
+    if all(isnan(item.value) for item in done.items):
+        reasons = dict.fromkeys(item.note for item in done.items if item.note)
+        raise NotMeasurableError(
+            f"nothing could be measured: {'; '.join(reasons)}. The run is kept in {folder}"
+        )
     typer.echo(done.verdict.headline)
     echo(f"  {line}" for line in done.verdict.lines)
     typer.echo(f"Report: {done.report}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from probes.cli.console import Data, Device, Dtype, N, Seed, echo, explained, name_folder
+from probes.cli.console import Data, Device, Dtype, N, Seed, echo, name_folder
 
 
 def steer(
@@ -16,21 +16,25 @@ def steer(
         Path | None, typer.Option(help="Vector card, bare .safetensors or .gguf.")
     ] = None,
     sae: Annotated[Path | None, typer.Option(help="Folder of an SAE of sae-lens.")] = None,
-    latent: Annotated[int | None, typer.Option(help="Which latent of the SAE.")] = None,
+    latent: Annotated[int | None, typer.Option(min=0, help="Which latent of the SAE.")] = None,
     site: Annotated[str | None, typer.Option(help="Site of a bare vector.")] = None,
-    layer: Annotated[int | None, typer.Option(help="Layer of a .gguf with several.")] = None,
+    layer: Annotated[int | None, typer.Option(min=0, help="Layer of a .gguf with several.")] = None,
     dose: Annotated[
         list[float] | None,
         typer.Option(help="In mean residual norms; repeatable (0.5; a range for a sweep)."),
     ] = None,
     positions: Annotated[str, typer.Option(help="all, prompt, generated or last.")] = "all",
     prompt: Annotated[list[str] | None, typer.Option(help="Text to continue; repeatable.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest continuation.")] = 64,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest continuation.")] = 64,
     is_sweep: Annotated[bool, typer.Option("--sweep", help="Measure all doses on a task.")] = False,
     task: Annotated[str, typer.Option(help="Task of the sweep.")] = "arith/fresh",
     n: N = 50,
-    n_random: Annotated[int, typer.Option(help="Random control directions of the sweep.")] = 8,
-    kl_budget: Annotated[float, typer.Option(help="Nats per token, to choose a dose.")] = 0.1,
+    n_random: Annotated[
+        int, typer.Option(min=0, help="Random control directions of the sweep.")
+    ] = 8,
+    kl_budget: Annotated[
+        float, typer.Option(min=0, help="Nats per token, to choose a dose.")
+    ] = 0.1,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the sweep (default: runs/steer- and the names).")
@@ -40,29 +44,26 @@ def steer(
     dtype: Dtype = "float32",
 ) -> None:
     """Generate text with a steering vector and report its effect on coherence."""
-    with explained():
-        from interp.methods.steering import SweepSettings
-        from interp.tasks import make_task
-        from probes.cli.steered_text import (
-            compare_texts,
-            find_positions,
-            measure_doses,
-            read_direction,
-        )
-        from probes.model_names import find_model
+    from interp.methods.steering import SweepSettings
+    from interp.tasks import make_task
+    from probes.cli.steered_text import (
+        compare_texts,
+        find_positions,
+        measure_doses,
+        read_direction,
+    )
+    from probes.model_names import find_model
 
-        direction = read_direction(vector=vector, sae=sae, latent=latent, site=site, layer=layer)
-        where = find_positions(positions)
-        if not prompt and not is_sweep:
-            raise ValueError("nothing to write: give a text by --prompt TEXT, or --sweep")
-        steered = find_model(model, device=device, dtype=dtype)
-        for one in (dose or [0.5]) if prompt else ():
-            echo(compare_texts(steered, direction, one, prompt or [], where, max_new_tokens))
-        if is_sweep:
-            doses = tuple(dose or SweepSettings().doses)
-            settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
-            questions = make_task(task, n=n, seed=seed, data=data)
-            folder = out or name_folder(["steer", model, str(vector or sae)], task, n, settings)
-            echo(
-                measure_doses(steered, direction, questions, settings, folder, kl_budget=kl_budget)
-            )
+    direction = read_direction(vector=vector, sae=sae, latent=latent, site=site, layer=layer)
+    where = find_positions(positions)
+    if not prompt and not is_sweep:
+        raise ValueError("nothing to write: give a text by --prompt TEXT, or --sweep")
+    steered = find_model(model, device=device, dtype=dtype)
+    for one in (dose or [0.5]) if prompt else ():
+        echo(compare_texts(steered, direction, one, prompt or [], where, max_new_tokens))
+    if is_sweep:
+        doses = tuple(dose or SweepSettings().doses)
+        settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
+        questions = make_task(task, n=n, seed=seed, data=data)
+        folder = out or name_folder(["steer", model, str(vector or sae)], task, n, settings)
+        echo(measure_doses(steered, direction, questions, settings, folder, kl_budget=kl_budget))

@@ -14,13 +14,17 @@ organisms. SAEs exist for seed 0 only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from interp.organisms.zoo import read_cards
+from interp.files import describe_differences, read_json, write_file
+from interp.models.identity import hash_folder
+from interp.organisms.saes.bundled_saes import saes_folder
+from interp.organisms.zoo import organism_path, read_cards
 from interp.results.kept import code_sha256, kept_file
 from interp.results.run_folder import keep_rows, read_rows, write_rows
 from interp.workers import run_jobs
@@ -35,7 +39,7 @@ from probes.predictions.pre_existence import measure_pre_existence
 from probes.predictions.sae_features import SAE_SEED, measure_sae_features
 
 __all__ = ["PREDICTIONS", "Finding", "Prediction", "predict", "read_markdown"]
-TABLE = "predictions.parquet"
+TABLE, MADE_OF = "predictions.parquet", "made_of.json"
 SEEDS = (1, 2)
 
 
@@ -97,7 +101,7 @@ def predict(
     workers: int = 1,
     predictions: Sequence[Prediction] = PREDICTIONS,
 ) -> list[str]:
-    """Measures all predictions and writes ``out/predictions.parquet``.
+    """Measures all predictions; writes ``out/predictions.parquet`` and what it was made of.
 
     Args:
         out: Folder of the table.
@@ -109,7 +113,13 @@ def predict(
 
     Returns:
         The table in Markdown, line by line, and where it is kept.
+
+    Raises:
+        ValueError: The folder holds a table of another number of problems, of other seeds or of
+            other predictions.
     """
+    made_of = {"n": n, "seeds": [*seeds], "predictions": [one.number for one in predictions]}
+    _check_same_table(out / MADE_OF, made_of)
     jobs = [(one, seed) for one in predictions for seed in one.seeds or tuple(seeds)]
     measure = partial(_measure, keep=keep, n=n)
     if workers > 1:
@@ -118,7 +128,20 @@ def predict(
     findings = [finding for job in jobs for finding in measure("cpu", job)]
     file = out / TABLE
     write_rows(file, Finding, sorted(findings, key=lambda finding: finding.prediction))
+    write_file(out / MADE_OF, (json.dumps(made_of, indent=1) + "\n").encode())
     return [*read_markdown(file).splitlines(), "", f"Written: {file}"]
+
+
+def _check_same_table(file: Path, made_of: Mapping[str, Any]) -> None:
+    """A table is made again from the same problems only; others belong into another folder."""
+    if not file.exists():
+        return
+    differing = describe_differences(read_json(file), dict(made_of))
+    if differing:
+        raise ValueError(
+            f"{file.parent} holds a table made of something else ({'; '.join(differing)}). Name "
+            f"another folder by --out, or delete this one"
+        )
 
 
 def _measure(
@@ -132,7 +155,8 @@ def _measure(
     modules = (*(f"probes.{name}" for name in PROBES), *(f.__module__ for f in one.functions))
     made_of = {
         "n": n,
-        "organisms": {card.name: card.weights_sha256 for card in cards},
+        "organisms": {c.name: hash_folder(organism_path(c.name, c.seed)) for c in cards},
+        "saes": {path.name: hash_folder(path) for path in sorted(saes_folder().glob("*/"))},
         "code": [code_sha256(module) for module in modules],
     }
     return keep_rows(

@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.errors import explain_failure
 from interp.files import write_file
 
 FORMAT = "posthoc-crosscoder-1"
@@ -103,7 +104,10 @@ def load_crosscoder(path: Path) -> Crosscoder:
     """
     from safetensors import safe_open
 
-    with safe_open(path, "pt") as opened:
+    damaged = explain_failure(
+        f"{path} cannot be read as safetensors", "Likely cause: an interrupted copy"
+    )
+    with damaged, safe_open(path, "pt") as opened:
         found = (opened.metadata() or {}).get("format")
         if found != FORMAT:
             raise ValueError(

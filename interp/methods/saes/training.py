@@ -26,7 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.files import write_file
+from interp.errors import explain_failure
+from interp.files import read_json, write_file
 from interp.interventions import check_sae
 from interp.sites import Site, SiteOrName, as_site, parse_site
 
@@ -197,14 +198,19 @@ def load_sae(folder: Path) -> Any:
     missing = [name for name in (CFG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"an SAE is a folder with {CFG} and {WEIGHTS}; {folder} lacks {missing}")
-    lens = _sae_lens()
-    architecture = json.loads((folder / CFG).read_text(encoding="utf-8")).get("architecture")
-    if architecture is not None and architecture not in lens.registry.SAE_CLASS_REGISTRY:
+    library = _sae_lens()
+    architecture = read_json(folder / CFG).get("architecture")
+    if architecture is not None and architecture not in library.registry.SAE_CLASS_REGISTRY:
         raise ValueError(
             f"the SAE in {folder} has the architecture {architecture!r}, which sae-lens reads only "
             f"in training. Save it by sae.save_inference_model(folder)"
         )
-    sae: Any = lens.SAE.load_from_disk(str(folder))
+    with explain_failure(
+        f"the SAE in {folder} cannot be loaded",
+        f"Likely causes: {CFG} of another version of sae-lens, or of other sizes than {WEIGHTS}, "
+        "or an interrupted copy",
+    ):
+        sae: Any = library.SAE.load_from_disk(str(folder))
     sae.turn_off_forward_pass_hook_z_reshaping()
     sae_site(sae)
     return sae.requires_grad_(False)

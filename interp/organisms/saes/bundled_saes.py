@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import NotMeasurableError
-from interp.files import write_file
+from interp.files import read_json, write_file
 from interp.methods.activation_store import capture
 from interp.methods.saes.fidelity import Fidelity, measure_fidelity
 from interp.methods.saes.injection import Falsification, Injection, falsify, top_tokens
@@ -42,6 +42,7 @@ from interp.methods.saes.latent_scores import Match, Variable, match_latents
 from interp.methods.saes.latents import encode_rows, sae_reader
 from interp.methods.saes.training import WEIGHTS, SaeSettings, calibrate, save_sae, train_sae
 from interp.models import Model, load_model
+from interp.models.identity import hash_folder
 from interp.organisms.documents import Document
 from interp.organisms.recipes import RECIPES, WORDS
 from interp.organisms.saes.known_variables import arith_variables, chain_variable
@@ -77,7 +78,7 @@ def find_sae(model: Model, root: Path | None = None, *, site: SiteOrName = MIDDL
     site = as_site(site)
     cards = sorted((root or saes_folder()).glob(f"*/{CARD}"))
     for path in cards:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path, "model_sha256", "site")
         if (card["model_sha256"], card["site"]) == (model.weights_sha256, str(site)):
             return path.parent
     known = ", ".join(path.parent.name for path in cards) or "none"
@@ -85,6 +86,19 @@ def find_sae(model: Model, root: Path | None = None, *, site: SiteOrName = MIDDL
         f"an SAE belongs to one model and site, and none is bundled for {model.name} at {site}; "
         f"there are: {known}. Name the folder of another SAE"
     )
+
+
+def hash_sae(folder: str, model: Model) -> dict[str, str]:
+    """Checksum of the SAE in a folder, or of the bundled one of a model; empty if there is none.
+
+    Raises:
+        ValueError: The folder holds no SAE.
+        OSError: There is no such folder.
+    """
+    try:
+        return {"sae": hash_folder(Path(folder) if folder else find_sae(model))}
+    except NotMeasurableError:
+        return {}
 
 
 def make_sae(
@@ -152,7 +166,7 @@ def make_sae(
 
 def format_card(folder: Path) -> list[str]:
     """The card of an SAE as text: its figures, then a line for each variable."""
-    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    card = read_json(folder / CARD, "figures", "matches")
     figures = ", ".join(f"{name} {value:.3g}" for name, value in card["figures"].items())
     texts = [f"{folder.name}: {figures}"]
     for match in card["matches"]:

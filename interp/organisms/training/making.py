@@ -18,7 +18,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -40,13 +40,22 @@ from interp.organisms.training.grpo import reinforce
 from interp.organisms.training.pretrain import Course, Shape, new_model, pretrain
 from interp.organisms.training.sft import fine_tune
 from interp.organisms.training.vectors import share_weights, with_vectors
-from interp.organisms.zoo import CARD_FILE, Card, folder_name, hash_weights, load_organism
+from interp.organisms.zoo import (
+    CARD_FILE,
+    Card,
+    folder_name,
+    hash_weights,
+    load_organism,
+    read_card,
+)
 from interp.workers import run_jobs
 
 log = logging.getLogger(__name__)
 
 SHAPE = Shape()
 STORED_DTYPE = torch.float16
+PARENT = "parent_weights_sha256"
+"""In `Card.extra`: checksum of the weights from which the training began."""
 LIBRARIES = ("torch", "transformers", "trl", "tokenizers")
 
 Job = tuple[str, int]
@@ -84,6 +93,9 @@ def train(recipe: Recipe, seed: int, out: Path) -> Card:
     tokenizer.save_pretrained(scratch)
     if is_vectors:
         share_weights(scratch, out / folder_name(str(recipe.parent), seed))
+    if recipe.parent is not None:
+        parent = hash_weights(out / folder_name(recipe.parent, seed))
+        course = replace(course, extra={**course.extra, PARENT: parent})
     card = _card(recipe, seed, scratch, course, seconds)
     card.write(scratch)
     shutil.rmtree(folder, ignore_errors=True)
@@ -163,8 +175,9 @@ def train_all(
             be in ``out``.
         seeds: Which seeds; the bundled ones of each recipe when None.
         workers: How many are made at a time.
-        keep: Whether an organism that already has a card is left as it is. (A folder that has no
-            card is not finished and is made again.)
+        keep: Whether a finished organism is left as it is. One that was made of other settings,
+            data or a parent with other weights, or whose files are not those of its card, is made
+            again, and so are those that are trained from it.
 
     Yields:
         Each card as soon as its organism is stored.
@@ -181,9 +194,34 @@ def train_all(
         (name, seed) for seed in seeds or every for name in names if seeds or seed in bundled[name]
     ]
     if keep:
-        jobs = [job for job in jobs if not (out / folder_name(*job) / CARD_FILE).is_file()]
+        jobs = _unfinished(out, jobs)
     for _, card in run_jobs(partial(_work, out), jobs, ["cpu"] * workers, needs=_parent):
         yield card
+
+
+def _unfinished(out: Path, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that are not done, and those whose parent is made again."""
+    todo = {job for job in jobs if not is_current(out / folder_name(*job))}
+    while more := {job for job in jobs if job not in todo and _parent(job) in todo}:
+        todo |= more
+    return [job for job in jobs if job in todo]
+
+
+def is_current(folder: Path) -> bool:
+    """Whether an organism is finished and made of what its recipe asks for today."""
+    if not (folder / CARD_FILE).is_file():
+        return False
+    card = read_card(folder)
+    recipe = find_recipe(card.name)
+    parent = folder.parent / folder_name(str(recipe.parent), card.seed)
+    made_from = card.extra.get(PARENT)  # cards from before it was kept have none
+    return (
+        card.recipe == describe_method(recipe)
+        and card.shape == asdict(SHAPE)
+        and card.data_sha256 == hash_data(recipe.method)
+        and card.weights_sha256 == hash_weights(folder)
+        and (made_from is None or not parent.is_dir() or made_from == hash_weights(parent))
+    )
 
 
 def _parent(job: Job) -> Job | None:
