@@ -58,6 +58,8 @@ class Nulls(NamedTuple):
     seeds: float
     exchanged: float
     n_pairs: int
+    n_independent: int
+    """Pairs of which none follows from others: of k seeds k - 1, not k (k - 1) / 2."""
 
 
 class Coverage(NamedTuple):
@@ -81,7 +83,7 @@ def null_pairs(units: Sequence[Unit], *, seed: int = 0) -> Nulls:
     ]
     # A ratio of means is no mean of paired differences, so `collect_pairs` cannot test it.
     if not pairs or any(set(unit.under) - {1.0} for unit in units):
-        return Nulls(NAN, NAN, 0)
+        return Nulls(NAN, NAN, 0, 0)
     rng = np.random.default_rng(seed)
     exchanged: list[Sample] = []
     for first, second, problems in pairs:
@@ -93,7 +95,9 @@ def null_pairs(units: Sequence[Unit], *, seed: int = 0) -> Nulls:
             sides = np.where(is_exchanged, second, first), np.where(is_exchanged, first, second)
             exchanged.append(collect_pairs(*sides, problems))
     plain = [collect_pairs(*pair) for pair in pairs]
-    return Nulls(_share_significant(plain, seed), _share_significant(exchanged, seed), len(pairs))
+    n_independent = sum(len(group) - 1 for group in by_recipe(units))
+    shares = _share_significant(plain, seed), _share_significant(exchanged, seed)
+    return Nulls(*shares, len(pairs), n_independent)
 
 
 def _share_significant(samples: Sequence[Sample], seed: int) -> float:
