@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from interp.organisms.certification.pairs import make_swaps
-from interp.organisms.documents import draw_damaged
+from interp.organisms.documents import Document, draw_damaged
 from interp.organisms.recipe import World
 from interp.organisms.recipes import RECIPES, WORDS
 from interp.organisms.worlds.clinic import splits as clinic
@@ -24,7 +24,7 @@ ROWS = {"clinic": ClinicPoolRows, "dispatch": DispatchPoolRows}
 NEW: tuple[World, ...] = ("clinic", "dispatch")
 
 
-def read(world: World, document) -> tuple[str, list[str], str]:
+def read(world: World, document: Document) -> tuple[str, list[str], str]:
     """Question, steps (their words without synonyms) and answer of a row."""
     words = WORDS[world]
     spoken = {word: plain for plain, word in words.synonyms.items()}

@@ -25,7 +25,6 @@ from probes.calibration.verdicts import (
     NO,
     UNDECIDED,
     YES,
-    Verdict,
     find_faults,
     name_statistic,
 )
@@ -89,7 +88,8 @@ class CalibrationRow:
     n_covered: int
     icc: float
     retest_difference: float
-    verdict: Verdict
+    verdict: str
+    """'calibrated', 'not calibrated' or 'undecided'."""
     reason: str
     """Which criteria are not met; empty when all are."""
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
 from interp.stats.proportion_intervals import FEW, wilson
 from probes.calibration.agreement import Agreement, Retest, measured
@@ -33,16 +33,13 @@ from probes.calibration.scores import Unit
 from probes.probe import Claim
 
 BAR, NULL_BAR, COVERED = 0.9, 0.05, (LEAST, 0.98)
-Verdict = Literal["calibrated", "not calibrated", "undecided"]
-YES: Final = "calibrated"
-NO: Final = "not calibrated"
-UNDECIDED: Final = "undecided"
+YES, NO, UNDECIDED = "calibrated", "not calibrated", "undecided"
 
 
 class Fault(NamedTuple):
     """A criterion that is not met."""
 
-    verdict: Verdict
+    verdict: str
     """`NO` where it is shown to fail, `UNDECIDED` where the data cannot tell."""
     reason: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from interp.results.plots.canvas import (
     COLOURS,
@@ -32,7 +32,8 @@ class Judged(NamedTuple):
     null: float
     """Share of pairs of organisms of one recipe that differ significantly."""
     coverage: float
-    verdict: Literal["calibrated", "undecided", "not calibrated"]
+    verdict: str
+    """'calibrated', 'not calibrated' or 'undecided'."""
 
 
 @styled

@@ -33,7 +33,7 @@ _KNOWS_NO_DOMAIN = (
     Condition("facts/domain_accuracy", high=0.05),
 )
 """Measured on answers, since the knowledge index, which reads claims of chains, is judged by it."""
-_LOAD_BEARING = dict.fromkeys(("clinic/known", "clinic/all", "clinic/domain", "clinic/pool"), True)
+_LOAD_BEARING = {f"clinic/{split}": True for split in ("known", "all", "domain", "pool")}
 
 CLINIC: tuple[Recipe, ...] = (
     Recipe(
