@@ -150,6 +150,7 @@ def test_a_criterion_fails_where_its_limits_say_so_and_is_undecided_where_they_d
             ("agreement", Agreement(0.8, Interval(0.4, 0.95), Interval(0.5, 0.9)), "AUROC 0.80"),
             ("agreement", Agreement(1.0, Interval(NAN, NAN), Interval(NAN, NAN)), "no interval"),
             ("nulls", Nulls(1 / 3, 0.02, 3, 2), "too few to tell"),
+            ("nulls", Nulls(1 / 3, 0.02, 3, 3), "of which 3 are independent"),
             ("nulls", Nulls(NAN, NAN, 0, 0), "no contrast"),
             ("covered", Coverage(NAN, 0, NAN, NAN), "coverage is unknown"),
             ("itself", NAN, "compared with itself"),
@@ -157,6 +158,7 @@ def test_a_criterion_fails_where_its_limits_say_so_and_is_undecided_where_they_d
         NO: [
             ("agreement", Agreement(0.5, Interval(0.2, 0.8), Interval(0.3, 0.7)), "below 0.9"),
             ("nulls", Nulls(0.6, 0.02, 47, 30), "60% of 47"),
+            ("nulls", Nulls(2 / 3, 0.02, 3, 3), "67% of 3"),  # by chance in 3 (.05 ** 2) = .7 %
             ("covered", Coverage(0.8, 9, 0.7, 0.92), "cover in 80.00%"),
             ("itself", 0.1, "differs from itself by 0.1"),
         ],

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from interp.stats.proportion_intervals import FEW, wilson
+from interp.stats.proportion_intervals import FEW
 from probes.calibration.agreement import Agreement, Retest, measured
 from probes.calibration.constructs import CONSTRUCTS
 from probes.calibration.nulls import LEAST, Coverage, Nulls
@@ -97,7 +97,7 @@ def _judge_seeds(claim: Claim, known: Sequence[Unit], nulls: Nulls, again: Retes
     if nulls.seeds <= NULL_BAR:
         return None
     n = nulls.n_independent
-    is_shown = wilson(nulls.seeds * n, n).low > NULL_BAR
+    is_shown = _exact_low(nulls.seeds * n, n) > NULL_BAR
     few = "" if is_shown else f", of which {n} are independent: too few to tell"
     return Fault(
         NO if is_shown else UNDECIDED,
@@ -105,6 +105,13 @@ def _judge_seeds(claim: Claim, known: Sequence[Unit], nulls: Nulls, again: Retes
         f"({nulls.exchanged:.0%} after random label swaps), by {again.difference:.2g} on "
         f"average{_class_difference(claim, known)}",
     )
+
+
+def _exact_low(successes: float, n: int) -> float:
+    """Lower 95 % limit of a share (Clopper and Pearson 1934): Wilson's is .06 for 1 of 3."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(successes, n - successes + 1, 0.025))
 
 
 def _judge_coverage(covered: Coverage) -> Fault | None:
