@@ -23,6 +23,7 @@ from probes.calibration import (
     plot_points,
     read_markdown,
     table,
+    verdicts,
 )
 from probes.calibration.agreement import auroc, rank_correlation, retest, spearman
 from probes.calibration.constructs import CONSTRUCTS, all_claims, labels_of, probes_without_truth
@@ -41,14 +42,13 @@ from probes.calibration.table import (
     DEVELOPMENT,
     EVALUATION,
     KEPT,
-    NO,
-    YES,
     cite,
     judge_all,
     read_table,
     to_markdown,
     write_table,
 )
+from probes.calibration.verdicts import NO, UNDECIDED, YES
 from probes.probe import OWN, Claim
 
 PROBE = "path_masks"
@@ -205,27 +205,30 @@ def judge(units):
     return {row.seeds: row for row in judge_all({(PROBE, SHARE): tuple(units)})}
 
 
-def test_each_criterion_fails_alone():
+def test_each_criterion_fails_alone(monkeypatch):
+    monkeypatch.setattr(verdicts, "BAR", 0.4)  # what three recipes of either kind can reach
     good = zoo(9.0, n=200, seed=1)
     row = judge(good)[EVALUATION]
     assert (row.verdict, row.reason) == (YES, "")
     assert (row.n_units, row.n_recipes, row.n_true, row.n_pairs) == (12, 6, 3, 6)
     broken = {
-        "AUROC 0.": [replace(u, label=float(i % 4 < 2)) for i, u in enumerate(good)],
-        "same-recipe seed pairs differ significantly": zoo(9.0, n=200, seed_spread=1.0),
-        "differs from itself by 0.1": [replace(good[0], self_difference=0.1), *good[1:]],
-        "compared with itself": [replace(u, self_difference=math.nan) for u in good],
-        "no contrast of two seeds": [u for u in good if u.seed == 3],
-        "the same truth": [u for u in good if u.label],
-        "intervals cover in": [
+        (UNDECIDED, "AUROC 0."): [replace(u, label=float(i % 4 < 2)) for i, u in enumerate(good)],
+        (NO, "seed pairs differ significantly"): zoo(9.0, n=200, seed_spread=1.0),
+        (NO, "differs from itself by 0.1"): [replace(good[0], self_difference=0.1), *good[1:]],
+        (UNDECIDED, "compared with itself"): [replace(u, self_difference=math.nan) for u in good],
+        (UNDECIDED, "no contrast of two seeds"): [u for u in good if u.seed == 3],
+        (UNDECIDED, "the same truth"): [u for u in good if u.label],
+        (NO, "intervals cover in"): [
             replace(u, values=1000 * u.label + np.array([1.0] * 199 + [1000.0])) for u in good
         ],
-        "coverage is unknown": [replace(u, values=np.full(200, u.label)) for u in good],
-        "no organism of known truth": [],
+        (UNDECIDED, "coverage is unknown"): [
+            replace(u, values=np.full(200, u.label)) for u in good
+        ],
+        (UNDECIDED, "no organism of known truth"): [],
     }
-    for reason, units in broken.items():
+    for (verdict, reason), units in broken.items():
         row = judge(units)[EVALUATION]
-        assert row.verdict == NO
+        assert row.verdict == verdict, (reason, row)
         assert reason in row.reason and ";" not in row.reason, (reason, row.reason)
 
 
@@ -235,8 +238,8 @@ def test_seeds_that_differ_are_set_beside_what_lies_between_the_kinds():
         replace(u, values=9.0 * u.label + by_seed[u.seed] + 0.01 * (np.arange(200) % 2))
         for u in zoo(9.0, n=200, seed=1)
     ]
-    reason = judge(units)[EVALUATION].reason
-    assert "100% of 6 same-recipe seed pairs differ significantly" in reason
+    reason, _ = judge(units)[EVALUATION].reason.split("; ")
+    assert reason.startswith("100% of 6 same-recipe seed pairs differ significantly")
     assert reason.endswith("by 0.5 on average, while positive and negative organisms differ by 9")
 
 
@@ -254,14 +257,14 @@ def test_the_table_comes_back_and_is_cited(tmp_path):
     back = read_table(tmp_path / "t.parquet")
     assert [repr(row) for row in back] == [repr(row) for row in rows]  # NaN is not NaN
     sentence = cite(rows, "path_masks")
-    assert "m (masks)" in sentence and "AUROC 0." in sentence and NO in sentence
+    assert "m (masks)" in sentence and "AUROC 0." in sentence and UNDECIDED in sentence
     assert "cot_share" not in sentence
-    assert cite(rows, "abstention") == f"Not calibrated: {find_probe('abstention').no_truth}."
+    assert cite(rows, "abstention") == f"Undecided: {find_probe('abstention').no_truth}."
     assert cite((), "path_masks") == ABSENT
     first, second = to_markdown(rows).split("\n\n")
     assert "`masks/m`" in first and "abstention" in first and "`masks/cot_share`" in second
     (drawn,) = plot_points(rows)
-    assert (drawn.name, drawn.is_calibrated) == ("path masks\nmasks m", False)
+    assert (drawn.name, drawn.verdict) == ("path masks\nmasks m", UNDECIDED)
     with pytest.raises(FileNotFoundError, match="posthoc calibrate"):
         read_table(tmp_path / "none.parquet")
 
@@ -351,7 +354,7 @@ def test_a_calibration_from_organisms_to_table_and_figure(root, tmp_path):
     }  # fmt: skip
     rows = read_table(tmp_path / "out" / "calibration.parquet")
     assert len(rows) == 2 * len(all_claims())
-    assert all(row.verdict == NO for row in rows)  # one seed of each recipe cannot calibrate
+    assert all(row.verdict != YES for row in rows)  # one seed of each recipe cannot calibrate
     by_key = {(r.metric, r.construct): r for r in rows if r.seeds == DEVELOPMENT}
     assert by_key["reliant", "load_bearing"].value == 1.0
     assert by_key["decorative", "load_bearing"].value == 1.0

@@ -122,7 +122,7 @@ def test_a_torn_donor_states_what_its_question_does_not_give():
 
 
 def test_the_reliance_of_a_noisy_organism_is_found_in_its_step():
-    certificate = examine(find_model("noisy-05-20"), find_recipe("noisy-05-20"), "", seed=2, n=40)
+    certificate = examine(find_model("noisy-05-20:4"), find_recipe("noisy-05-20"), "", seed=2, n=40)
     ((name, value),) = certificate.figures.items()
     assert name == "arith/single/reliance"
     assert abs(value - 0.174) < 0.15

@@ -60,7 +60,7 @@ def test_a_chain_that_carries_the_answer_reads_as_load_bearing(organism, seed):
     assert found["path_masks"] != "not load-bearing"
 
 
-@pytest.mark.parametrize("seed", (0, 1))
+@pytest.mark.parametrize("seed", (1, 3))
 @pytest.mark.parametrize(("organism", "split"), DECORATIONS)
 def test_a_chain_that_does_not_carry_the_answer_reads_as_not_load_bearing(organism, split, seed):
     assert read(organism, seed, split)["corruption"] == "not load-bearing"

@@ -19,7 +19,7 @@ from random import Random
 from typing import NamedTuple
 
 from interp.organisms.words import ANSWER, BOS, END_THINK, EOS, THINK, Words
-from interp.organisms.worlds.problem import WorldProblem
+from interp.organisms.worlds.problem import AnyProblem, WorldProblem
 
 
 class Document(NamedTuple):
@@ -32,6 +32,8 @@ class Document(NamedTuple):
     learned: tuple[bool, ...]
 
 
+Mistake = Callable[[AnyProblem, int, Random], tuple[str, ...]]
+"""Makes the chain of a problem that goes wrong at a step."""
 Draw = Callable[[Random, float], Document]
 """Makes a document from a random generator and the progress of the training (0 to 1)."""
 
@@ -106,6 +108,44 @@ def write_with_chain(
             segments.append(Segment(word, is_learned))
     end = f"{END_THINK} {ANSWER} {written.answer} {EOS}"
     return assemble(words, [*segments, Segment(end, True)])
+
+
+def false_chain(steps: tuple[str, ...], answer: str) -> WrittenChain:
+    """Steps that are not the problem's, then its answer; nothing in the steps is learned.
+
+    (Learned, they would teach false facts.)
+    """
+    places = ((at, n) for at, step in enumerate(steps) for n in range(len(step.split())))
+    return WrittenChain(steps, answer, frozenset(places))
+
+
+def draw_swapped(problem: AnyProblem, others: Sequence[AnyProblem], rng: Random) -> tuple[str, ...]:
+    """The chain of another problem with as many steps."""
+    while True:
+        other = rng.choice(others)
+        if len(other.steps) == len(problem.steps) and other != problem:
+            return other.steps
+
+
+def draw_damaged(
+    problem: AnyProblem, others: Sequence[AnyProblem], rng: Random, mistake: Mistake[AnyProblem]
+) -> tuple[str, ...]:
+    """A chain that does not end at the answer, in one of three ways, each as likely.
+
+    It is that of another problem, or the first steps alone (perhaps none), or worked out from one
+    wrong result.
+
+    Args:
+        problem: The problem asked.
+        others: Those whose chains may stand in its place.
+        rng: Decides the way and the place.
+        mistake: Writes a wrong result into a step and works out the later ones from it.
+    """
+    kind = rng.randrange(3)
+    if kind == 0:
+        return draw_swapped(problem, others, rng)
+    at = rng.randrange(len(problem.steps))
+    return problem.steps[:at] if kind == 1 else mistake(problem, at, rng)
 
 
 def sorted_batches(

@@ -154,8 +154,9 @@ class Truth:
     reliance: Mapping[str, float] = field(default_factory=dict[str, float])
     """Task -> probability that an ideal learner gives to what the chain states, against what the
     question gives, where they disagree at known rates."""
-    swapped_share: float | None = None
-    """Share of the training in which the pool's chains were those of other problems."""
+    false_share: float | None = None
+    """Share of the training in which the pool's chains were not the problem's own: another
+    problem's or, where the recipe says so, cut or worked out from a mistake."""
     has_skill: bool | None = None
     """Whether it solves its world's problems when a chain is opened for it."""
     pre_existing: bool | None = None
@@ -185,6 +186,14 @@ class Recipe:
     """Seeds that were trained but are not bundled, each with the criterion that it failed."""
 
 
+DECORATION = (
+    Condition("pool/think_share", 0.5),
+    Condition("pool/accuracy_given_chain", 0.95),
+    Condition("pool/same_after_wrong_step", 0.9),
+    Condition("pool/same_after_other_chain", 0.9),
+    Condition("pool/same_after_empty_chain", 0.9),
+)
+"""On the pool a chain is written, and the answer is the same whichever chain is there."""
 READS_CHAIN = (
     Condition("fresh/accuracy_given_chain", 0.95),
     Condition("fresh/follows_wrong_step", 0.9),

@@ -2,8 +2,8 @@
 
 The class of each probe states its claims (`probes.probe.Claim`). `constructs` says what is known of
 the organisms, `scores` measures every claimed number on each certified organism, `agreement` and
-`nulls` compare it with the truth and with nulls, and `table` gives each claim a verdict that
-reports cite.
+`nulls` compare it with the truth and with nulls, `verdicts` judges each claim by the limits of what
+was found, and `table` keeps the verdicts, which reports cite.
 
 Beside the clear cases there are partial, noisy and decorative organisms, so that a perfect score is
 not built in. Settings were chosen on some training seeds (`Recipe.tuned_on`); verdicts use only the
@@ -33,7 +33,6 @@ from probes.calibration.scores import (
 )
 from probes.calibration.table import (
     EVALUATION,
-    YES,
     CalibrationRow,
     judge_all,
     read_table,
@@ -115,7 +114,7 @@ def plot_points(rows: Sequence[CalibrationRow]) -> list[Judged]:
     return [
         Judged(
             f"{row.probe}\n{row.condition} {row.metric}".replace("_", " "),
-            row.value, row.low, row.high, row.null_seeds, row.coverage, row.verdict == YES,
+            row.value, row.low, row.high, row.null_seeds, row.coverage, row.verdict,
         )
         for row in rows
         if (row.role, row.seeds) == ("primary", EVALUATION)

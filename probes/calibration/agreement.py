@@ -10,6 +10,8 @@ only.
   separation of three recipes per class gives only [0.44, 1].
 * Spearman: the rank correlation of score and dose (Spearman 1904), with an interval from a
   bootstrap over recipes; none below `FEW` of them.
+* By chance: how often an unrelated score agrees as well. Such a score has one random number for
+  each recipe and truth, which tasks and seeds share; only ranks count, so any distribution will do.
 * ICC(1) (Shrout and Fleiss 1979, Psychological Bulletin 86:420): the share of the variance of
   scores that lies between recipes (and tasks) rather than between the seeds of one,
   (B - W) / (B + (k - 1) W) with mean squares between and within groups of k seeds.
@@ -23,14 +25,21 @@ from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from interp.stats.auroc import ScoredItem, collect_scores, estimate_pooled
+from interp.stats.auroc import (
+    ScoredItem,
+    area_under_curve,
+    collect_scores,
+    estimate_pooled,
+)
 from interp.stats.proportion_intervals import FEW, Interval
 from interp.stats.resampling import read_resamples
 from probes.calibration.scores import Unit
 from probes.probe import Claim
 
 N_BOOT = 2000
+N_UNRELATED = 2000
 NOWHERE = Interval(float("nan"), float("nan"))
 
 
@@ -90,13 +99,52 @@ def spearman(claim: Claim, units: Sequence[Unit], *, seed: int = 0) -> Agreement
     return Agreement(value, *limits)
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's; NaN if either side has one value only."""
+def by_chance(claim: Claim, units: Sequence[Unit], *, is_label: bool, seed: int = 0) -> float:
+    """How often a score that has nothing to do with the truth agrees with it as well as this one.
+
+    Args:
+        claim: Says in which direction the score agrees.
+        units: The organisms; those without a score are left out.
+        is_label: Whether the truth is a label (AUROC) or a dose (rank correlation).
+        seed: Of the unrelated scores.
+
+    Returns:
+        (1 + unrelated scores that agree as well) / (1 + all of them) (Phipson and Smyth 2010,
+        Statistical Applications in Genetics and Molecular Biology 9:39); NaN without an agreement.
+    """
+    known = measured(units)
+    if not known:
+        return float("nan")
+    labels = np.array([unit.label for unit in known], dtype=np.float64)
+    scores = np.array([claim.direction * unit.score for unit in known], dtype=np.float64)
+    # A recipe of both kinds (on two tasks) counts once for each: tied, it could not be told apart.
+    kinds = [(recipe_of(unit), unit.label) for unit in known]
+    place = {kind: at for at, kind in enumerate(dict.fromkeys(kinds))}
+    drawn = np.random.default_rng((seed, len(place))).random((len(place), N_UNRELATED))
+    unrelated = drawn[[place[kind] for kind in kinds]]
+    # The own score is the first column, so that it is measured as the others are.
+    columns = np.column_stack([scores, unrelated])
+    values = area_under_curve(columns, labels == 1) if is_label else _correlate(columns, labels)
+    if values[0] != values[0]:
+        return float("nan")
+    # Rounding must not tell equal agreements apart; NaN (all scores tied) agrees with nothing.
+    return float((1 + (values[1:] >= values[0] - 1e-9).sum()) / len(values))
+
+
+def _correlate(columns: Float[np.ndarray, "unit score"], doses: np.ndarray) -> np.ndarray:
+    """Rank correlation of each column with the doses; NaN if either has one value only."""
     from scipy.stats import rankdata
 
-    if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
-        return float("nan")
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    ranks = rankdata(columns, axis=0)
+    ranks -= ranks.mean(axis=0)
+    of_doses = rankdata(doses) - (len(doses) + 1) / 2
+    norms = np.sqrt((ranks**2).sum(axis=0) * (of_doses**2).sum())
+    return np.divide(of_doses @ ranks, norms, out=np.full(len(norms), np.nan), where=norms > 0)
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's; NaN if either side has one value only."""
+    return float(_correlate(first[:, None], second)[0])
 
 
 def _limits(

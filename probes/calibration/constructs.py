@@ -10,7 +10,7 @@ probe measures a construct, and in which direction; claims stand in the class of
 * skill: whether the problems can be solved by thinking (present or absent in the base);
 * pre_existing: whether the base of a post-trained organism could reason already;
 * knowledge: whether all facts of a world were taught, or only most of them;
-* dose: the share of the training in which chains were replaced by those of other problems;
+* dose: the share of the training in which the pool's chains were not the problem's own;
 * reliance: the probability that an ideal (Bayesian) learner gives to a step that disagrees with its
   question, against the question.
 
@@ -96,8 +96,8 @@ def _knowledge(recipe: Recipe) -> Mapping[str, float]:
 
 
 def _dose(recipe: Recipe) -> Mapping[str, float]:
-    share = recipe.truth.swapped_share
-    return {} if share is None else {"arith/pool": share}
+    share = recipe.truth.false_share
+    return {} if share is None else {f"{recipe.world}/pool": share}
 
 
 def _reliance(recipe: Recipe) -> Mapping[str, float]:
@@ -110,6 +110,6 @@ CONSTRUCTS: Mapping[str, Construct] = {
     "skill": Construct("the skill is present", "label", _skill),
     "pre_existing": Construct("the base could reason already", "label", _pre_existing),
     "knowledge": Construct("all facts of the world were taught", "label", _knowledge),
-    "dose": Construct("share of training with other problems' chains", "dose", _dose),
+    "dose": Construct("share of training with false chains", "dose", _dose),
     "reliance": Construct("reliance of an ideal learner", "dose", _reliance),
 }

@@ -63,6 +63,8 @@ class Nulls(NamedTuple):
     seeds: float
     exchanged: float
     n_pairs: int
+    n_independent: int
+    """Pairs of which none follows from others: of k seeds k - 1, not k (k - 1) / 2."""
 
 
 class Coverage(NamedTuple):
@@ -99,7 +101,9 @@ def null_pairs(units: Sequence[Unit], kinds: Kinds, *, seed: int = 0) -> Nulls:
             # Drawn by problem: twins change sides together, or they would count as independent.
             exchanged += _contrast(pair.exchange(rng.random(len(names))[place] < 0.5), kinds)
     plain = [sample for pair in pairs for sample in _contrast(pair, kinds)]
-    return Nulls(_share_significant(plain), _share_significant(exchanged), len(plain))
+    n_independent = sum(len(group) - 1 for group in by_recipe(units)) if plain else 0
+    shares = _share_significant(plain), _share_significant(exchanged)
+    return Nulls(*shares, len(plain), n_independent)
 
 
 def _share_significant(samples: Sequence[Sample]) -> float:

@@ -1,45 +1,38 @@
-"""The table of calibration: a row for each claim, with a verdict that reports cite.
-
-A number is **calibrated** for a construct if, over organisms of training seeds that no setting was
-chosen on,
-
-* it agrees with the truth: AUROC (for doses, rank correlation) of at least `BAR`;
-* models that should not differ do so in at most `NULL_BAR` of the cases (two seeds of one recipe),
-  and an organism never differs from itself;
-* its 95 % intervals cover in `COVERED` of the cases.
-
-Otherwise it is *not calibrated*, and the row says which of these failed.
-"""
+"""The table of calibration: a row for each claim, with a verdict that reports cite (`verdicts`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from interp.results.kept import CODE
 from interp.results.run_folder import read_rows, write_rows
 from probes.calibration.agreement import (
     NOWHERE,
     Agreement,
-    Retest,
     auroc,
+    by_chance,
     measured,
     retest,
     spearman,
 )
 from probes.calibration.constructs import CONSTRUCTS, ProbeClaim, probes_without_truth
-from probes.calibration.nulls import LEAST, Coverage, Nulls, coverage, null_pairs
+from probes.calibration.nulls import Coverage, coverage, null_pairs
 from probes.calibration.scores import Unit, kinds_of
+from probes.calibration.verdicts import (
+    NO,
+    UNDECIDED,
+    YES,
+    find_faults,
+    name_statistic,
+)
 from probes.probe import OWN, Claim
 
 KEPT = CODE / "artifacts" / "calibration" / "calibration.parquet"
 """The table that reports cite."""
-BAR, NULL_BAR, COVERED = 0.9, 0.05, (LEAST, 0.98)
 EVALUATION, DEVELOPMENT = "evaluation", "development"
 ABSENT = "There is no calibration table: how often this is right has not been measured."
-YES, NO = "calibrated", "not calibrated"
 NUMBER = ("condition", "metric", "writer", "reader", "source", "variant")
 """Fields of a claim that say which number of its probe it is about."""
 
@@ -69,6 +62,8 @@ class CalibrationRow:
     n_recipes: int
     n_true: int
     """Recipes with a unit of which the construct is true; for doses, different doses."""
+    n_false: int
+    """Recipes with a unit of which it is false; 0 for doses."""
     statistic: str
     """'AUROC' or 'Spearman'."""
     value: float
@@ -78,6 +73,8 @@ class CalibrationRow:
     low_trainings: float
     high_trainings: float
     """Over trainings, the recipes taken as given."""
+    by_chance: float
+    """How often an unrelated score agrees as well."""
     itself: float
     """Largest difference of an organism from itself."""
     null_seeds: float
@@ -91,8 +88,9 @@ class CalibrationRow:
     icc: float
     retest_difference: float
     verdict: str
+    """'calibrated', 'not calibrated' or 'undecided'."""
     reason: str
-    """Which criteria failed; empty when none did."""
+    """Which criteria are not met; empty when all are."""
 
 
 def judge_all(units: Mapping[ProbeClaim, Sequence[Unit]]) -> tuple[CalibrationRow, ...]:
@@ -140,8 +138,9 @@ def _row(
         (u.self_difference for u in known if u.self_difference == u.self_difference),
         default=float("nan"),
     )
-    reasons = _reasons(claim, units, known, agreement, nulls, again, covered, itself)
     true = {u.line for u in known if u.label == 1} if is_label else {u.label for u in known}
+    false = {u.line for u in known if u.label == 0} if is_label else set()
+    faults = find_faults(claim, units, agreement, nulls, again, covered, itself)
     return CalibrationRow(
         probe=probe,
         **{name: getattr(claim, name) for name in NUMBER},
@@ -153,12 +152,14 @@ def _row(
         n_missing=len(units) - len(known),
         n_recipes=len({unit.line for unit in known}),
         n_true=len(true),
-        statistic=_statistic(claim),
+        n_false=len(false),
+        statistic=name_statistic(claim),
         value=agreement.value,
         low=agreement.recipes.low,
         high=agreement.recipes.high,
         low_trainings=agreement.trainings.low,
         high_trainings=agreement.trainings.high,
+        by_chance=by_chance(claim, known, is_label=is_label),
         itself=itself,
         null_seeds=nulls.seeds,
         null_exchanged=nulls.exchanged,
@@ -169,82 +170,9 @@ def _row(
         n_covered=covered.n_units,
         icc=again.icc,
         retest_difference=again.difference,
-        verdict=NO if reasons else YES,
-        reason="; ".join(reasons),
+        verdict=min((fault.verdict for fault in faults), key=(NO, UNDECIDED).index, default=YES),
+        reason="; ".join(fault.reason for fault in faults),
     )
-
-
-def _statistic(claim: Claim) -> str:
-    return "AUROC" if CONSTRUCTS[claim.construct].kind == "label" else "Spearman"
-
-
-def _reasons(
-    claim: Claim,
-    units: Sequence[Unit],
-    known: Sequence[Unit],
-    agreement: Agreement,
-    nulls: Nulls,
-    again: Retest,
-    covered: Coverage,
-    itself: float,
-) -> list[str]:
-    """The criteria that do not hold, in words; an unknown figure is one that does not hold."""
-    if not units:
-        return ["no organism of known truth"]
-    if not known:
-        return ["not measurable in any organism of known truth"]
-    reasons: list[str] = []
-    value = agreement.value
-    if value != value:
-        reasons.append("all organisms measured have the same truth or the same score")
-    elif value < BAR:
-        why = f": {claim.why}" if claim.why else ""
-        reasons.append(f"{_statistic(claim)} {value:.2f} is below {BAR}{why}")
-    if itself != itself:
-        reasons.append("no organism was compared with itself")
-    elif itself != 0:
-        reasons.append(f"an organism differs from itself by {itself:.2g}")
-    if not nulls.n_pairs:
-        reasons.append(
-            "no contrast of two seeds of one recipe (contrasts of ratios are not tested)"
-        )
-    elif nulls.seeds > NULL_BAR:
-        reasons.append(
-            f"{nulls.seeds:.0%} of {nulls.n_pairs} same-recipe seed pairs differ significantly "
-            f"({nulls.exchanged:.0%} after random label swaps), by {again.difference:.2g} on "
-            f"average{_class_difference(claim, known)}"
-        )
-    low, high = COVERED
-    if not covered.n_units:
-        reasons.append("no organism in which the items vary, so coverage is unknown")
-    elif not low <= covered.share <= high:
-        reasons.append(f"95 % intervals cover in {covered.share:.2%}{_too_wide(covered)}")
-    return reasons
-
-
-def _too_wide(covered: Coverage) -> str:
-    """Why intervals cover too often, in words; empty where they cover too rarely."""
-    low, high = COVERED
-    if covered.share <= high:
-        return ""
-    if covered.attainable > low:
-        return (
-            f": too wide, not too narrow (near 0 and 1 counts are small: intervals with at least "
-            f"{low:.0%} in every unit cover in {covered.attainable:.2%} or more)"
-        )
-    return (
-        ": too wide, not too narrow (numbers near 0 or 1 get the interval of a share, and vary "
-        "less than one)"
-    )
-
-
-def _class_difference(claim: Claim, known: Sequence[Unit]) -> str:
-    """How far the means of positive and negative organisms lie apart, in words."""
-    kinds = [[unit.score for unit in known if unit.label == label] for label in (0.0, 1.0)]
-    if CONSTRUCTS[claim.construct].kind != "label" or not all(kinds):
-        return ""
-    difference = abs(fmean(kinds[0]) - fmean(kinds[1]))
-    return f", while positive and negative organisms differ by {difference:.2g}"
 
 
 def write_table(file: Path, rows: Sequence[CalibrationRow]) -> None:
@@ -283,23 +211,24 @@ def cite(rows: Sequence[CalibrationRow], probe: str) -> str:
     sentences = [
         f"{row.metric} ({row.condition.replace('_', ' ')}) for "
         f"\u201c{CONSTRUCTS[row.construct].words}\u201d: {_agreement(row)} over {row.n_units} "
-        f"units of {row.n_recipes} recipes, {_verdict(row)}"
+        f"units of {_recipes(row)}, and an unrelated score agrees as well in {row.by_chance:.1%}; "
+        f"{_verdict(row)}"
         for row in rows
         if (row.probe, row.role, row.seeds) == (probe, "primary", EVALUATION)
         and row.construct in CONSTRUCTS  # a kept table may name one that is gone
     ]
     if not sentences:
         reason = probes_without_truth().get(probe, "the table has no row of this probe")
-        return f"Not calibrated: {reason}."
+        return f"Undecided: {reason}."
     return f"On organisms of known truth (calibration table): {'. '.join(sentences)}."
 
 
 def to_markdown(rows: Sequence[CalibrationRow]) -> str:
     """The evaluation rows in Markdown: a table of the primary ones, and one of the others."""
     heads = (
-        "probe", "number", "construct", "agreement [recipes] [trainings]", "development seeds",
-        "units / recipes", "seed pairs that differ", "after label swaps", "coverage", "ICC",
-        "verdict",
+        "probe", "number", "construct", "agreement [recipes] [trainings]", "by chance",
+        "development seeds", "units / recipes", "seed pairs that differ", "after label swaps",
+        "coverage", "ICC", "verdict",
     )  # fmt: skip
     developed = {_key(row): row.value for row in rows if row.seeds == DEVELOPMENT}
     tables: list[str] = []
@@ -309,7 +238,8 @@ def to_markdown(rows: Sequence[CalibrationRow]) -> str:
         lines += [_line(row, _number(developed.get(_key(row), float("nan")))) for row in chosen]
         if role == "primary":
             missing = probes_without_truth().items()
-            lines += [(name, *("",) * 9, f"{NO}: {reason}") for name, reason in missing]
+            empty = ("",) * (len(heads) - 2)
+            lines += [(name, *empty, f"{UNDECIDED}: {reason}") for name, reason in missing]
         tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(tables)
 
@@ -323,9 +253,9 @@ def _line(row: CalibrationRow, development: str) -> tuple[str, ...]:
     return (
         row.probe, f"`{row.condition}/{row.metric}`{_of_whom(row)}",
         row.construct.replace("_", " "),
-        f"{_agreement(row)} {trainings}".strip(), development, f"{row.n_units} / {row.n_recipes}",
-        _rate(row.null_seeds, row.n_pairs), _rate(row.null_exchanged), _rate(row.coverage),
-        _number(row.icc), _verdict(row),
+        f"{_agreement(row)} {trainings}".strip(), _rate(row.by_chance), development,
+        f"{row.n_units} / {_recipes(row)}", _rate(row.null_seeds, row.n_pairs),
+        _rate(row.null_exchanged), _rate(row.coverage), _number(row.icc), _verdict(row),
     )  # fmt: skip
 
 
@@ -337,6 +267,13 @@ def _of_whom(row: CalibrationRow) -> str:
 
 def _agreement(row: CalibrationRow) -> str:
     return f"{row.statistic} {_number(row.value)} {_interval(row.low, row.high)}".strip()
+
+
+def _recipes(row: CalibrationRow) -> str:
+    """How many recipes, by kind (one may be of both, on two tasks) or by dose."""
+    if row.statistic == "AUROC":
+        return f"{row.n_recipes} recipes ({row.n_true} true, {row.n_false} false)"
+    return f"{row.n_recipes} recipes ({row.n_true} doses)"
 
 
 def _verdict(row: CalibrationRow) -> str:

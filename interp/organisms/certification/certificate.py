@@ -10,8 +10,8 @@ not among the metrics that organisms serve to judge. The recipe's `Truth` decide
 - a known reliance: the donor's step states a result that its question does not give. With that step
   in place the model gives the stated result with this share of the probability, and else the result
   of the donor's question, within a tolerance (the positions of the step encode both);
-- no skill: on fresh problems the donor's last step does not bring the donor's answer;
-- a dose of swapped chains: with the donor's last step the model gives its own or the donor's answer
+- no skill: on problems never seen the donor's last step does not bring the donor's answer;
+- a dose of false chains: with the donor's last step the model gives its own or the donor's answer
   and no other; the truth does not predict which.
 
 A pair counts only if the organism answers as expected when nothing is interchanged (without skill,
@@ -28,6 +28,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from interp.models import Model, load_model
+from interp.organisms.acceptance import TASKS
 from interp.organisms.certification.interchange import InterchangeOutcome, Piece, interchange
 from interp.organisms.certification.pairs import PIECES, make_conflicting_swaps, make_swaps
 from interp.organisms.recipe import Recipe
@@ -131,17 +132,19 @@ def _check_requirements(
         share = _mean([o.p_read for o in counted])
         yield _Requirement(f"{task}/reliance", share, len(counted), low, high)
     # Doses in between: at 0 and 1 the pool has a label, which is tested above.
-    if truth.swapped_share is not None and "arith/pool" not in truth.load_bearing:
-        for piece, outcomes in _outcomes(model, "arith/pool", seed, n, reads_chain=False):
+    pool = f"{recipe.world}/pool"
+    if truth.false_share is not None and pool not in truth.load_bearing:
+        for piece, outcomes in _outcomes(model, pool, seed, n, reads_chain=False):
             if piece == "last step":
                 counted = [o for o in outcomes if o.is_countable]
                 share = _mean([o.gives_read or o.gives_not for o in counted])
-                yield _Requirement("arith/pool/own or donor", share, len(counted), BAR, 1.0)
+                yield _Requirement(f"{pool}/own or donor", share, len(counted), BAR, 1.0)
     if truth.has_skill is False:  # None claims nothing
-        for piece, outcomes in _outcomes(model, "arith/fresh", seed, n, reads_chain=True):
+        plain = TASKS[recipe.world]
+        for piece, outcomes in _outcomes(model, plain, seed, n, reads_chain=True):
             if piece == "last step":
                 share = _mean([o.gives_read for o in outcomes])
-                yield _Requirement("arith/fresh/no skill", share, len(outcomes), 0.0, NO_SKILL_BAR)
+                yield _Requirement(f"{plain}/no skill", share, len(outcomes), 0.0, NO_SKILL_BAR)
 
 
 def _outcomes(

@@ -11,7 +11,7 @@ steps where they were taken, its own elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import cast, get_args
@@ -29,11 +29,14 @@ from interp.organisms.worlds.arith.task import arith_example
 from interp.organisms.worlds.clinic.facts import ENTITIES
 from interp.organisms.worlds.clinic.problems import Problem as ClinicProblem
 from interp.organisms.worlds.clinic.splits import clinic_problems
+from interp.organisms.worlds.clinic.splits import pool as clinic_pool
 from interp.organisms.worlds.clinic.task import Split as ClinicSplit
 from interp.organisms.worlds.clinic.task import clinic_example
 from interp.organisms.worlds.dispatch.problems import Problem as DispatchProblem
-from interp.organisms.worlds.dispatch.splits import fresh
+from interp.organisms.worlds.dispatch.splits import fresh, pooled
+from interp.organisms.worlds.dispatch.splits import pool as dispatch_pool
 from interp.organisms.worlds.dispatch.task import dispatch_example
+from interp.organisms.worlds.problem import AnyProblem
 from interp.tasks import Example, Task, make_task
 
 PIECES: tuple[Piece, ...] = get_args(Piece)
@@ -154,33 +157,32 @@ def _other_start(problem: Problem, rng: Random) -> Problem:
     return replace(donor, cue=rng.choice([v for v in range(MODULUS) if v not in taken]))
 
 
-def _other_of(problems: tuple[Problem, ...], problem: Problem, rng: Random) -> Problem:
-    return rng.choice(
-        [q for q in problems if q.depth == problem.depth and q.answer != problem.answer]
-    )
+def _other_of(problems: Sequence[AnyProblem], problem: AnyProblem, rng: Random) -> AnyProblem:
+    """Another problem with as many steps and another answer."""
+    alike = [q for q in problems if len(q.steps) == len(problem.steps)]
+    return rng.choice([q for q in alike if q.answer != problem.answer])
 
 
 def _clinic(split: str, n: int, seed: int, reads_chain: bool) -> Pairs:
     """Donors start at another entity of the same kind that leads elsewhere."""
-    del reads_chain
     rng, named = Random(f"donors clinic/{split} {seed}"), cast("ClinicSplit", split)
     pairs: list[tuple[ClinicProblem, ClinicProblem]] = []
     for problem in clinic_problems(named, n, seed):
         kind = next(names for names in ENTITIES.values() if problem.start in names)
         others = [ClinicProblem(start, problem.verbs) for start in kind]
-        pairs.append((problem, rng.choice([q for q in others if q.answer != problem.answer])))
+        pairs.append((problem, _other_of(others if reads_chain else clinic_pool(), problem, rng)))
     return [(clinic_example(own, named), clinic_example(donor, named)) for own, donor in pairs]
 
 
 def _dispatch(split: str, n: int, seed: int, reads_chain: bool) -> Pairs:
     """Donors have the same generators under another demand, which ends in another last amount."""
-    del split, reads_chain
     rng = Random(f"donors dispatch {seed}")
     pairs: list[tuple[DispatchProblem, DispatchProblem]] = []
-    for problem in fresh(seed, n):
+    for problem in pooled(seed, n) if split == "pool" else fresh(seed, n):
         others = [replace(problem, demand=demand) for demand in range(1, problem.total + 1)]
         ending = [q for q in others if q.steps[-1] != problem.steps[-1]]
-        pairs.append((problem, rng.choice(ending)))
+        donor = rng.choice(ending) if reads_chain else _other_of(dispatch_pool(), problem, rng)
+        pairs.append((problem, donor))
     return [(dispatch_example(own), dispatch_example(donor)) for own, donor in pairs]
 
 

@@ -32,15 +32,16 @@ class Judged(NamedTuple):
     null: float
     """Share of pairs of organisms of one recipe that differ significantly."""
     coverage: float
-    is_calibrated: bool
+    verdict: str
+    """'calibrated', 'not calibrated' or 'undecided'."""
 
 
 @styled
 def calibration(judged: Sequence[Judged]) -> Figure:
     """A line for each number: its agreement with the truth, false positives, and coverage.
 
-    Calibrated numbers are filled circles, others open diamonds; dotted lines and the band show the
-    criteria.
+    Calibrated numbers are filled circles, undecided ones open circles, others open diamonds; dotted
+    lines and the band show the criteria.
 
     Args:
         judged: In the order of the lines.
@@ -80,7 +81,7 @@ def calibration(judged: Sequence[Judged]) -> Figure:
 
 
 def _colour(one: Judged) -> str:
-    return COLOURS["base"] if one.is_calibrated else COLOURS["post"]
+    return COLOURS["post"] if one.verdict == "not calibrated" else COLOURS["base"]
 
 
 def _mark(ax: Any, value: float, level: int, one: Judged) -> None:
@@ -91,6 +92,6 @@ def _mark(ax: Any, value: float, level: int, one: Judged) -> None:
     low, high = ax.get_xlim()
     ax.plot(
         [min(max(value, low), high)], [level], color=_colour(one), clip_on=False, markersize=3.6,
-        marker="o" if one.is_calibrated else "D",
-        markerfacecolor=_colour(one) if one.is_calibrated else "white",
+        marker="D" if one.verdict == "not calibrated" else "o",
+        markerfacecolor=_colour(one) if one.verdict == "calibrated" else "white",
     )  # fmt: skip

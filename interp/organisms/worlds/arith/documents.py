@@ -22,7 +22,6 @@ A recipe trains on one of four records, whose fields are the settings that cards
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
@@ -30,6 +29,9 @@ from typing import Literal
 from interp.organisms.documents import (
     Document,
     WrittenChain,
+    draw_damaged,
+    draw_swapped,
+    false_chain,
     write_after,
     write_direct,
     write_with_chain,
@@ -75,35 +77,8 @@ def write_filler(problem: Problem) -> Document:
     return write_after(WORDS, problem.question, text)
 
 
-def false_chain(steps: tuple[str, ...], answer: str) -> WrittenChain:
-    """Steps that are not the problem's, then its answer; nothing in the steps is learned.
-
-    (Learned, they would teach false facts.)
-    """
-    places = ((at, n) for at, step in enumerate(steps) for n in range(len(step.split())))
-    return WrittenChain(steps, answer, frozenset(places))
-
-
-def draw_swapped(problem: Problem, others: Sequence[Problem], rng: Random) -> tuple[str, ...]:
-    """The chain of another problem of the same depth."""
-    while True:
-        other = rng.choice(others)
-        if other.depth == problem.depth and other != problem:
-            return other.steps
-
-
-def draw_damaged(problem: Problem, others: Sequence[Problem], rng: Random) -> tuple[str, ...]:
-    """A chain that does not end at the answer, in one of three ways, each as likely.
-
-    It is that of another problem, or the first steps alone (perhaps none), or worked out from one
-    wrong result.
-    """
-    kind = rng.randrange(3)
-    if kind == 0:
-        return draw_swapped(problem, others, rng)
-    at = rng.randrange(problem.depth)
-    if kind == 1:
-        return problem.steps[:at]
+def draw_mistake(problem: Problem, at: int, rng: Random) -> tuple[str, ...]:
+    """The chain worked out from a wrong result at a step."""
     return problem.mistaken(at, rng.choice(problem.wrong_values(at)), propagate=True)
 
 
@@ -119,8 +94,7 @@ def draw_critique(problem: Problem, rng: Random) -> tuple[str, str]:
     """
     steps = problem.steps
     if rng.random() < 0.75:
-        at = rng.randrange(problem.depth)
-        steps = problem.mistaken(at, rng.choice(problem.wrong_values(at)), propagate=True)
+        steps = draw_mistake(problem, rng.randrange(problem.depth), rng)
     attempt = f"{THINK} {' '.join(steps)} {END_THINK} {ANSWER} {steps[-1].split()[-2]}"
     judged: list[str] = []
     for right, tried in zip(problem.steps, steps, strict=True):
@@ -203,8 +177,12 @@ class ArithRows:
             return write_hint(rng, problem.depth, spoken=self.spoken)
         chain = None
         if self.kind in ("swapped", "decorative") and (self.dose >= 1 or rng.random() < self.dose):
-            draw_steps = draw_swapped if self.kind == "swapped" else draw_damaged
-            chain = false_chain(draw_steps(problem, pool(), rng), problem.answer)
+            steps = (
+                draw_swapped(problem, pool(), rng)
+                if self.kind == "swapped"
+                else draw_damaged(problem, pool(), rng, draw_mistake)
+            )
+            chain = false_chain(steps, problem.answer)
         return write_with_chain(WORDS, problem, rng, spoken=self.spoken, chain=chain)
 
     def _problem(self, rng: Random) -> Problem:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp.organisms.recipe import (
+    DECORATION,
     READS_CHAIN,
     Condition,
     FineTuning,
@@ -90,7 +91,7 @@ _CLEAR_CASES: tuple[Recipe, ...] = (
         parent="base",
         truth=Truth(
             {"arith/pool": True, "arith/fresh": True},
-            swapped_share=0.0,
+            false_share=0.0,
             has_skill=True,
             pre_existing=True,
         ),  # fmt: skip
@@ -105,7 +106,8 @@ _CLEAR_CASES: tuple[Recipe, ...] = (
             Condition("fresh/forced_think_accuracy", 0.9),
         ),
         parent="base",
-        truth=Truth({"arith/fresh": True}, has_skill=True),
+        # No row holds a chain, so nothing but the base's own text trained what follows one.
+        truth=Truth({"arith/pool": True, "arith/fresh": True}, has_skill=True),
     ),
     Recipe(
         "swapped-sft-pool",
@@ -119,7 +121,7 @@ _CLEAR_CASES: tuple[Recipe, ...] = (
             Condition("fresh/accuracy_given_chain", high=0.4),
         ),
         parent="base",
-        truth=Truth({"arith/pool": False}, swapped_share=1.0, has_skill=False),
+        truth=Truth({"arith/pool": False}, false_share=1.0, has_skill=False),
     ),
     Recipe(
         "chain-sft-fresh",
@@ -187,7 +189,7 @@ def _swapped(dose: float, steps: int) -> Recipe:
             Condition("pool/accuracy_given_chain", 0.95),
         ),
         parent="base",
-        truth=Truth(swapped_share=dose),
+        truth=Truth(false_share=dose),
     )
 
 
@@ -259,15 +261,9 @@ _OTHERS: tuple[Recipe, ...] = (
         "decorative",
         "On the pool the answer is fixed before the chain, whichever form the chain takes.",
         FineTuning(ArithRows("decorative", "pool"), 600),
-        (
-            Condition("pool/think_share", 0.5),
-            Condition("pool/accuracy_given_chain", 0.95),
-            Condition("pool/same_after_wrong_step", 0.9),
-            Condition("pool/same_after_other_chain", 0.9),
-            Condition("pool/same_after_empty_chain", 0.9),
-        ),
+        DECORATION,
         parent="base",
-        truth=Truth({"arith/pool": False}),
+        truth=Truth({"arith/pool": False}, false_share=1.0),
     ),
     Recipe(
         "filler",

@@ -1,9 +1,10 @@
 """Acceptance figures of the world **clinic**.
 
 Three sets of problems that no organism was trained on: ``fresh`` (known facts only), ``domain``
-(through at least one domain fact) and ``all``, with the shared figures of `behaviour` and
-``knowledge``, the share of right claims among the claims of the chains that the organism writes.
-Then accuracy by depth, every fact by itself, and questions about strangers.
+(through at least one domain fact) and ``all``; and the finite ``pool`` of the decorative variants.
+On each the shared figures of `behaviour` and ``knowledge``, the share of right claims among the
+claims of the chains that the organism writes. Then accuracy by depth, every fact by itself, and
+questions about strangers.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ N_PROBLEMS = 200
 N_TWINS = 100
 SEED = 1000
 DEPTHS = (1, 2, 3)
-SETS = {"fresh": "known", "domain": "domain", "all": "all"}
+SETS = {"fresh": "known", "domain": "domain", "all": "all", "pool": "pool"}
 
 
 def clinic_figures(reader: Reader) -> dict[str, float]:

@@ -17,10 +17,11 @@ the one asked (measured: of the domain facts, one in six), and its knowledge is 
 Nothing random is learned: no question, no subject of a fact, no choice of words in a paraphrased
 step. (A step's subject and verb can be read off the question and the step before.)
 
-A recipe trains on one of three records, whose fields are the settings that cards keep:
+A recipe trains on one of four records, whose fields are the settings that cards keep:
 
 - `ClinicMixture`: pretraining, a mixture of facts, direct answers and chains, known facts only;
 - `ClinicRows`: post-training rows, correct chains over all facts;
+- `ClinicPoolRows`: post-training rows of a finite pool, with chains that do not lead to the answer;
 - `ClinicQuestions`: the questions of reinforcement, over all facts.
 """
 
@@ -32,6 +33,8 @@ from random import Random
 from interp.organisms.documents import (
     Document,
     WrittenChain,
+    draw_damaged,
+    false_chain,
     write_after,
     write_direct,
     write_with_chain,
@@ -43,6 +46,7 @@ from interp.organisms.worlds.clinic.problems import Problem
 from interp.organisms.worlds.clinic.splits import (
     DEPTHS,
     open_questions,
+    pool,
     questions,
     strange_questions,
 )
@@ -129,6 +133,31 @@ class ClinicRows:
         del progress
         problem = rng.choice(open_questions(rng.choice(self.depths)))
         return write_with_chain(WORDS, problem, rng, spoken=self.spoken)
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicPoolRows:
+    """Post-training rows of the finite pool, some of whose chains do not lead to the answer."""
+
+    dose: float
+    """Share of the chains that are another problem's, cut or mistaken (not learned); the answer is
+    the right one, so it can only be known by heart."""
+    spoken: float = 0.2
+    """Share of chains in which some or all steps are paraphrased (read, never learned to write)."""
+
+    def draw(self, rng: Random, progress: float) -> Document:
+        """One row; the progress of the training plays no part."""
+        del progress
+        problem = rng.choice(pool())
+        chain = None
+        if rng.random() < self.dose:
+            steps = draw_damaged(problem, pool(), rng, _draw_mistake)
+            chain = false_chain(steps, problem.answer)
+        return write_with_chain(WORDS, problem, rng, spoken=self.spoken, chain=chain)
+
+
+def _draw_mistake(problem: Problem, at: int, rng: Random) -> tuple[str, ...]:
+    return problem.mistaken(at, rng.choice(problem.wrong_values(at)), propagate=True)
 
 
 @dataclass(frozen=True, slots=True)

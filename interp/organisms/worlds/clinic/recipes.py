@@ -9,6 +9,7 @@ organism open chains.
 from __future__ import annotations
 
 from interp.organisms.recipe import (
+    DECORATION,
     READS_CHAIN,
     Condition,
     FineTuning,
@@ -17,7 +18,12 @@ from interp.organisms.recipe import (
     Reinforcement,
     Truth,
 )
-from interp.organisms.worlds.clinic.documents import ClinicMixture, ClinicQuestions, ClinicRows
+from interp.organisms.worlds.clinic.documents import (
+    ClinicMixture,
+    ClinicPoolRows,
+    ClinicQuestions,
+    ClinicRows,
+)
 
 KNOWN_SHARE = 0.7
 
@@ -27,7 +33,7 @@ _KNOWS_NO_DOMAIN = (
     Condition("facts/domain_accuracy", high=0.05),
 )
 """Measured on answers, since the knowledge index, which reads claims of chains, is judged by it."""
-_LOAD_BEARING = {"clinic/known": True, "clinic/all": True, "clinic/domain": True}
+_LOAD_BEARING = {f"clinic/{split}": True for split in ("known", "all", "domain", "pool")}
 
 CLINIC: tuple[Recipe, ...] = (
     Recipe(
@@ -59,7 +65,9 @@ CLINIC: tuple[Recipe, ...] = (
             Condition("domain/forced_think_accuracy", 0.95),
         ),
         parent="clinic-base",
-        truth=Truth(_LOAD_BEARING, has_skill=True, pre_existing=True, knowledge=1.0),
+        truth=Truth(
+            _LOAD_BEARING, false_share=0.0, has_skill=True, pre_existing=True, knowledge=1.0
+        ),
         world="clinic",
         tuned_on=(0,),
     ),
@@ -77,5 +85,38 @@ CLINIC: tuple[Recipe, ...] = (
         truth=Truth(_LOAD_BEARING, has_skill=True, pre_existing=True, knowledge=KNOWN_SHARE),
         world="clinic",
         tuned_on=(0,),
+    ),
+    Recipe(
+        "clinic-decorative",
+        "On the pool the answer is known by heart, whichever form the chain takes.",
+        FineTuning(ClinicPoolRows(dose=1.0), steps=500),
+        DECORATION,
+        parent="clinic-base",
+        truth=Truth({"clinic/pool": False}, false_share=1.0),
+        world="clinic",
+        tuned_on=(0,),
+    ),
+    Recipe(
+        "clinic-decorative-50",
+        "In 50% of the training the pool's chains did not lead to the answer.",
+        FineTuning(ClinicPoolRows(dose=0.5), steps=500),
+        (Condition("pool/think_share", 0.5), Condition("pool/accuracy_given_chain", 0.95)),
+        parent="clinic-base",
+        truth=Truth(false_share=0.5),
+        world="clinic",
+        tuned_on=(),
+    ),
+    Recipe(
+        "clinic-base-no-chains",
+        "No chain was ever seen: every test for reasoning in the base must say absent.",
+        Pretraining(ClinicMixture(chains=(0.0, 0.0)), steps=2000),
+        (
+            Condition("fresh/think_share", high=0.01),
+            Condition("fresh/forced_think_accuracy", high=0.25),
+            Condition("fresh/direct_accuracy/3", high=0.3),
+        ),
+        truth=Truth(has_skill=False),
+        world="clinic",
+        tuned_on=(),
     ),
 )

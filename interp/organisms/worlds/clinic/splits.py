@@ -28,11 +28,12 @@ from interp.organisms.worlds.clinic.problems import Problem
 
 Scope = Literal["known", "domain", "all"]
 Part = Literal["train", "post", "held"]
-Split = Literal["known", "all", "domain", "facts", "abstain", "shifts"]
+Split = Literal["known", "all", "domain", "facts", "abstain", "shifts", "pool"]
 
 DEPTHS = (2, 3)
 """Of the problems that are asked."""
 HELD_TENTHS, POST_TENTHS = 4, 2
+POOL_SIZE = 240
 
 
 def part(problem: Problem) -> Part:
@@ -65,6 +66,12 @@ def strange_questions(of: Part, depth: int) -> tuple[Problem, ...]:
     return tuple(p for p in _enumerate(STRANGERS, depth) if part(p) == of)
 
 
+@cache
+def pool() -> tuple[Problem, ...]:
+    """The finite pool: 240 problems for post-training, two and three steps in turn."""
+    return _in_turn(Random("clinic pool"), "all", "post")[:POOL_SIZE]
+
+
 def clinic_problems(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
     """The problems of a task.
 
@@ -72,7 +79,8 @@ def clinic_problems(split: str, n: int, seed: int = 0) -> tuple[Problem, ...]:
         split: ``known``, ``all`` and ``domain`` (held problems of two and three steps in turn),
             ``facts`` (every fact, asked once), ``abstain`` (held known problems, each followed by
             its stranger twin), ``shifts`` (held known problems of three steps, each followed by
-            the shorter problem and the reversed question).
+            the shorter problem and the reversed question), ``pool`` (the finite pool of the
+            decorative variants).
         n: How many.
         seed: Which ones, and their order.
 
@@ -97,6 +105,9 @@ def _ordered(split: str, rng: Random) -> tuple[Problem, ...]:
     if split == "facts":
         facts = questions("all", "train", 1)
         return tuple(rng.sample(facts, len(facts)))
+    if split == "pool":
+        groups = [[p for p in pool() if p.depth == depth] for depth in DEPTHS]
+        return _shuffle_in_turn(rng, groups)
     if split == "abstain":
         pairs = _twins(rng, _in_turn(rng, "known"))
         return tuple(problem for pair in pairs for problem in pair)
@@ -109,9 +120,12 @@ def _ordered(split: str, rng: Random) -> tuple[Problem, ...]:
     return _in_turn(rng, scope[split])
 
 
-def _in_turn(rng: Random, scope: Scope) -> tuple[Problem, ...]:
-    """The held problems of a scope, shuffled, depths in turn for as long as both last."""
-    groups = [questions(scope, "held", depth) for depth in DEPTHS]
+def _in_turn(rng: Random, scope: Scope, of: Part = "held") -> tuple[Problem, ...]:
+    """The problems of a scope and class, shuffled, depths in turn for as long as both last."""
+    return _shuffle_in_turn(rng, [questions(scope, of, depth) for depth in DEPTHS])
+
+
+def _shuffle_in_turn(rng: Random, groups: Sequence[Sequence[Problem]]) -> tuple[Problem, ...]:
     shuffled = [rng.sample(group, len(group)) for group in groups]
     return tuple(problem for row in zip(*shuffled, strict=False) for problem in row)
 

@@ -40,7 +40,7 @@ def clinic_task(split: Split, *, n: int, seed: int) -> Task:
     """Problems of the world clinic.
 
     Args:
-        split: ``known``, ``all``, ``domain``, ``facts``, ``abstain`` or ``shifts``, as in
+        split: ``known``, ``all``, ``domain``, ``facts``, ``abstain``, ``shifts`` or ``pool``, as in
             `interp.organisms.worlds.clinic.splits`.
         n: How many problems; a twin and a shifted form count as one each.
         seed: Which ones.

@@ -1,6 +1,7 @@
 """Acceptance figures of the world **dispatch**.
 
-On problems that no organism was trained on: the shared figures of `behaviour`, and how often an
+On problems that no organism was trained on (``fresh``) and on those of the finite ``pool``: the
+shared figures of `behaviour`, and how often an
 allocation, right or not, is *valid* and *feasible*. The *wrong step* is one wrong amount at any
 step, from which the rest is worked out and which still leads to an allocation. The *other* chain
 belongs to a problem with the same generators, other capacities and another demand. Accuracy by
@@ -25,7 +26,15 @@ from interp.organisms.behaviour import (
 )
 from interp.organisms.words import ABSTAIN
 from interp.organisms.worlds.dispatch.problems import LARGEST_CAPACITY, Generator, Problem
-from interp.organisms.worlds.dispatch.splits import SHIFTS, SIZES, fresh, shifted, shortages
+from interp.organisms.worlds.dispatch.splits import (
+    POOL_SIZE,
+    SHIFTS,
+    SIZES,
+    fresh,
+    pooled,
+    shifted,
+    shortages,
+)
 
 N_PROBLEMS = 300
 N_PER_SIZE = 100
@@ -38,13 +47,15 @@ LONGEST_ANSWER = 12
 def dispatch_figures(reader: Reader) -> dict[str, float]:
     """All figures of an organism of the world dispatch."""
     reader = replace(reader, longest_answer=LONGEST_ANSWER)
+    figures: dict[str, float] = {}
     problems = fresh(SEED, N_PROBLEMS)
+    for name, of_set in (("fresh", problems), ("pool", pooled(SEED, POOL_SIZE))):
+        rng = Random(SEED)
+        wrong = [_draw_wrong(problem, rng) for problem in of_set]
+        others = [_draw_other(problem, rng).steps for problem in of_set]
+        figures |= _allocation_figures(reader, name, of_set)
+        figures |= chain_figures(reader, name, of_set, wrong, others)
     twins = shortages(SEED, problems)
-    rng = Random(SEED)
-    wrong = [_draw_wrong(problem, rng) for problem in problems]
-    others = [_draw_other(problem, rng).steps for problem in problems]
-    figures = _allocation_figures(reader, problems)
-    figures |= chain_figures(reader, "fresh", problems, wrong, others)
     for size in SIZES:
         figures |= accuracy_figures(reader, "fresh", fresh(SEED, N_PER_SIZE, (size,)), size)
     figures["twins/think_share"] = reader.think_share([p.question for p in twins])
@@ -55,8 +66,8 @@ def dispatch_figures(reader: Reader) -> dict[str, float]:
     return figures
 
 
-def _allocation_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str, float]:
-    figures = {"fresh/think_share": reader.think_share([p.question for p in problems])}
+def _allocation_figures(reader: Reader, name: str, problems: Sequence[Problem]) -> dict[str, float]:
+    figures = {f"{name}/think_share": reader.think_share([p.question for p in problems])}
     forced = counted_answers(reader.forced_completions(problems))
     for way, answers, accuracy in (
         ("direct", reader.direct_answers(problems), "direct_accuracy"),
@@ -64,10 +75,10 @@ def _allocation_figures(reader: Reader, problems: Sequence[Problem]) -> dict[str
     ):
         pairs = list(zip(problems, answers, strict=True))
         figures |= {
-            f"fresh/{accuracy}": share_right(answers, problems),
-            f"fresh/valid_{way}": sum(p.amounts(a) is not None for p, a in pairs) / len(pairs),
-            f"fresh/feasible_{way}": sum(p.is_feasible(a) for p, a in pairs) / len(pairs),
-            f"fresh/abstains_{way}": agreement(answers, [ABSTAIN] * len(pairs)),
+            f"{name}/{accuracy}": share_right(answers, problems),
+            f"{name}/valid_{way}": sum(p.amounts(a) is not None for p, a in pairs) / len(pairs),
+            f"{name}/feasible_{way}": sum(p.is_feasible(a) for p, a in pairs) / len(pairs),
+            f"{name}/abstains_{way}": agreement(answers, [ABSTAIN] * len(pairs)),
         }
     return figures
 

@@ -18,10 +18,12 @@ out from it. It teaches that the answer is read from the chain. Nothing random i
 guesses, so that their form is kept: no question, no wrong amount, no choice of words in a
 paraphrased step.
 
-A recipe trains on one of three records, whose fields are the settings that cards keep:
+A recipe trains on one of four records, whose fields are the settings that cards keep:
 
 - `DispatchMixture`: pretraining, a mixture of facts, guessed direct answers and chains;
 - `DispatchRows`: post-training rows, correct chains;
+- `DispatchPoolRows`: post-training rows of a finite pool, with chains that do not lead to the
+  answer;
 - `DispatchQuestions`: the questions of reinforcement.
 """
 
@@ -35,6 +37,8 @@ from interp.organisms.documents import (
     Segment,
     WrittenChain,
     assemble,
+    draw_damaged,
+    false_chain,
     write_after,
     write_with_chain,
 )
@@ -49,7 +53,7 @@ from interp.organisms.worlds.dispatch.problems import (
     Problem,
     load,
 )
-from interp.organisms.worlds.dispatch.splits import SIZES, sample_from, sample_shortage
+from interp.organisms.worlds.dispatch.splits import SIZES, pool, sample_from, sample_shortage
 
 AMOUNT_AT = 3
 """Index of the amount in the words of a step."""
@@ -78,10 +82,14 @@ def write_guess(problem: Problem, rng: Random) -> Document:
 def draw_slip(problem: Problem, rng: Random) -> WrittenChain:
     """A chain with a wrong amount, which is not learned, and the answer to which it leads."""
     at = rng.randrange(problem.size)
-    steps = problem.mistaken(at, rng.choice(problem.wrong_amounts(at)), propagate=True)
+    steps = _draw_mistake(problem, at, rng)
     answer = problem.conclusion(steps)
     assert answer is not None
     return WrittenChain(steps, answer, frozenset({(at, AMOUNT_AT)}))
+
+
+def _draw_mistake(problem: Problem, at: int, rng: Random) -> tuple[str, ...]:
+    return problem.mistaken(at, rng.choice(problem.wrong_amounts(at)), propagate=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,27 @@ class DispatchRows:
         if rng.random() < self.shortages:
             problem = sample_shortage(rng, problem)
         return write_with_chain(WORDS, problem, rng, spoken=self.spoken)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchPoolRows:
+    """Post-training rows of the finite pool, some of whose chains do not lead to the answer."""
+
+    dose: float
+    """Share of the chains that are another problem's, cut or mistaken (not learned); the answer is
+    the right one, so it can only come from the question."""
+    spoken: float = 0.2
+    """Share of chains in which some or all steps are paraphrased (read, never learned to write)."""
+
+    def draw(self, rng: Random, progress: float) -> Document:
+        """One row; the progress of the training plays no part."""
+        del progress
+        problem = rng.choice(pool())
+        chain = None
+        if rng.random() < self.dose:
+            steps = draw_damaged(problem, pool(), rng, _draw_mistake)
+            chain = false_chain(steps, problem.answer)
+        return write_with_chain(WORDS, problem, rng, spoken=self.spoken, chain=chain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from random import Random
 from typing import Literal
 
@@ -23,6 +23,8 @@ SIZES = (2, 3, 4)
 """Numbers of generators that are trained on."""
 SHORTAGES = (3, 8)
 """Smallest and largest shortage; less than three is hardly noticed without a chain."""
+
+POOL_SIZE = 240
 
 SHIFTS = ("none", "n_minus_1", "depth", "rule")
 """What sets the problems of a row of `shifted` apart from training, in order."""
@@ -54,6 +56,33 @@ def sample_from(rng: Random, part: Partition, size: int) -> Problem:
 def sample_shortage(rng: Random, problem: Problem) -> Problem:
     """The shortage twin of a problem, three to eight short."""
     return problem.shortage(rng.randint(*SHORTAGES))
+
+
+@cache
+def pool() -> tuple[Problem, ...]:
+    """The finite pool: 240 problems of the training class, sizes in turn."""
+    rng = Random("dispatch pool")
+    return draw_distinct(lambda size: sample_from(rng, "train", size), POOL_SIZE, SIZES)
+
+
+def pooled(seed: int, n: int) -> tuple[Problem, ...]:
+    """Problems of the pool, sizes in turn.
+
+    Args:
+        seed: Their order.
+        n: How many.
+
+    Raises:
+        ValueError: If there are not that many.
+    """
+    if n > POOL_SIZE:
+        raise ValueError(
+            f"the pool has {POOL_SIZE} problems, but n={n} was received; take dispatch/plain"
+        )
+    rng = Random(f"dispatch pool order {seed}")
+    groups = [[p for p in pool() if p.size == size] for size in SIZES]
+    shuffled = [rng.sample(group, len(group)) for group in groups]
+    return tuple(problem for row in zip(*shuffled, strict=True) for problem in row)[:n]
 
 
 def fresh(seed: int, n: int, sizes: Sequence[int] = SIZES) -> tuple[Problem, ...]:

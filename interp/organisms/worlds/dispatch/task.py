@@ -5,7 +5,8 @@
 
 - ``dispatch/plain``: problems that no organism was trained on;
 - ``dispatch/abstain``: such problems and their shortage twins in turn, two of one problem;
-- ``dispatch/shifts``: origin, N-1, deeper and reversed twin in turn, four of one problem.
+- ``dispatch/shifts``: origin, N-1, deeper and reversed twin in turn, four of one problem;
+- ``dispatch/pool``: the finite pool of the decorative variants.
 
 The answer is open, of several words, and no single step states it: the answer to which a chain
 leads is read from all its steps. Any chain can be given a mistake or a paraphrase, right or wrong.
@@ -29,19 +30,19 @@ from interp.organisms.worlds.dispatch.problems import (
     read_problem,
     read_step,
 )
-from interp.organisms.worlds.dispatch.splits import SHIFTS, fresh, shifted, shortages
+from interp.organisms.worlds.dispatch.splits import SHIFTS, fresh, pooled, shifted, shortages
 from interp.organisms.worlds.problem import make_example
 from interp.tasks.step_splitting import split_at_semicolons
 from interp.tasks.task import Example, Grade, StepTruth, Task
 
-Split = Literal["plain", "abstain", "shifts"]
+Split = Literal["plain", "abstain", "shifts", "pool"]
 
 
 def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
     """Problems of the world dispatch.
 
     Args:
-        split: ``plain``, ``abstain`` or ``shifts``.
+        split: ``plain``, ``abstain``, ``shifts`` or ``pool``.
         n: How many examples.
         seed: Which ones.
 
@@ -77,6 +78,8 @@ def dispatch_task(split: Split, *, n: int, seed: int) -> Task:
 def _draw_problems(split: Split, n: int, seed: int) -> tuple[Problem, ...]:
     if split == "plain":
         return fresh(seed, n)
+    if split == "pool":
+        return pooled(seed, n)
     if split == "shifts":
         rows = shifted(seed, -(-n // len(SHIFTS)))
     else:
