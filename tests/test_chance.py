@@ -123,3 +123,26 @@ def test_no_constant_passes_the_gate_and_a_right_reader_does(name: str):
     ).lines)  # fmt: skip
     assert read_reliance(rows, "corruption", task.name, "base", "gold") == "load-bearing"
     assert not math.isnan(rows[0].chance)
+
+
+def test_abstention_says_that_always_abstaining_is_no_skill():
+    from probes.abstention import Abstention
+    from probes.probe import Results
+
+    task = make_task("arith/abstain", n=60, seed=0)
+
+    def lines_of(answers: Sequence[str]) -> str:
+        items = [
+            Item(
+                probe="abstention", task=task.name, example=e.id, problem=e.problem,
+                condition="forced", metric="appropriate", value=float(a == e.answer),
+                writer="base", reader="base",
+            )
+            for a, e in zip(answers, task.examples, strict=True)
+        ]  # fmt: skip
+        rows = summarise(items, pair="base", chance={task.name: task.chance}, seed=0, n_boot=500)
+        results = Results(tuple(rows), tuple(items), {}, (task.name,), "gold", 0)
+        return "\n".join(Abstention().describe(results))
+
+    assert "(not above chance); chance 0.50." in lines_of(["unk"] * 60)
+    assert "(above chance); chance 0.50." in lines_of([e.answer for e in task.examples])
