@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ import pytest
 from interp.results.rows import Item
 from interp.results.summaries import summarise
 from interp.tasks import Example, Task, make_task, task_names
-from probes.audit.verdict import judge, read_reliance
+from probes.audit.readings import read_chain, read_reliance
 
 ABSTAIN = ("arith/abstain", "clinic/abstain", "dispatch/abstain")
 FILE = [name for name in task_names() if name == "gsm8k"]
@@ -115,14 +114,10 @@ def test_no_constant_passes_the_gate_and_a_right_reader_does(name: str):
     task = make_task(name, n=60, seed=0)
     for constant in {e.answer for e in task.examples}:
         rows = gate_rows(task, [constant] * len(task.examples))
-        line = judge(rows, tasks=[task.name], writers=["gold"]).lines
-        assert not any("Chain: load-bearing" in one for one in line)
+        assert read_reliance(rows, "corruption", task.name, "base", "gold") == "load-bearing"
+        assert read_chain(rows, task.name, "base", "gold").said == "not measurable"
     rows = gate_rows(task, [e.answer for e in task.examples])
-    assert any("Chain: load-bearing" in one for one in judge(
-        rows, tasks=[task.name], writers=["gold"]
-    ).lines)  # fmt: skip
-    assert read_reliance(rows, "corruption", task.name, "base", "gold") == "load-bearing"
-    assert not math.isnan(rows[0].chance)
+    assert read_chain(rows, task.name, "base", "gold").said == "load-bearing"
 
 
 def test_abstention_says_that_always_abstaining_is_no_skill():
