@@ -165,14 +165,18 @@ class Abstention(Probe):
 
 
 def _describe_appropriate(results: Results) -> list[str]:
-    """Right answers and abstentions of each task, beside what always abstaining gives."""
+    """Right answers and abstentions of each task, beside the chance that always abstaining has."""
     lines: list[str] = []
-    for row in pick_rows(results, ("appropriate",), tuple(CONDITIONS), writer=OWN):
-        side = "above" if row.low > row.chance else "not above"
-        lines.append(
-            f"{row.task}, right answers and right abstentions of {row.reader} "
-            f"({CONDITIONS[row.condition]}): {row.describe()}, {side} chance ({row.chance:.2f})."
-        )
+    for task in results.tasks:
+        picked = pick_rows(results, ("appropriate",), ("forced",), writer=OWN)
+        rows = [row for row in picked if row.task == task]
+        sides = [
+            f"{row.reader} {row.describe()} ({'' if row.low > row.chance else 'not '}above chance)"
+            for row in rows
+        ]
+        words = "right answers and right abstentions with a forced chain"
+        if rows:
+            lines.append(f"{task}, {words}: {'; '.join(sides)}; chance {rows[0].chance:.2f}.")
     return lines
 
 

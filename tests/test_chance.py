@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ import pytest
 from interp.results.rows import Item
 from interp.results.summaries import summarise
 from interp.tasks import Example, Task, make_task, task_names
-from probes.audit.verdict import judge, read_reliance
+from probes.audit.readings import read_chain, read_reliance
 
 ABSTAIN = ("arith/abstain", "clinic/abstain", "dispatch/abstain")
 FILE = [name for name in task_names() if name == "gsm8k"]
@@ -115,11 +114,30 @@ def test_no_constant_passes_the_gate_and_a_right_reader_does(name: str):
     task = make_task(name, n=60, seed=0)
     for constant in {e.answer for e in task.examples}:
         rows = gate_rows(task, [constant] * len(task.examples))
-        line = judge(rows, tasks=[task.name], writers=["gold"]).lines
-        assert not any("Chain: load-bearing" in one for one in line)
+        assert read_reliance(rows, "corruption", task.name, "base", "gold") == "load-bearing"
+        assert read_chain(rows, task.name, "base", "gold").said == "not measurable"
     rows = gate_rows(task, [e.answer for e in task.examples])
-    assert any("Chain: load-bearing" in one for one in judge(
-        rows, tasks=[task.name], writers=["gold"]
-    ).lines)  # fmt: skip
-    assert read_reliance(rows, "corruption", task.name, "base", "gold") == "load-bearing"
-    assert not math.isnan(rows[0].chance)
+    assert read_chain(rows, task.name, "base", "gold").said == "load-bearing"
+
+
+def test_abstention_says_that_always_abstaining_is_no_skill():
+    from probes.abstention import Abstention
+    from probes.probe import Results
+
+    task = make_task("arith/abstain", n=60, seed=0)
+
+    def lines_of(answers: Sequence[str]) -> str:
+        items = [
+            Item(
+                probe="abstention", task=task.name, example=e.id, problem=e.problem,
+                condition="forced", metric="appropriate", value=float(a == e.answer),
+                writer="base", reader="base",
+            )
+            for a, e in zip(answers, task.examples, strict=True)
+        ]  # fmt: skip
+        rows = summarise(items, pair="base", chance={task.name: task.chance}, seed=0, n_boot=500)
+        results = Results(tuple(rows), tuple(items), {}, (task.name,), "gold", 0)
+        return "\n".join(Abstention().describe(results))
+
+    assert "(not above chance); chance 0.50." in lines_of(["unk"] * 60)
+    assert "(above chance); chance 0.50." in lines_of([e.answer for e in task.examples])
