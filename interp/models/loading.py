@@ -202,9 +202,23 @@ def loading_quietly() -> Generator[None]:
             logging.enable_progress_bar()
 
 
+def _check_quantisation(folder: Path) -> None:
+    """Refuses a method that transformers does not know: it would load the numbers as they are."""
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    asked: Any = read_json(folder / "config.json").get("quantization_config")
+    method = asked.get("quant_method") if isinstance(asked, dict) else asked
+    if asked is not None and method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise ValueError(
+            f"the weights in {folder} are quantised by an unknown method, {method!r}. Known: "
+            f"{', '.join(AUTO_QUANTIZATION_CONFIG_MAPPING)}. Give plain weights"
+        )
+
+
 def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     from transformers import AutoModelForCausalLM
 
+    _check_quantisation(folder)
     failure = explain_failure(
         f"the weights in {folder} cannot be loaded",
         "Likely causes: config.json belongs to another checkpoint, or the weights are quantised: "

@@ -183,7 +183,7 @@ def read_settings(data: RunData) -> AuditSettings:
     """The settings of a run, from its manifest."""
     kept: Mapping[str, Any] = data.manifest.get("settings", {})
     wanted = {field.name for field in fields(AuditSettings)}
-    if kept.keys() != wanted:
+    if set(kept) != wanted:
         raise ValueError(
             f"{data.folder} holds a run with the settings {sorted(kept)}, not {sorted(wanted)}. It "
             f"comes from another version: make it again"
