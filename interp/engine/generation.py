@@ -193,8 +193,7 @@ def generate(
         temperature: 0 takes the most likely token; otherwise logits are divided by it.
         seeds: One per prompt, when the temperature is above 0.
         interventions: What to change; `rows` are indices of prompts.
-        capture: Sites, or their names, whose activations are returned (copies, on the model's
-            device): of every row, so memory grows with prompts, tokens and sites.
+        capture: Sites, or their names, whose activations are returned (copies, of every row).
         batch_size: Prompts decoded together; halved by itself on running out of memory.
         progress: Label of a progress bar for work over two seconds.
 
@@ -207,7 +206,7 @@ def generate(
             logits are not finite.
         RuntimeError: If an edit did not take place at every position that an intervention names.
     """
-    sites = as_sites(capture)
+    sites = [check_site(model, site) for site in as_sites(capture)]
     settings = _Settings(max_new_tokens, as_ends(stop), temperature, interventions, sites)
     texts = check_request(
         [model],
@@ -217,8 +216,6 @@ def generate(
         seeds=seeds,
         batch_size=batch_size,
     )
-    for site in sites:
-        check_site(model, site)
     check_rows_exist(interventions, len(texts))
     check_widths(model, interventions)
     order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))  # to pad less
@@ -229,9 +226,6 @@ def generate(
         return _generate_batch(model, jobs, settings)
 
     for batch in track(batches, progress):
-        jobs = [
-            (number, texts[number], seeds[number] if seeds is not None else None)
-            for number in batch
-        ]
+        jobs = [(n, texts[n], None if seeds is None else seeds[n]) for n in batch]
         written.update(zip(batch, in_halves(work, jobs), strict=True))
     return [written[number] for number in range(len(texts))]

@@ -211,9 +211,8 @@ def run(
     ):
         if value not in known:
             raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, received {value!r}")
-    texts, sites = check_rows(model, rows, "row"), as_sites(capture)
-    for site in sites:
-        check_site(model, site)
+    texts = check_rows(model, rows, "row")
+    sites = [check_site(model, site) for site in as_sites(capture)]
     check_rows_exist(interventions, len(texts))
     check_widths(model, interventions)
     prompts = None if prompt_lengths is None else _checked_prompts(prompt_lengths, texts)
@@ -223,10 +222,8 @@ def run(
 
     def read(numbers: Sequence[int]) -> Sequence[int]:
         part = {number: texts[number] for number in numbers}
-        last_only, left = logits_at == "last", pad_side == "left"
-        parts.append(
-            _read(model, part, interventions, sites, prompts, last_only=last_only, left=left)
-        )
+        kind = {"last_only": logits_at == "last", "left": pad_side == "left"}
+        parts.append(_read(model, part, interventions, sites, prompts, **kind))
         return numbers
 
     in_halves(read, range(len(texts)))

@@ -37,7 +37,7 @@ from interp.engine import run
 from interp.engine.batches import token_batches
 from interp.files import describe_differences, read_json, write_file
 from interp.models import Model
-from interp.models.forward import check_row
+from interp.models.forward import check_rows
 from interp.models.identity import hash_config
 from interp.models.model import check_site, site_shape
 from interp.models.token_ids import Rows, as_rows
@@ -186,13 +186,12 @@ class Store:
         with safe_open(str(self.folder / TOKENS), framework="pt") as file:
             return file.get_tensor(name)
 
-    def _checked(self, site_or_name: SiteOrName, model: str | None = None) -> Site:
-        site = as_site(site_or_name)
+    def _checked(self, named: SiteOrName, model: str | None = None) -> Site:
         if model is not None and model not in self.models:
             raise ValueError(f"the store has the models {list(self.models)}, received {model!r}")
-        if site not in self.sites:
-            known = ", ".join(map(str, self.sites))
-            raise ValueError(f"the store has the sites {known}, received {site}")
+        if (site := as_site(named)) not in self.sites:
+            known = map(str, self.sites)
+            raise ValueError(f"the store has the sites {', '.join(known)}, received {site}")
         return site
 
 
@@ -225,8 +224,7 @@ def capture(
             is too large for the number format, or the folder holds another capture.
         OSError: If the disk has not enough room (before any work), or cannot be written to.
     """
-    # Any model's tokenizer will do: `_manifest` refuses models of different ones.
-    tokenizer = next((model.tokenizer for model in models.values()), None)
+    tokenizer = next(iter(models.values())).tokenizer if models else None  # all have the same one
     texts, places = as_rows(rows, "row", tokenizer), as_sites(sites)
     manifest = _manifest(models, texts, places, shard_tokens, dtype)
     _prepare(folder, manifest, texts)
@@ -258,8 +256,7 @@ def _manifest(
     for model in models.values():
         for site in sites:
             check_site(model, site)
-        for number, row in enumerate(rows):
-            check_row(model, row, f"row {number}")
+        check_rows(model, rows, "row")
     widths = {str(site): _common_width(models, site) for site in sites}
     tokenizers = {_sha256(model.tokenizer.get_vocab()) for model in models.values()}
     if len(tokenizers) > 1:
@@ -335,9 +332,8 @@ def _prepare(folder: Path, manifest: Mapping[str, Any], rows: Sequence[Sequence[
 
 def _check_room(folder: Path, manifest: Mapping[str, Any]) -> None:
     per_token = sum(manifest["widths"].values()) * len(manifest["models"])
-    size = DTYPES[manifest["dtype"]].itemsize
     needed = sum(
-        shard["n_tokens"] * per_token * size + HEADER_BYTES
+        shard["n_tokens"] * per_token * DTYPES[manifest["dtype"]].itemsize + HEADER_BYTES
         for number, shard in enumerate(manifest["shards"])
         if not _shard(folder, number).exists()
     )

@@ -40,7 +40,7 @@ from einops import rearrange
 from torch import Tensor
 
 from interp.models.model import Model, check_site, site_shape
-from interp.sites import STREAMS, Site, SiteOrName, as_site
+from interp.sites import STREAMS, Site, SiteOrName
 
 HOOKS_CHANGE = threading.Lock()
 """Held while hooks are put on, taken off or copied: PyTorch numbers them by one shared counter."""
@@ -221,8 +221,7 @@ def hooked(model: Model, handlers: Sequence[tuple[SiteOrName, Handler]]) -> Gene
     """
     by_site: dict[Site, list[Handler]] = {}
     for site_or_name, handler in handlers:
-        site = as_site(site_or_name)
-        check_site(model, site)
+        site = check_site(model, site_or_name)
         by_site.setdefault(site, []).append(handler)
     fired: set[Site] = set()
     with ExitStack() as hooks:

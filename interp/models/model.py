@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from interp.models.adapters import Adapter
-from interp.sites import STREAMS, Site
+from interp.sites import STREAMS, Site, SiteOrName, as_site
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +109,15 @@ def site_shape(model: Model, site: Site) -> tuple[int, ...]:
     return (model.d_mlp,) if site.axes[-1] == "d_mlp" else (model.d_model,)
 
 
-def check_site(model: Model, site: Site) -> None:
-    """Makes sure that a model has a site.
+def check_site(model: Model, site: SiteOrName) -> Site:
+    """Makes sure that a model has a site, given or named, and returns it.
 
     Raises:
-        ValueError: If the family lacks the stream or the layer is out of range.
+        TypeError: If it is neither a site nor a name.
+        ValueError: If no site has this name, the family lacks the stream, or the layer is out of
+            range.
     """
-    adapter = model.adapter
+    site, adapter = as_site(site), model.adapter
     if site.stream not in adapter.streams:
         reason = adapter.absent.get(site.stream)
         raise ValueError(
@@ -128,3 +130,4 @@ def check_site(model: Model, site: Site) -> None:
             f"{site} is out of range: layers are counted from 0, and {model.name} has "
             f"{model.n_layers}, so its last is {model.n_layers - 1}"
         )
+    return site

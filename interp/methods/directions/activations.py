@@ -32,7 +32,7 @@ from interp.errors import NotMeasurableError
 from interp.models import Model
 from interp.models.model import check_site
 from interp.models.token_ids import Rows, as_rows
-from interp.sites import Site, SiteOrName, as_site
+from interp.sites import Site, SiteOrName
 
 TOKEN_BUDGET = 16_384
 """Tokens read in one pass, padding included."""
@@ -85,9 +85,7 @@ def collect(
         NotMeasurableError: If no position is left.
         ValueError: If lists differ in length, a position does not exist, or the site has heads.
     """
-    site = as_site(site)
-    check_site(model, site)
-    rows = as_rows(rows, "text", model.tokenizer)
+    site, rows = check_site(model, site), as_rows(rows, "text", model.tokenizer)
     if site.axes[-1] == "d_head":
         raise ValueError(
             f"a direction lives in a stream with one vector per position, and {site} has one per "

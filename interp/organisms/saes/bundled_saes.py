@@ -141,10 +141,9 @@ def make_sae(
         sae = train_sae(batches, model.d_model, site, settings, about)
     with tempfile.TemporaryDirectory() as place:
         # The threshold is set on texts that neither train the SAE nor measure it.
-        rows = _ids(draw_unseen(name, N_HELD_OUT, seed=2, trained=documents))
-        others = capture({"model": model}, rows, [site], Path(place))
+        unseen = draw_unseen(name, N_HELD_OUT, seed=2, trained=documents)
+        others = capture({"model": model}, _ids(unseen), [site], Path(place))
         calibrate(sae, others.values("model", site), settings.k, dtype="float16")
-    seconds = time.monotonic() - started
     target = folder / (folder_name(name, seed) + ("" if site == MIDDLE else f"-{site}"))
     save_sae(target, sae)
     card = {
@@ -157,7 +156,7 @@ def make_sae(
         "n_documents": n_documents,
         "n_tokens": store.n_tokens,
         "texts_sha256": store.manifest["rows_sha256"],
-        "seconds": round(seconds, 1),
+        "seconds": round(time.monotonic() - started, 1),
         **measure_latents(sae, model, name, held_out),
     }
     write_file(target / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
