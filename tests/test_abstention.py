@@ -116,7 +116,9 @@ def test_a_model_against_itself_has_no_contrast(tiny, task):
     rows = summarise(items, pair="twins", chance={task.name: task.chance}, seed=0, **STATISTICS)
     contrasts = [row for row in rows if row.reader == CONTRAST and row.n > 1]
     assert {"auroc", "recall", "appropriate"} <= {row.metric for row in contrasts}
-    assert all(row.value == 0.0 and row.low <= 0 <= row.high and row.p == 1 for row in contrasts)
+    measured = [row for row in contrasts if row.n >= 6]  # fewer problems have no interval
+    assert measured and all(row.value == 0.0 for row in contrasts)
+    assert all(row.low <= 0 <= row.high and row.p == 1 for row in measured)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
