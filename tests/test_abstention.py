@@ -117,12 +117,15 @@ def test_the_probability_is_that_of_a_plain_forward_pass(tiny, task):
             assert found[condition][at] == pytest.approx(p, rel=1e-4, abs=1e-7)
 
 
-def test_a_model_against_itself_has_no_contrast(tiny, task):
+def test_a_model_against_itself_has_no_contrast(tiny):
+    task = make_task("arith/abstain", n=16, seed=0)
     items = Abstention().run({"base": tiny, "post": tiny}, task, {}, seed=0)
     rows = summarise(items, pair="twins", chance={task.name: task.chance}, seed=0, **STATISTICS)
     contrasts = [row for row in rows if row.reader == CONTRAST and row.n > 1]
     assert {"auroc", "recall_strict", "appropriate"} <= {row.metric for row in contrasts}
-    assert all(row.value == 0.0 and row.low <= 0 <= row.high and row.p == 1 for row in contrasts)
+    measured = [row for row in contrasts if row.n >= 6]  # fewer problems have no interval
+    assert measured and all(row.value == 0.0 for row in contrasts)
+    assert all(row.low <= 0 <= row.high and row.p == 1 for row in measured)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

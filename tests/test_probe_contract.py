@@ -67,6 +67,32 @@ class Half(Probe):
 '''
 
 
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ({}, "`kinds` does not say of which kind 'follows_mistake' is"),
+        ({"same_answer": "real", "reliant": "share"}, "'decorative'"),
+    ],
+)
+def test_metrics_without_a_kind_are_found(monkeypatch, kinds, words):
+    from probes import find_probe
+    from probes.contract import check_run
+
+    made = find_probe("corruption")
+    monkeypatch.setattr(made, "kinds", kinds)
+    assert words in "\n".join(check_run(made))
+
+
+def test_items_that_are_not_of_their_kind_are_found(monkeypatch):
+    from probes import find_probe
+    from probes.contract import check_run
+
+    made = find_probe("early_answering")
+    monkeypatch.setattr(made, "kinds", {**made.kinds, "aoc": "binary"})
+    (fault,) = check_run(made)
+    assert "metric 'aoc': items of the kind 'binary' are 0 or 1" in fault
+
+
 def test_an_incomplete_probe_is_told_what_it_lacks(monkeypatch, tmp_path):
     """Each fault below is planted, and each is named."""
     import importlib.util
@@ -121,7 +147,7 @@ def test_names_that_no_item_has_and_seeds_that_do_not_hold_are_found(monkeypatch
 def test_a_model_against_itself_shows_no_difference(name, setting):
     from interp.results.rows import CONTRAST
     from interp.results.summaries import summarise
-    from probes import find_probe
+    from probes import find_probe, statistics_of
 
     readers, task, traces = setting
     twins = {"base": readers["base"], "post": readers["base"]}
@@ -138,8 +164,11 @@ def test_a_model_against_itself_shows_no_difference(name, setting):
     for key, value in by_reader["base"].items():
         other = by_reader["post"][key]
         assert value == other or (math.isnan(value) and math.isnan(other)), key
-    rows = summarise(items, pair="twins", chance={task.name: task.chance}, seed=0, n_boot=200)
-    contrasts = [row for row in rows if row.reader == CONTRAST and row.n > 1]
+    rows = summarise(
+        items, pair="twins", chance={task.name: task.chance}, seed=0, n_boot=200,
+        kinds=statistics_of([name])["kinds"],
+    )  # fmt: skip
+    contrasts = [row for row in rows if row.reader == CONTRAST and row.n >= 6]
     assert contrasts
     for row in contrasts:
         assert row.value == 0.0
