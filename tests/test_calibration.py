@@ -257,14 +257,14 @@ def test_the_table_comes_back_and_is_cited(tmp_path):
     back = read_table(tmp_path / "t.parquet")
     assert [repr(row) for row in back] == [repr(row) for row in rows]  # NaN is not NaN
     sentence = cite(rows, "path_masks")
-    assert "m (masks)" in sentence and "AUROC 0." in sentence and UNDECIDED in sentence
+    assert "m (masks)" in sentence and "AUROC 0." in sentence and NO in sentence
     assert "cot_share" not in sentence
     assert cite(rows, "abstention") == f"Undecided: {find_probe('abstention').no_truth}."
     assert cite((), "path_masks") == ABSENT
     first, second = to_markdown(rows).split("\n\n")
     assert "`masks/m`" in first and "abstention" in first and "`masks/cot_share`" in second
     (drawn,) = plot_points(rows)
-    assert (drawn.name, drawn.verdict) == ("path masks\nmasks m", UNDECIDED)
+    assert (drawn.name, drawn.verdict) == ("path masks\nmasks m", NO)
     with pytest.raises(FileNotFoundError, match="posthoc calibrate"):
         read_table(tmp_path / "none.parquet")
 
