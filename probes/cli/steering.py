@@ -45,7 +45,9 @@ def steer(
 ) -> None:
     """Generate text with a steering vector and report its effect on coherence."""
     from interp.methods.steering import SweepSettings
+    from interp.models.identity import describe_model
     from interp.tasks import make_task
+    from probes.audit.run import hash_examples
     from probes.cli.steered_text import (
         compare_texts,
         find_positions,
@@ -65,5 +67,7 @@ def steer(
         doses = tuple(dose or SweepSettings().doses)
         settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
         questions = make_task(task, n=n, seed=seed, data=data)
-        folder = out or name_folder(["steer", model, str(vector or sae)], task, n, settings)
+        about = describe_model(steered), hash_examples(questions), direction.vector.tolist()
+        named = ["steer", model, str(vector or sae)]
+        folder = out or name_folder(named, about, str(direction.site), settings)
         echo(measure_doses(steered, direction, questions, settings, folder, kl_budget=kl_budget))
