@@ -37,11 +37,11 @@ BUNDLED: Mapping[str, tuple[int, ...]] = {
     "clinic-base": (0, 1, 2, 3),
     "clinic-grpo": (0, 1, 3),
     "clinic-decorative": (1, 2),
-    "clinic-decorative-50": (1, 2),
-    "clinic-base-no-chains": (1, 2),
+    "clinic-decorative-50": (1,),
+    "clinic-base-no-chains": (1,),
     "dispatch-decorative": (1, 2),
-    "dispatch-decorative-50": (1, 2),
-    "dispatch-base-no-chains": (1, 2),
+    "dispatch-decorative-50": (1,),
+    "dispatch-base-no-chains": (),
 }
 """The seeds that are bundled, where they are not 0, 1 and 2.
 
