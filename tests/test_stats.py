@@ -39,7 +39,8 @@ def paired_contrast(first, second, problems, kind: Kind = "real") -> Estimate:
 
 
 def covered(draw, truth: float, kind: Kind = "real") -> float:
-    samples = [collect(*draw(rng(seed)), kind) for seed in range(SIMULATIONS)]
+    drawn = [draw(rng(seed)) for seed in range(SIMULATIONS)]
+    samples = [collect(values, problems, kind) for values, problems in drawn]
     return float(np.mean([e.low <= truth <= e.high for e in estimate_all(samples)]))
 
 

@@ -131,7 +131,7 @@ def summarise(
     groups = _group(items)
     _check_chance(groups, chance)
 
-    kind = {row: kinds.get((row.probe, row.metric), "real") for row in groups}
+    kind: dict[Any, Kind] = {row: kinds.get((row.probe, row.metric), "real") for row in groups}
     drafts = [_mean_draft(row, members, kind[row]) for row, members in groups.items()]
     drafts += [
         _contrast_draft(row, groups[a], groups[b], kind[a]) for row, a, b in _contrasts(groups)

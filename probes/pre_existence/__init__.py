@@ -64,7 +64,9 @@ class PreExistence(PreExistenceSettings, Probe):
     check_settings: ClassVar[Mapping[str, Any]] = {
         "doses": (1.0,), "layers": (2,), "alpha": 0.25, "n_random": 3
     }  # fmt: skip
-    kinds: ClassVar[Mapping[str, Kind]] = dict.fromkeys(("reasons", "opens"), "share")
+    kinds: ClassVar[Mapping[str, Kind]] = dict.fromkeys(
+        ("reasons", "opens", "reasons_random", "opens_random"), "share"
+    )
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline(
             "up", "reasons", "steered along its own direction, base reasons rightly in",
