@@ -19,7 +19,7 @@ from interp.engine import Branch, generate, route, run, score_branches
 from interp.interventions import Intervention, add
 from interp.models import load_model
 from interp.sites import Site
-from probes.audit.run import AuditSettings, _made_of, make_probes
+from probes.audit.run import AuditSettings, describe_run
 
 LONG = Path(__file__).parent / "long_context.py"
 
@@ -124,5 +124,5 @@ def test_precision_is_kept_and_recorded(tiny_folder: Path, dtype: str):
     agree = [one.ids == two.ids for one, two in zip(written, alone, strict=True)]
     assert sum(agree) >= (5 if dtype == "float32" else 4)
     settings = AuditSettings(tasks=("arith/pool",))
-    manifest = _made_of({"base": models[dtype]}, settings, make_probes(settings))
+    manifest = describe_run({"base": models[dtype]}, settings)
     assert manifest["models"]["base"]["dtype"] == f"torch.{dtype}"
