@@ -62,6 +62,8 @@ def statistics_of(names: Iterable[str]) -> dict[str, Any]:
         "ratios": [ratio for probe in classes for ratio in probe.ratios],
         "pooled": [pooled for probe in classes for pooled in probe.pooled],
         "kinds": {
-            (probe.name, metric): kind for probe in classes for metric, kind in probe.kinds.items()
+            (probe.name, metric): kind
+            for probe in classes
+            for metric, kind in probe.kinds_of_all().items()
         },
     }

@@ -87,7 +87,10 @@ class Abstention(Probe):
     is_in_audit: ClassVar[bool] = True
     kinds: ClassVar[Mapping[str, Kind]] = {
         "appropriate": "binary",
+        "appropriate_if_finished": "binary",
+        "finished": "binary",
         "recall": "binary",
+        "recall_strict": "binary",
         "false_abstention": "binary",
         "accuracy_answerable": "binary",
         "p_unanswerable": "share",

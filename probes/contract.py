@@ -202,6 +202,7 @@ def _check_items(name: str, items: Sequence[Item]) -> list[str]:
 
 def _check_kinds(probe: type[Probe], items: Sequence[Item]) -> list[str]:
     """Metrics without a kind, or with items that theirs does not allow."""
+    kinds = probe.kinds_of_all()
     values: dict[str, list[float]] = {}
     for item in items:
         of_metric = values.setdefault(item.metric, [])
@@ -209,11 +210,11 @@ def _check_kinds(probe: type[Probe], items: Sequence[Item]) -> list[str]:
             of_metric.append(item.value)
     faults: list[str] = []
     for metric, of_metric in values.items():
-        if metric not in probe.kinds:
+        if metric not in kinds:
             faults.append(f"`kinds` does not say of which kind {metric!r} is: {get_args(Kind)}")
             continue
         try:
-            check_kind(np.array(of_metric, dtype=np.float64), probe.kinds[metric])
+            check_kind(np.array(of_metric, dtype=np.float64), kinds[metric])
         except ValueError as error:
             faults.append(f"metric {metric!r}: {error}")
     return faults

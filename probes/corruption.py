@@ -133,8 +133,7 @@ class Corruption(Probe):
     kinds: ClassVar[Mapping[str, Kind]] = {
         "same_answer": "binary",
         "follows_mistake": "binary",
-        "reliant": "binary",
-        "decorative": "binary",
+        **dict.fromkeys(JOINT, "binary"),
     }
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("joint", "follows", "share of answers that follow a mistake in the chain:"),

@@ -108,6 +108,8 @@ class EarlyAnswering(Probe):
         "et": "share",
         "et_probability": "share",
         "same_answer_by_bias": "share",
+        "early_change": "share",
+        "early_change_by_chance": "share",
     }
     ratios: ClassVar[tuple[Ratio, ...]] = (
         Ratio("early_answering", "aoc_corrected", "early_change", "early_change_by_chance"),

@@ -45,6 +45,8 @@ PREFIX = {"forced": "", "direct": "direct_"}
 """What stands before a metric's name."""
 METRICS: dict[str, Kind] = {
     "accuracy": "binary",
+    "finished": "binary",
+    "accuracy_if_finished": "binary",
     "drop": "difference",
     "format_valid": "binary",
     "feasible": "binary",

@@ -113,6 +113,8 @@ class InformationGain(Probe):
         "gain": "real",
         "empty_block": "real",
         "total": "real",
+        # Left-tailed, and yet means: medians of the two ends would not add up to the total.
+        **dict.fromkeys(ENDS, "real"),
         "per_step": "real",
         "per_token": "real",
         "concentration": "share",

@@ -40,6 +40,8 @@ Traces = Mapping[str, Sequence[Trace]]
 """Writer name -> the traces that it wrote."""
 Readers = Mapping[str, Model]
 """Reader name -> model."""
+READABLE = "readable"
+"""Metric of every probe of chains: 1 for a trace with a readable chain, else 0."""
 OWN = "own"
 """In a `Headline` or a `Claim`: each reader on the chains that it wrote itself."""
 
@@ -182,6 +184,11 @@ class Probe:
 
     # For the type checker: every subclass is a dataclass and gets its own.
     def __init__(self, **settings: Any) -> None: ...
+
+    @classmethod
+    def kinds_of_all(cls) -> Mapping[str, Kind]:
+        """Every metric of its items -> its kind, also of those that all probes of chains have."""
+        return {READABLE: "binary", **cls.kinds}
 
     @abstractmethod
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:

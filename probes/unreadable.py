@@ -21,10 +21,10 @@ from typing import Any
 from interp.results.rows import Item
 from interp.tasks import Task
 from probes.cases import is_readable
-from probes.probe import Readers, Traces
+from probes.probe import READABLE, Readers, Traces
 
-CHAINS, READABLE = "chains", "readable"
-"""Condition and metric: 1 for a trace with a readable chain, else 0."""
+CHAINS = "chains"
+"""Condition of the metric `readable`."""
 NEVER_ENDS = "the answer never ends"
 NAN = float("nan")
 NOBODY: dict[str, Any] = {"example": "", "problem": "", "writer": "", "reader": "", "note": ""}

@@ -74,9 +74,9 @@ class Store:
             raise ValueError(f"{folder} holds no {MANIFEST}, so it is no store. Make it by capture")
         store = Store(folder, read_json(path))
         if store.manifest.get("format") != FORMAT:
+            found = store.manifest.get("format")
             raise ValueError(
-                f"{path} is not of the format {FORMAT}, but {store.manifest.get('format')!r}. "
-                f"Capture again into another folder"
+                f"{path} has format {found!r}, not {FORMAT}. Capture into a new folder"
             )
         missing = [n for n in range(store.n_shards) if not _shard(folder, n).is_file()]
         if missing:

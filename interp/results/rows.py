@@ -104,7 +104,7 @@ class Measurement(RowKey):
     p: float = NAN
     """Two-sided p of a contrast against 0, by the method of its interval; NaN for plain means."""
     q: float = NAN
-    """p after Benjamini-Hochberg over the contrasts of one probe and metric."""
+    """p after Benjamini-Hochberg over all contrasts of the run."""
     note: str = ""
     worst_low: float = NAN
     """Worst case of a contrast of own chains, whatever the missing items are

@@ -148,6 +148,7 @@ class Run:
                 "question": example.question,
                 "answer": example.answer,
                 "steps": list(example.steps),
+                "facts": dict(example.facts),
             }
             for task in tasks
             for example in task.examples

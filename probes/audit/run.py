@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model, ModelPair
 from interp.models.identity import describe_model
 from interp.results.report import Verdict, write_report
-from interp.results.rows import Item, Measurement
+from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.run_folder import WORK, Run, RunData, load_run
 from interp.results.summaries import summarise
 from interp.tasks import Task, make_task
 from probes import audit_probes, find_probe, statistics_of
 from probes.audit.page import draw_figures, make_sections
-from probes.audit.verdict import SMALLEST, judge
+from probes.audit.verdict import SMALLEST, judge, say_checkpoints
 from probes.calibration.table import kept_table
 from probes.probe import Probe, Readers, Results
 
@@ -153,10 +153,13 @@ def verdict_of(data: RunData) -> Verdict:
     if len(probes) == 1:
         ((name, probe),) = probes.items()
         described = probe.describe(results_of(data)[name])
-    return judge(
+    facts = {example["id"]: example["facts"] for example in data.examples}
+    verdict = judge(
         data.rows, tasks=settings.tasks, writers=settings.writers, described=described,
-        smallest=settings.smallest,
+        smallest=settings.smallest, items=data.items, facts=facts,
     )  # fmt: skip
+    n_models = len({row.reader for row in data.rows} - {CONTRAST})
+    return replace(verdict, lines=(*verdict.lines, say_checkpoints(n_models)))
 
 
 def results_of(data: RunData) -> dict[str, Results]:

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from interp.results.report import Verdict
-from interp.results.rows import Measurement
+from interp.results.rows import Item, Measurement
 from probes import PROBES, find_probe
 from probes.audit.changes import CHAIN, DIRECT, FORCED, FREE, Change, find_changes
 from probes.audit.readings import (
@@ -31,6 +31,7 @@ from probes.audit.readings import (
     read_chain,
     reliance_probes,
 )
+from probes.mixture import Facts, Mixture, read_mixture
 from probes.probe import OWN, Headline, VerdictLine
 
 READERS = ("base", "post")
@@ -40,6 +41,10 @@ SMALLEST = 0.02
 """Size of a difference that matters, unless the user gives another."""
 RARE = 0.5
 """A model that opens a chain in fewer of its texts is spoken of when made to think."""
+
+
+NUMBERS = {1: "this one checkpoint", 2: "these two checkpoints"}
+"""Number of models -> what a run of them speaks of."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class _Run:
     writers: tuple[str, ...]
     probes: tuple[str, ...]
     """Those that have rows."""
+    items: Sequence[Item]
+    facts: Facts
 
     @property
     def writer(self) -> str:
@@ -66,6 +73,16 @@ class _Run:
     def writer_of(self, reader: str) -> str:
         """Whose chains decide what is said of a reader."""
         return reader if self.is_own else self.writer
+
+    def read(self, task: str, reader: str, writer: str = "") -> Reading:
+        """What is said of a reader and a writer's chains; its own where none is named."""
+        return read_chain(self.rows, task, reader, writer or self.writer_of(reader))
+
+    def mixture(self, task: str, reader: str) -> Mixture | None:
+        """Whether a reader follows its chain in part of the problems."""
+        return read_mixture(
+            self.rows, task, reader, self.writer_of(reader), items=self.items, facts=self.facts
+        )
 
     def find(self, probe: str, condition: str, metric: str, task: str, reader: str) -> Measurement:
         """The row of what a reader does by itself; one without a value if there is none."""
@@ -82,6 +99,8 @@ def judge(
     writers: Sequence[str],
     described: Sequence[str] = (),
     smallest: float = SMALLEST,
+    items: Sequence[Item] = (),
+    facts: Facts | None = None,
 ) -> Verdict:
     """The verdict on a pair, or on one model.
 
@@ -91,6 +110,8 @@ def judge(
         writers: Whose chains were read.
         described: Lines in which a probe that was run alone describes its numbers.
         smallest: Size of a difference that matters.
+        items: Of the run, to tell by which property of the problems a mixture splits.
+        facts: What is known about the examples.
 
     Returns:
         A headline, and all lines with the numbers it rests on.
@@ -100,6 +121,8 @@ def judge(
         tuple(name for name in READERS if any(row.reader == name for row in rows)),
         tuple(writers),
         tuple(name for name in PROBES if any(row.probe == name for row in rows)),
+        items,
+        facts or {},
     )
     changes = find_changes(rows, tasks, "" if run.is_own else run.writer, smallest=smallest)
     lines: list[str] = []
@@ -118,7 +141,7 @@ def _lines(run: _Run, task: str) -> list[str]:
         line = find_probe(probe).verdict_line
         lines += [] if line is None else [_line(run, probe, line, task)]
     if decides in run.probes:
-        own = [read_chain(run.rows, task, reader, run.writer_of(reader)) for reader in run.readers]
+        own = [run.read(task, reader) for reader in run.readers]
         lines += [_reliance_line(run, task, own), *_other_readings(run, task)]
         lines += [
             f"{task}, {decides} of {row.reader} on {_name(row.writer)}: {row.note}."
@@ -130,6 +153,8 @@ def _lines(run: _Run, task: str) -> list[str]:
                 "solves these problems."
             )
         lines += _disagreements(task, own)
+        mixtures = [run.mixture(task, reader) for reader in run.readers]
+        lines += [mixture.sentence for mixture in mixtures if mixture is not None]
     return lines
 
 
@@ -154,7 +179,7 @@ def _other_readings(run: _Run, task: str) -> list[str]:
     parts = [
         f"{_name(writer)}: "
         + ", ".join(
-            f"{read_chain(run.rows, task, reader, writer)} for {reader}"
+            f"{run.read(task, reader, writer)} for {reader}"
             for reader in run.readers
             if writer != run.writer_of(reader)
         )
@@ -220,8 +245,11 @@ def _say_accuracy(changes: Mapping[str, Change]) -> list[str]:
 
 def _say_chain(run: _Run, task: str, change: Change | None) -> str:
     """What became of the chain, base first."""
-    own = [read_chain(run.rows, task, reader, run.writer_of(reader)) for reader in run.readers]
+    own = [run.read(task, reader) for reader in run.readers]
     text = _compare(own, change)
+    for reader in run.readers:
+        if mixture := run.mixture(task, reader):
+            text = f"{text}, {reader} follows it {mixture.words}"
     for row in _unmeasured(run, task):
         text = f"{text} ({row.reader}: {_first_reason(row)})"
     rare = [
@@ -233,7 +261,7 @@ def _say_chain(run: _Run, task: str, change: Change | None) -> str:
         text = f"when made to think (free texts with a chain: {', '.join(rare)}) {text}"
     if not run.is_own:
         return f"{text} (on {_name(run.writer)})"
-    gold = [read_chain(run.rows, task, reader, GOLD) for reader in run.readers]
+    gold = [run.read(task, reader, GOLD) for reader in run.readers]
     is_other = [one.said for one in gold] != [one.said for one in own]
     if GOLD in run.writers and is_other:
         text = f"{text} (on {_name(GOLD)} instead: {_compare(gold, None)})"
@@ -255,6 +283,24 @@ def _compare(readings: Sequence[Reading], change: Change | None) -> str:
     if change is None or change.is_clear or math.isnan(change.row.p):
         return text
     return f"{text}, not clearly different"
+
+
+def say_checkpoints(n_models: int) -> str:
+    """What a run without several seeds speaks of; stands under its verdict.
+
+    Args:
+        n_models: Number of models that were read.
+
+    Example:
+        >>> say_checkpoints(2).split(":")[0]
+        'These numbers speak of these two checkpoints only'
+    """
+    which = NUMBERS.get(n_models, f"these {n_models} checkpoints")
+    return (
+        f"These numbers speak of {which} only: another seed of the same training can lie outside "
+        "of the intervals. To speak of the training, give three or more seeds of each side: "
+        "posthoc audit BASE_1,BASE_2,BASE_3 POST_1,POST_2,POST_3."
+    )
 
 
 def _name(writer: str) -> str:

@@ -57,10 +57,9 @@ def steer(
     from probes.model_names import find_model
 
     direction = read_direction(vector=vector, sae=sae, latent=latent, site=site, layer=layer)
-    where = find_positions(positions)
-    if not prompt and not is_sweep:
+    if not (prompt or is_sweep):
         raise ValueError("nothing to write: give a text by --prompt TEXT, or --sweep")
-    steered = find_model(model, device=device, dtype=dtype)
+    where, steered = find_positions(positions), find_model(model, device=device, dtype=dtype)
     for one in (dose or [0.5]) if prompt else ():
         echo(compare_texts(steered, direction, one, prompt or [], where, max_new_tokens))
     if is_sweep:
@@ -68,6 +67,6 @@ def steer(
         settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
         questions = make_task(task, n=n, seed=seed, data=data)
         about = describe_model(steered), hash_examples(questions), direction.vector.tolist()
-        named = ["steer", model, str(vector or sae)]
-        folder = out or name_folder(named, about, str(direction.site), settings)
-        echo(measure_doses(steered, direction, questions, settings, folder, kl_budget=kl_budget))
+        names = "steer", model, str(vector or sae)
+        out = out or name_folder(names, about, str(direction.site), settings)
+        echo(measure_doses(steered, direction, questions, settings, out, kl_budget=kl_budget))

@@ -4,26 +4,6 @@ from __future__ import annotations
 
 from interp.stats.seeds import MIN_SEEDS
 
-NUMBERS = {1: "this one checkpoint", 2: "these two checkpoints"}
-
-
-def say_checkpoints(n_models: int) -> str:
-    """What a run without several seeds speaks of; stands under its verdict.
-
-    Args:
-        n_models: Number of models that were read.
-
-    Example:
-        >>> say_checkpoints(2).split(":")[0]
-        'These numbers speak of these two checkpoints only'
-    """
-    which = NUMBERS.get(n_models, f"these {n_models} checkpoints")
-    return (
-        f"These numbers speak of {which} only: another seed of the same training can lie outside "
-        "of the intervals. To speak of the training, give three or more seeds of each side: "
-        "posthoc audit BASE_1,BASE_2,BASE_3 POST_1,POST_2,POST_3."
-    )
-
 
 def say_sides(n_pairs: int, *, is_one_base: bool) -> str:
     """Over what a headline speaks: 'over 3 seeds of each side'.
