@@ -80,9 +80,9 @@ class Store:
             )
         missing = [n for n in range(store.n_shards) if not _shard(folder, n).is_file()]
         if missing:
+            share = f"{len(missing)} of {store.n_shards} shards are missing"
             raise ValueError(
-                f"the capture in {folder} is not finished: {len(missing)} of {store.n_shards} "
-                f"shards are missing. Call capture with the same arguments; it goes on from there"
+                f"the capture in {folder} is not finished: {share}. Call capture again"
             )
         return store
 
@@ -249,9 +249,9 @@ def _manifest(
             f"models, {len(rows)} rows and {len(sites)} sites ({len(set(sites))} different)"
         )
     if dtype not in DTYPES or shard_tokens < 1:
+        asked = f"{dtype!r} and {shard_tokens}"
         raise ValueError(
-            f"dtype is one of {', '.join(DTYPES)} and shard_tokens at least 1; received {dtype!r} "
-            f"and {shard_tokens}"
+            f"dtype is one of {', '.join(DTYPES)}, shard_tokens >= 1; received {asked}"
         )
     for model in models.values():
         for site in sites:
