@@ -74,15 +74,12 @@ class Store:
             raise ValueError(f"{folder} holds no {MANIFEST}, so it is no store. Make it by capture")
         store = Store(folder, read_json(path))
         if store.manifest.get("format") != FORMAT:
-            found = store.manifest.get("format")
-            raise ValueError(
-                f"{path} has format {found!r}, not {FORMAT}. Capture into a new folder"
-            )
+            raise ValueError(f"{path} is not of the format {FORMAT}. Capture into a new folder")
         missing = [n for n in range(store.n_shards) if not _shard(folder, n).is_file()]
         if missing:
-            share = f"{len(missing)} of {store.n_shards} shards are missing"
             raise ValueError(
-                f"the capture in {folder} is not finished: {share}. Call capture again"
+                f"the capture in {folder} is not finished: {len(missing)} of {store.n_shards} "
+                f"shards are missing. Call capture with the same arguments; it goes on from there"
             )
         return store
 
@@ -381,13 +378,12 @@ def _write_shard(
 
 def _in_batches(blocks: Iterator[Tensor], batch_size: int) -> Iterator[Tensor]:
     """Blocks cut into batches of one size; the rest of a block opens the next batch."""
-    left: Tensor | None = None
+    left: list[Tensor] = []
     for block in blocks:
-        values = block if left is None else torch.cat([left, block])
+        values = torch.cat([*left, block])
         cuts = range(0, len(values) + 1, batch_size)
-        for start, end in pairwise(cuts):
-            yield values[start:end]
-        left = values[cuts[-1] :]
+        yield from (values[start:end] for start, end in pairwise(cuts))
+        left = [values[cuts[-1] :]]
 
 
 def _key(model: str, site: Site) -> str:
