@@ -63,8 +63,10 @@ from probes.unreadable import add_unreadable
 EDITS = ("truncated", "filled", "mistake_propagated")
 METRICS = ("interaction_logprob", "interaction_same")
 RANDOM = "random_logprob"
-KINDS: dict[str, Kind] = {METRICS[0]: "real", RANDOM: "real"}
-KINDS |= {METRICS[1]: "difference", "random_same": "difference"}
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys((METRICS[0], RANDOM), "real"),
+    **dict.fromkeys((METRICS[1], "random_same"), "difference"),
+}
 WORDS = {
     "truncated": "cut to half",
     "filled": "all filler",

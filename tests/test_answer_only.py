@@ -24,7 +24,7 @@ def unchecked():
 def test_pass_at_k_of_right_chains_is_refused_and_that_of_answers_is_not(tiny, unchecked):
     samples = draw_samples(tiny, unchecked, n=2, seed=0)
     assert all(value in (0.0, 1.0) for value in samples.values(2, chain_valid=False))
-    for ask in (samples.values, lambda k, **how: samples.estimate(k, seed=0, **how)):
+    for ask in (samples.values, samples.estimate):
         with pytest.raises(NotMeasurableError, match="only its answer is known"):
             ask(2, chain_valid=True)
 

@@ -180,8 +180,8 @@ def test_pairs_of_three_seeds_count_two():
             problems=names,
         )  # fmt: skip
 
-    assert null_pairs([of_seed(s) for s in (3, 4, 5)])[2:] == (3, 2)
-    assert null_pairs([of_seed(s) for s in (3, 4, 5, 6)])[2:] == (6, 3)
+    assert null_pairs([of_seed(s) for s in (3, 4, 5)], ("real",))[2:] == (3, 2)
+    assert null_pairs([of_seed(s) for s in (3, 4, 5, 6)], ("real",))[2:] == (6, 3)
 
 
 def test_the_table_and_the_report_say_undecided_and_how_many_recipes_there_are():

@@ -91,11 +91,9 @@ def test_a_model_that_writes_no_chain_is_spoken_of_when_made_to_think():
 
 
 def test_a_probe_that_cannot_decide_leaves_the_word_to_those_that_agree():
-    others = [name for name in reliance_probes() if name != DECIDES]
+    others = {name: one for name, one in reliance_probes().items() if name != DECIDES}
     rows = reads("post", "post", math.nan)
-    for name in others:
-        reliance = reliance_probes()[name]
-        rows.append(row(name, reliance.condition, reliance.metric, 0.0))
+    rows += [row(name, one.condition, one.metric, 0.0) for name, one in others.items()]
     assert str(
         read_chain(rows, TASK, "post", "post")
     ) == f"not load-bearing (by {others[0]})".replace("_", " ")

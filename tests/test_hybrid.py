@@ -168,7 +168,7 @@ def test_the_hybrid_reaches_post_and_so_does_the_guardrail_alone(pair, sides, se
     """On an organism post finds the token that it wants among base's likeliest: a leak."""
     for name in ("hybrid", "guardrail_only"):
         found = write(pair, sides[1], setup, name)
-        assert sum(h.text.is_chain_valid for h in found) >= len(found) - 1
+        assert sum(h.text.is_chain_valid is True for h in found) >= len(found) - 1
     for one in write(pair, sides[1], setup, "hybrid"):
         assert one.n_prompt > 0 and set(one.steered) <= set(one.fired)
         assert one.n_strict <= len(one.fired) and one.differing is not None
