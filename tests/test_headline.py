@@ -94,10 +94,10 @@ def test_a_probe_that_cannot_decide_leaves_the_word_to_those_that_agree():
     others = {name: one for name, one in reliance_probes().items() if name != DECIDES}
     rows = reads("post", "post", math.nan)
     rows += [row(name, one.condition, one.metric, 0.0) for name, one in others.items()]
-    assert str(
-        read_chain(rows, TASK, "post", "post")
-    ) == f"not load-bearing (by {others[0]})".replace("_", " ")
-    rows[-1] = row(others[-1], reliance.condition, reliance.metric, 0.95)
+    first, *_, last = others
+    said = f"not load-bearing (by {first.replace('_', ' ')})"
+    assert str(read_chain(rows, TASK, "post", "post")) == said
+    rows[-1] = row(last, others[last].condition, others[last].metric, 0.95)
     assert read_chain(rows, TASK, "post", "post").said == "not measurable"
 
 

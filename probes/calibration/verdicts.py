@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from interp.stats.proportion_intervals import FEW
+from interp.stats.estimates import MIN_PROBLEMS
 from probes.calibration.agreement import Agreement, Retest, measured
 from probes.calibration.constructs import CONSTRUCTS
 from probes.calibration.nulls import LEAST, Coverage, Nulls
@@ -80,7 +80,7 @@ def _judge_agreement(claim: Claim, agreement: Agreement) -> Fault | None:
     if low >= BAR:
         return None
     if low != low:
-        return Fault(UNDECIDED, f"{name} has no interval, which takes {FEW} recipes{why}")
+        return Fault(UNDECIDED, f"{name} has no interval, which takes {MIN_PROBLEMS} recipes{why}")
     return Fault(UNDECIDED, f"too few recipes: {BAR} is within the interval of {name}{why}")
 
 
