@@ -92,7 +92,7 @@ def _judge_itself(itself: float) -> Fault | None:
 
 def _judge_seeds(claim: Claim, known: Sequence[Unit], nulls: Nulls, again: Retest) -> Fault | None:
     if not nulls.n_pairs:
-        reason = "no contrast of two seeds of one recipe (contrasts of ratios are not tested)"
+        reason = "no contrast of two seeds of one recipe"
         return Fault(UNDECIDED, reason)
     if nulls.seeds <= NULL_BAR:
         return None
