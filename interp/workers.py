@@ -154,7 +154,8 @@ def _work_share(
     n = len(results) if isinstance(cast(object, results), Sized) else None
     if n != len(share.numbers):
         received = f"a {type(results).__name__}" if n is None else f"{n} results"
-        raise ValueError(
+        # No fault of the input: a RuntimeError, which keeps its traceback.
+        raise RuntimeError(
             f"it returned {received} for {len(share.numbers)} examples; return one each"
         )
     return results

@@ -166,7 +166,7 @@ class Corruption(Probe):
                 record = CaseItems(self.name, task.name, case)
                 _add_edits(record, case, made, scores)
                 items += record.items
-        main = ("joint", ("reliant", "decorative"))
+        main = ("joint", ("follows", "reliant", "decorative"))
         return add_unreadable(items, self.name, main, readers, task, traces)
 
     def _edits(self, task: Task, case: Case, donor: Chain | None) -> list[Edit]:

@@ -11,6 +11,7 @@ import torch
 
 from interp.chains.chain import encode, encode_steps
 from interp.engine import generate, run
+from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, add
 from interp.methods.directions import Source, collect, make_direction, random_directions
 from interp.models import load_model
@@ -267,11 +268,11 @@ def test_results_that_too_few_problems_state_are_undecided_and_a_bug_is_not_hidd
 ):
     few = judge_decodable(asked, asked, [SITE], FAST, seed=0)
     assert few.answer == "undecided" and "needs at least" in few.control
-    silent = AskedModel(asked.model, replace(asked.task, examples=tuple(
+    silent = replace(asked.task, examples=tuple(
         replace(example, steps=("so ;",)) for example in asked.task.examples
-    )), batch_size=8)  # fmt: skip
-    none = judge_decodable(silent, silent, [SITE], FAST, seed=0)
-    assert none.answer == "undecided" and "states a result" in none.control
+    ))  # fmt: skip
+    with pytest.raises(NotMeasurableError, match="cannot check the steps"):
+        AskedModel(asked.model, silent, batch_size=8)
 
     def broken(*_, **__):
         raise ValueError("a bug")

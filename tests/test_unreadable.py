@@ -130,7 +130,7 @@ def test_where_no_chain_can_be_read_the_main_numbers_say_so(name, readers, task,
     assert {i.value for i in items if i.metric == READABLE} == {0.0}
     named = {(h.condition, h.metric) for h in find_probe(name).headline if h.condition != "given"}
     missing = {(i.condition, i.metric) for i in items if i.note == "the chain is truncated"}
-    assert {("joint", "reliant"), ("written", "ki"), ("chain", "total")} & named & missing
+    assert {("joint", "follows"), ("written", "ki"), ("chain", "total")} & named & missing
 
 
 def test_numbers_of_own_chains_are_missing_only_there(readers, task, traces):
