@@ -63,10 +63,8 @@ from probes.unreadable import add_unreadable
 EDITS = ("truncated", "filled", "mistake_propagated")
 METRICS = ("interaction_logprob", "interaction_same")
 RANDOM = "random_logprob"
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys((METRICS[0], RANDOM), "real"),
-    **dict.fromkeys((METRICS[1], "random_same"), "difference"),
-}
+KINDS: dict[str, Kind] = dict(zip((*METRICS, RANDOM), ("real", "difference", "real"), strict=True))
+KINDS["random_same"] = "difference"
 WORDS = {
     "truncated": "cut to half",
     "filled": "all filler",
