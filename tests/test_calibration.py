@@ -377,10 +377,11 @@ def test_what_a_pair_was_measured_on_includes_its_base(root, tmp_path):
     def file_of(probe: str, root: Path | None = here) -> Path:
         return _items_file(card, probe, "measured", tmp_path, SMALL, root)
 
+    for folder in (f"{card.name}-s{card.seed}", "base-s0"):
+        name, seed = folder.rsplit("-s", 1)
+        shutil.copytree(organism_path(name, int(seed)), here / folder)
     before = file_of("first_token")
-    shutil.copytree(organism_path("base", 0), here / "base-s0")
-    assert file_of("first_token") == before
-    file = here / "base-s0" / "card.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"weights_sha256": "other"}))
+    file = here / "base-s0" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rope_theta": 1.0}))
     assert file_of("first_token") != before
     assert file_of("accuracy") == file_of("accuracy", None)

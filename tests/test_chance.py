@@ -12,6 +12,7 @@ import pytest
 from interp.results.rows import Item
 from interp.results.summaries import summarise
 from interp.tasks import Example, Task, make_task, task_names
+from probes import statistics_of
 from probes.audit.readings import read_chain, read_reliance
 
 ABSTAIN = ("arith/abstain", "clinic/abstain", "dispatch/abstain")
@@ -104,9 +105,12 @@ def gate_rows(task: Task, answers: Sequence[str]):
         item("accuracy", "given_chain", "accuracy", e, float(a == e.answer))
         for a, e in zip(answers, task.examples, strict=True)
     ]
-    items += [item("corruption", "joint", "reliant", e, 1.0) for e in task.examples]
+    items += [item("corruption", "joint", "follows", e, 1.0) for e in task.examples]
     items += [item("corruption", "joint", "decorative", e, 0.0) for e in task.examples]
-    return summarise(items, pair="base", chance={task.name: task.chance}, seed=0, n_boot=500)
+    return summarise(
+        items, pair="base", chance={task.name: task.chance}, seed=0,
+        **statistics_of(("accuracy", "corruption")),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*ABSTAIN, "arith/fresh", "clinic/shifts", "dispatch/plain"])

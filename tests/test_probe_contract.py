@@ -168,12 +168,12 @@ def test_a_model_against_itself_shows_no_difference(name, setting):
         items, pair="twins", chance={task.name: task.chance}, seed=0, n_boot=200,
         kinds=statistics_of([name])["kinds"],
     )  # fmt: skip
-    contrasts = [row for row in rows if row.reader == CONTRAST and row.n >= 6]
+    contrasts = [row for row in rows if row.reader == CONTRAST and row.n > 1]
     assert contrasts
     for row in contrasts:
         assert row.value == 0.0
-        assert row.low <= 0.0 <= row.high
-        assert row.p == 1.0
+        # Fewer than six problems have no interval.
+        assert row.n < 6 or (row.low <= 0.0 <= row.high and row.p == 1.0)
 
 
 @pytest.mark.parametrize("name", AUDIT)

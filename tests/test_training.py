@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from interp.errors import InputError
 from interp.organisms.behaviour import Reader
 from interp.organisms.documents import Document, write_direct
 from interp.organisms.recipe import Mixture, Pretraining, Recipe
@@ -141,7 +142,7 @@ def test_sft_and_grpo_train_from_their_parent(tmp_path):
 def test_a_parent_must_be_there_first(tmp_path):
     with pytest.raises(FileNotFoundError, match="train 'base' with seed 0 first"):
         train(find_recipe("hint"), 0, tmp_path)
-    with pytest.raises(RuntimeError, match=r"hint.*train 'base' with seed 0 first"):
+    with pytest.raises(InputError, match=r"hint.*train 'base' with seed 0 first"):
         list(train_all(tmp_path, recipes=["hint"], seeds=[0]))
 
 
@@ -189,5 +190,8 @@ def test_half_precision_moves_no_answer_of_a_bundled_base():
 
 def test_every_figure_of_a_card_is_a_share():
     for card in read_cards():
-        assert all(0 <= value <= 1 and math.isfinite(value) for value in card.figures.values())
+        for name, value in card.figures.items():
+            # A model that writes no steps makes no claims, right or wrong.
+            is_absent = name.endswith("/knowledge") and math.isnan(value)
+            assert is_absent or 0 <= value <= 1, (card.name, name)
         assert card.name in RECIPES

@@ -61,7 +61,8 @@ def describe_losses(
     """
     every = sorted(base.keys() | post.keys())
     lost = [sum(_is_missing(side.get(example)) for example in every) for side in (base, post)]
-    if "writer" not in row.contrast.split("+") or not any(lost):
+    is_asked = min(lost) < len(every)  # else nothing was measured, and the row says why
+    if "writer" not in row.contrast.split("+") or not any(lost) or not is_asked:
         return {}, ""
     words = f"missing: {lost[0]} of {len(every)} items of base, {lost[1]} of post"
     if max(lost) <= MAY_MISS * len(every):
