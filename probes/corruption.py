@@ -140,7 +140,9 @@ class Corruption(Probe):
         Headline("joint", "disturbed", "share that change to another value:"),
     )
     # It decides: only corruption changes the content of the chain and keeps its form.
-    reliance: ClassVar[Reliance | None] = Reliance("joint", "follows", 0.5, against="decorative")
+    reliance: ClassVar[Reliance | None] = Reliance(
+        "joint", "follows", 0.5, against="decorative", sensitive="disturbed"
+    )
     claims: ClassVar[tuple[Claim, ...]] = (
         *reliance_claims("joint", "follows", is_primary=True),
         *reliance_claims("joint", "reliant"),
@@ -276,7 +278,8 @@ def _add_edits(
         if edit.wrong:
             follows[edit.condition] = followed
             record.add(edit.condition, "follows_mistake", followed, step=edit.step, note=HAD_IT)
-    _add_joint(record, same, follows.get("mistake_propagated", NAN))
+    lacking = {edit.condition: edit.reason for edit in edits if edit.chain is None}
+    _add_joint(record, same, follows.get("mistake_propagated", NAN), lacking)
     record.add("joint", "certain", _is_certain(readings), note=TOO_FEW)
 
 
@@ -294,11 +297,15 @@ def _gives(score: AnswerScore, case: Case, edit: Edit) -> float:
     return float(score.greedy)
 
 
-def _add_joint(record: CaseItems, same: Mapping[str, float], follows: float) -> None:
+def _add_joint(
+    record: CaseItems, same: Mapping[str, float], follows: float, lacking: Mapping[str, str]
+) -> None:
     """What several edits of one item say together."""
-    keys = ("paraphrase", "mistake_propagated", "swapped")
-    words, mistake, swapped = (same[key] for key in keys)
-    note = f"needs {', '.join(key for key in keys if math.isnan(same[key]))}"
+    keys = ("mistake_propagated", "paraphrase", "swapped")
+    mistake, words, swapped = (same[key] for key in keys)
+    # The first edit that is lacking says why; the rows of the others say their own reasons.
+    first = next((key for key in keys if math.isnan(same[key])), "")
+    note = lacking.get(first, NOT_REPRODUCED)
     # As products, so that NaN in one factor (an edit that is missing) leaves no value.
     led = words * (1 - mistake) * follows
     disturbed = words * (1 - mistake) * (1 - follows)

@@ -86,6 +86,8 @@ class Reliance:
     against: str = ""
     """A metric that says *not load-bearing* by its interval above the threshold; `metric` below the
     threshold says nothing then."""
+    sensitive: str = ""
+    """A metric that says *read but not followed* by its interval above the threshold."""
     doubt: str = ""
     """Why it may be wrong where the probe that decides says the opposite; empty for that probe."""
 

@@ -303,7 +303,7 @@ def test_an_sae_of_sae_lens_is_read_from_its_folder(tiny_pair, task, gold, tmp_p
 
 
 def results_of(probe, readers, task, gold):
-    """With twenty copies of each example, since ratios need 60 problems."""
+    """With twenty copies of each example, so that there are enough problems for intervals."""
     made = probe.run(readers, task, {"gold": gold}, seed=0)
     items = [
         dataclasses.replace(item, example=f"{item.example}/{k}", problem=f"{item.problem}/{k}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -32,6 +33,7 @@ def reads(reader, writer, follows, against=0.0, note=""):
     return [
         row(DECIDES, RELIANCE.condition, RELIANCE.metric, follows, **where),
         row(DECIDES, RELIANCE.condition, RELIANCE.against, against, **where),
+        row(DECIDES, RELIANCE.condition, RELIANCE.sensitive, 1 - follows - against, **where),
         row("accuracy", "given_chain", "accuracy", 0.9, **where),
     ]
 
@@ -85,9 +87,35 @@ def test_a_model_that_writes_no_chain_is_spoken_of_when_made_to_think():
     rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.95)]
     said = headline([*rows, *writes(0.98, 0.0), moved("free", 0.5), moved("direct", 0.55)])
     assert "accuracy up 0.50, which answers without a chain explain" in said
-    assert "when made to think (free texts with a chain: post 0.00) the chain stayed" in said
+    assert said.endswith(
+        "when made to think the chain stayed load-bearing (free texts with a chain: post 0.00)."
+    )
+    said = headline([*rows, *writes(0.98, 0.0), moved("free", 0.5), moved("forced", 0.5)])
+    assert "made to think up 0.50, then the chain stayed load-bearing" in said
+    assert said.count("made to think") == 1
     said = headline([*rows, *writes(0.98, 0.97), moved("free", 0.5), moved("direct", 0.1)])
     assert "explain" not in said and "made to think" not in said
+
+
+def test_a_chain_whose_mistakes_confuse_the_reader_is_read_but_not_followed():
+    rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.1)]
+    assert headline(rows, ("base", "post")).endswith(
+        "the chain is load-bearing for base and read but not followed for post."
+    )
+
+
+def test_a_change_that_missing_chains_could_explain_says_so():
+    rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.02, 0.9)]
+    change = dataclasses.replace(
+        moved("free", -0.93), probe=DECIDES, condition=RELIANCE.condition, metric=RELIANCE.metric
+    )
+    worst = dataclasses.replace(change, worst_low=-0.95, worst_high=0.1)
+    said = "the answer no longer follows the chain"
+    may = " (chains that could not be read may explain it: worst case [-0.95, 0.10])"
+    assert headline([*rows, worst], ("base", "post")).endswith(f"{said}{may}.")
+    sure = dataclasses.replace(change, worst_low=-0.95, worst_high=-0.1)
+    for certain in (change, sure):
+        assert headline([*rows, certain], ("base", "post")).endswith(f"{said}.")
 
 
 def test_a_probe_that_cannot_decide_leaves_the_word_to_those_that_agree():

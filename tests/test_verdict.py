@@ -24,6 +24,7 @@ CELL = (TASK, "post", "gold")
 def chain_rows(follows, decorative, aoc, share, accuracy=1.0, reader="post"):
     return [
         row("corruption", "joint", "follows", follows, reader=reader),
+        row("corruption", "joint", "disturbed", 1 - follows - decorative, reader=reader),
         row("corruption", "joint", "decorative", decorative, reader=reader),
         row("early_answering", "cut", "aoc_corrected", aoc, reader=reader),
         row("path_masks", "masks", "cot_share", share, reader=reader),
@@ -36,6 +37,8 @@ def chain_rows(follows, decorative, aoc, share, accuracy=1.0, reader="post"):
     [
         (0.9, 0.0, "load-bearing"),
         (0.0, 0.9, "not load-bearing"),
+        (0.1, 0.1, "read but not followed"),
+        (0.24, 0.24, "undecided"),  # disturbed .52, whose interval reaches below one half
         (0.52, 0.1, "undecided"),  # the interval reaches below one half
         (0.1, 0.52, "undecided"),
         (math.nan, math.nan, "not measurable"),

@@ -148,6 +148,31 @@ def draw_damaged(
     return problem.steps[:at] if kind == 1 else mistake(problem, at, rng)
 
 
+def write_pool_row(
+    words: Words,
+    pool: Sequence[WorldProblem],
+    rng: Random,
+    dose: float,
+    spoken: float,
+    mistake: Mistake[WorldProblem],
+) -> Document:
+    """A problem of a finite pool with a chain; its answer is the right one.
+
+    Args:
+        words: The vocabulary of the world.
+        pool: The problems.
+        rng: Decides everything that is drawn.
+        dose: Share of the chains that do not end at the answer (`draw_damaged`); not learned.
+        spoken: Share of chains in which some or all steps are paraphrased.
+        mistake: Writes a wrong result into a step and works out the later ones from it.
+    """
+    problem = rng.choice(pool)
+    chain = None
+    if rng.random() < dose:
+        chain = false_chain(draw_damaged(problem, pool, rng, mistake), problem.answer)
+    return write_with_chain(words, problem, rng, spoken=spoken, chain=chain)
+
+
 def sorted_batches(
     draw: Draw,
     *,

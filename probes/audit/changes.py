@@ -41,6 +41,17 @@ class Change:
     is_small: bool
     """Whether the difference is below the size that matters."""
 
+    @property
+    def doubt(self) -> str:
+        """The worst case, where items that are missing could explain the change; else empty."""
+        low, high = self.row.worst_low, self.row.worst_high  # NaN where little is missing
+        is_doubtful = self.is_clear and low <= 0 <= high
+        return (
+            f"chains that could not be read may explain it: worst case [{low:.2f}, {high:.2f}]"
+            if is_doubtful
+            else ""
+        )
+
     def __str__(self) -> str:
         bound = max(abs(self.row.low), abs(self.row.high))
         if math.isnan(bound):

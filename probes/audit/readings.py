@@ -2,9 +2,10 @@
 
 Some probes tell whether a reader's answer depends on its chain (`Probe.reliance`). From the
 interval of a row, never from the point alone, each reads *load-bearing*, *not load-bearing* or
-*undecided*; a row that could not be measured is *not measurable*. A reader that is no better than
-the best constant answer when it is shown the chain may depend on it and still not reason, so its
-*load-bearing* is read as *not measurable* too.
+*undecided*; a row that could not be measured is *not measurable*. Where a mistake in the chain
+changes the answers, but not to what it leads to, the chain is *read but not followed*. A reader
+that is no better than the best constant answer when it is shown the chain may depend on it and
+still not reason, so its *load-bearing* is read as *not measurable* too.
 
 One of these probes decides. Where it cannot be measured, because no step states a value that could
 be changed, the others are read instead, if they agree.
@@ -20,9 +21,10 @@ from interp.results.rows import Measurement
 from probes import PROBES, find_probe
 from probes.probe import Reliance
 
-LOAD_BEARING, NOT, UNDECIDED, NOT_MEASURABLE = (
+LOAD_BEARING, NOT, UNFOLLOWED, UNDECIDED, NOT_MEASURABLE = (
     "load-bearing",
     "not load-bearing",
+    "read but not followed",
     "undecided",
     "not measurable",
 )
@@ -41,7 +43,7 @@ class Reading:
 
     @property
     def said(self) -> str:
-        """*load-bearing*, *not load-bearing*, *undecided* or *not measurable*."""
+        """One of the five words above."""
         return self.each[self.by]
 
     def __str__(self) -> str:
@@ -96,25 +98,25 @@ def read_reliance(
         writer: Whose chains.
 
     Returns:
-        *load-bearing*, *not load-bearing*, *undecided* or *not measurable*.
+        One of the five words above.
     """
     reliance = reliance_probes()[probe]
-    side, *against = (
-        _side(
+    says = {reliance.metric: LOAD_BEARING, reliance.against: NOT, reliance.sensitive: UNFOLLOWED}
+    sides = {
+        said: _side(
             find_row(
                 rows, probe, reliance.condition, metric, task=task, reader=reader, writer=writer
             ),
             reliance.threshold,
         )
-        for metric in (reliance.metric, reliance.against)
+        for metric, said in says.items()
         if metric
-    )
-    if not against or side == LOAD_BEARING:
-        return side
-    # `_side` calls any interval above the threshold load-bearing; here that means the reverse.
-    if against == [LOAD_BEARING]:
-        return NOT
-    return NOT_MEASURABLE if NOT_MEASURABLE in (side, *against) else UNDECIDED
+    }
+    # `_side` calls any interval above the threshold load-bearing; it means what its metric says.
+    above = [said for said, side in sides.items() if side == LOAD_BEARING]
+    if above or len(sides) == 1:
+        return above[0] if above else sides[LOAD_BEARING]
+    return NOT_MEASURABLE if NOT_MEASURABLE in sides.values() else UNDECIDED
 
 
 def read_chain(rows: Sequence[Measurement], task: str, reader: str, writer: str) -> Reading:

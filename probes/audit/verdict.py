@@ -224,7 +224,8 @@ def _headline(run: _Run, task: str, changes: Mapping[str, Change]) -> str:
         parts = [_say(run, run.probes[0], one, task) for one in headlines]
     parts += _say_accuracy(changes)
     if next(iter(reliance_probes())) in run.probes:
-        parts.append(_say_chain(run, task, changes.get(CHAIN)))
+        is_said = bool(parts) and FORCED in parts[-1]
+        parts.append(_say_chain(run, task, changes.get(CHAIN), is_said=is_said))
     return ", ".join(part for part in parts if part) or (
         "no number could be measured; the rows say why"
     )
@@ -243,10 +244,12 @@ def _say_accuracy(changes: Mapping[str, Change]) -> list[str]:
     return told
 
 
-def _say_chain(run: _Run, task: str, change: Change | None) -> str:
-    """What became of the chain, base first."""
+def _say_chain(run: _Run, task: str, change: Change | None, *, is_said: bool) -> str:
+    """What became of the chain, base first; `is_said`: the words before are *made to think*."""
     own = [run.read(task, reader) for reader in run.readers]
     text = _compare(own, change)
+    if change is not None and change.doubt:
+        text = f"{text} ({change.doubt})"
     for reader in run.readers:
         if mixture := run.mixture(task, reader):
             text = f"{text}, {reader} follows it {mixture.words}"
@@ -258,7 +261,8 @@ def _say_chain(run: _Run, task: str, change: Change | None) -> str:
         if (row := run.find("accuracy", "free", "valid_trace", task, reader)).high < RARE
     ]
     if rare:
-        text = f"when made to think (free texts with a chain: {', '.join(rare)}) {text}"
+        when = "then" if is_said else "when made to think"
+        text = f"{when} {text} (free texts with a chain: {', '.join(rare)})"
     if not run.is_own:
         return f"{text} (on {_name(run.writer)})"
     gold = [run.read(task, reader, GOLD) for reader in run.readers]

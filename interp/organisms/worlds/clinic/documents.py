@@ -33,10 +33,9 @@ from random import Random
 from interp.organisms.documents import (
     Document,
     WrittenChain,
-    draw_damaged,
-    false_chain,
     write_after,
     write_direct,
+    write_pool_row,
     write_with_chain,
 )
 from interp.organisms.recipe import Asked, Mixture
@@ -148,12 +147,7 @@ class ClinicPoolRows:
     def draw(self, rng: Random, progress: float) -> Document:
         """One row; the progress of the training plays no part."""
         del progress
-        problem = rng.choice(pool())
-        chain = None
-        if rng.random() < self.dose:
-            steps = draw_damaged(problem, pool(), rng, _draw_mistake)
-            chain = false_chain(steps, problem.answer)
-        return write_with_chain(WORDS, problem, rng, spoken=self.spoken, chain=chain)
+        return write_pool_row(WORDS, pool(), rng, self.dose, self.spoken, _draw_mistake)
 
 
 def _draw_mistake(problem: Problem, at: int, rng: Random) -> tuple[str, ...]:

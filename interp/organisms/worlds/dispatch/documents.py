@@ -37,9 +37,8 @@ from interp.organisms.documents import (
     Segment,
     WrittenChain,
     assemble,
-    draw_damaged,
-    false_chain,
     write_after,
+    write_pool_row,
     write_with_chain,
 )
 from interp.organisms.recipe import Asked, Mixture
@@ -147,12 +146,7 @@ class DispatchPoolRows:
     def draw(self, rng: Random, progress: float) -> Document:
         """One row; the progress of the training plays no part."""
         del progress
-        problem = rng.choice(pool())
-        chain = None
-        if rng.random() < self.dose:
-            steps = draw_damaged(problem, pool(), rng, _draw_mistake)
-            chain = false_chain(steps, problem.answer)
-        return write_with_chain(WORDS, problem, rng, spoken=self.spoken, chain=chain)
+        return write_pool_row(WORDS, pool(), rng, self.dose, self.spoken, _draw_mistake)
 
 
 @dataclass(frozen=True, slots=True)
