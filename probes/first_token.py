@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from interp.chains.answer_scoring import Ids, render
-from interp.chains.completions import CompletionFormat, find_format, read_completion
+from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
 from interp.engine import generate, run
 from interp.interventions import Intervention
 from interp.methods.patching.span_patching import last_token_patches
@@ -80,7 +80,7 @@ class FirstToken(Probe):
         "token are post's. transplant_recovered is the share of the gain in accuracy that the "
         "mixture has.",
         "Accuracy is about the answer alone, whatever chain leads to it; a text that breaks off "
-        "before its answer has ended counts as wrong.",
+        "before its answer has ended counts as wrong; finished is the share that does not.",
         "A recovered gain shows that the first token suffices. It does not show that base would "
         "choose this token: compare the accuracy of base alone.",
     )
@@ -91,6 +91,7 @@ class FirstToken(Probe):
         "kl_first": "skewed",
         "kl_rest": "skewed",
         "accuracy": "binary",
+        "finished": "binary",
         "gain": "difference",
         "transplant_gain": "difference",
     }
@@ -142,31 +143,31 @@ class FirstToken(Probe):
             for model in (base, post)
         )
         from_base, from_post = (last_token_patches(giver, prompts) for giver in (base, post))
-        right = {
-            "base": self._grade(base, form),
-            "post": self._grade(post, form),
-            "post_then_base": self._grade(base, form, begun=by_post),
-            "base_then_post": self._grade(post, form, begun=by_base),
-            "patched_base": self._grade(base, form, edits=from_post),
-            "patched_post": self._grade(post, form, edits=from_base),
+        texts = {
+            "base": self._write(base, form),
+            "post": self._write(post, form),
+            "post_then_base": self._write(base, form, begun=by_post),
+            "base_then_post": self._write(post, form, begun=by_base),
+            "patched_base": self._write(base, form, edits=from_post),
+            "patched_post": self._write(post, form, edits=from_base),
         }
         return [
             item
             for at, example in enumerate(form.task.examples)
             for item in _transplant_items(
-                form.task.name, example, {name: values[at] for name, values in right.items()}
+                form.task.name, example, {name: of_all[at] for name, of_all in texts.items()}
             )
         ]
 
-    def _grade(
+    def _write(
         self,
         model: Model,
         form: CompletionFormat,
         *,
         begun: Sequence[Ids] = (),
         edits: Sequence[Intervention] = (),
-    ) -> list[float]:
-        """1 for each question that is answered rightly, else 0; `begun` are first tokens."""
+    ) -> list[Completion]:
+        """What the model writes after each question; `begun` are first tokens."""
         prompts = form.prompts()
         openings = begun or [()] * len(prompts)
         written = generate(
@@ -178,7 +179,7 @@ class FirstToken(Probe):
             batch_size=self.batch_size,
         )
         return [
-            float(read_completion(form, example, ids + one.ids).correct)
+            read_completion(form, example, ids + one.ids)
             for example, ids, one in zip(form.task.examples, openings, written, strict=True)
         ]
 
@@ -232,19 +233,26 @@ def _divergences(base: Model, post: Model, text: Ids, start: int) -> tuple[float
     return float(each[0]), float(each[1:].mean())  # the mean of nothing is NaN
 
 
-def _transplant_items(task: str, example: Example, right: Mapping[str, float]) -> list[Item]:
+def _transplant_items(task: str, example: Example, texts: Mapping[str, Completion]) -> list[Item]:
     def item(model: str, condition: str, metric: str, value: float) -> Item:
         return Item(
             probe="first_token", task=task, example=example.id, problem=example.problem,
             condition=condition, metric=metric, value=value, writer=model, reader=model,
         )  # fmt: skip
 
+    right = {name: float(text.correct) for name, text in texts.items()}
     gain = right["post"] - right["base"]
-    items = [item(name, "alone", "accuracy", right[name]) for name in PAIR]
-    for condition, model in WRITERS.items():
+    written = [(name, "alone", name) for name in PAIR]
+    written += [(condition, condition, model) for condition, model in WRITERS.items()]
+    items: list[Item] = []
+    for name, condition, model in written:
         items += [
-            item(model, condition, "accuracy", right[condition]),
-            item(model, condition, "transplant_gain", right[condition] - right["base"]),
-            item(model, condition, "gain", gain),
+            item(model, condition, "accuracy", right[name]),
+            item(model, condition, "finished", float(texts[name].is_finished)),
         ]
+        if condition != "alone":
+            items += [
+                item(model, condition, "transplant_gain", right[name] - right["base"]),
+                item(model, condition, "gain", gain),
+            ]
     return items

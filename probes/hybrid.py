@@ -41,7 +41,7 @@ from probes.probe import OWN, Claim, Drawing, Headline, Probe, Readers, Results,
 
 HEADLINE = "base_alone"
 TRAINING = "a training problem: vectors, gates and doses were found on it"
-METRICS = ("correct", "opens", "chain_valid")
+METRICS = ("correct", "finished", "opens", "chain_valid")
 
 
 def _claim(variant: str, *, is_primary: bool = False, why: str = "") -> Claim:
@@ -101,8 +101,8 @@ class HybridDecoding(Probe):
         "the gate cannot be fitted, these variants are not measurable.",
         "Strict match: share of the positions where the gate fired at which post's token was "
         "written.",
-        "correct is about the answer alone, and a text that breaks off before its answer has ended "
-        "counts as wrong. chain_valid asks for a whole and correct chain too; it is not measurable "
+        "correct is about the answer alone. A text that breaks off is wrong; finished is the share "
+        "that does not. chain_valid asks for a whole and correct chain too; it is not measurable "
         "on tasks whose steps cannot be checked.",
     )
     n: ClassVar[int] = 200
@@ -228,7 +228,7 @@ def _unmeasured(task: Task, reader: str, variant: str, reason: str) -> list[Item
 
 
 def _text_items(where: Mapping[str, Any], text: Completion) -> list[Item]:
-    values = (text.correct, text.opens, text.is_chain_valid)
+    values = (text.correct, text.is_finished, text.opens, text.is_chain_valid)
     return [
         Item(**where, metric=metric, value=float("nan"), note=ANSWER_ONLY)
         if value is None

@@ -50,6 +50,10 @@ def test_hybrid_texts_have_an_answer_and_no_chain_to_judge(tiny, unchecked):
         assert values["correct"].value == float(answer == example.answer)
         assert math.isnan(values["chain_valid"].value)
         assert values["chain_valid"].note == ANSWER_ONLY and not values["correct"].note
+        assert values["finished"].value == 1.0
+        cut = read_completion(form, example, tiny.tokenizer(words)["input_ids"][:-1])
+        values = dict(zip(METRICS, _text_items(where, cut), strict=True))
+        assert values["finished"].value == values["correct"].value == 0.0
 
 
 def test_elicitation_methods_report_the_answers_only(tiny_pair, unchecked):

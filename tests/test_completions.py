@@ -80,6 +80,7 @@ def test_answer_and_status(form, example, text, status, answer, is_correct):
     completion = read(form, example, text)
     assert (completion.status, completion.answer) == (status, answer)
     assert completion.correct == is_correct
+    assert completion.is_finished == (status not in ("truncated", "chain not closed"))
     start, end = completion.answer_span
     assert (end > start) == bool(answer)
     if answer:

@@ -98,6 +98,11 @@ class Completion:
         """Whether a finished answer was found, of the right form or another."""
         return self.status in ("valid", "invalid answer")
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing broke off: a chain that was opened was closed, and the answer ended."""
+        return self.status in ("valid", "invalid answer", "no answer")
+
 
 @dataclass(frozen=True)
 class CompletionFormat:

@@ -67,6 +67,8 @@ class ElicitationMethods(Probe):
         "Pass@k counts a sample only if its chain is valid (pass_chain_valid). With few possible "
         "answers plain pass@k (pass_correct, about the answer only) reaches 1 by guessing. Where "
         "a task cannot check the steps of a chain, pass_chain_valid is not measurable.",
+        "A text that breaks off before its answer has ended is not correct; finished is the share "
+        "that does not.",
         "variant is the method, empty for a model as it is; source is the model whose difference "
         "from the base was added ('steer').",
     )
@@ -76,7 +78,7 @@ class ElicitationMethods(Probe):
         "n_paths": 2, "n_samples": 2, "doses": (1.0,), "n_latents": 0
     }  # fmt: skip
     kinds: ClassVar[Mapping[str, Kind]] = {
-        **dict.fromkeys(("correct", "chain_valid"), "binary"),
+        **dict.fromkeys(("correct", "finished", "chain_valid"), "binary"),
         **dict.fromkeys(("pass_chain_valid", "pass_correct"), "share"),
         **dict.fromkeys(("delta_right", "delta_wrong", "delta_chain", "delta_no_chain"), "share"),
         **dict.fromkeys(("first_chain", "touched", "trained_parameters", "fitted_numbers"), "real"),
@@ -245,6 +247,7 @@ class ElicitationMethods(Probe):
             values = {
                 # No answer counts as a wrong one, so that all methods have the same denominator.
                 "correct": float(text is not None and text.correct),
+                "finished": float(text is not None and text.is_finished),
                 "chain_valid": NAN if is_valid is None else float(is_valid),
                 "touched": touched,
                 "trained_parameters": float(method.trained),
