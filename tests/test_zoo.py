@@ -20,7 +20,7 @@ from interp.organisms.zoo import (
     read_cards,
 )
 
-SIZE_LIMIT = 120_000_000  # bytes, all organisms together
+SIZE_LIMIT = 115_000_000  # bytes, all organisms together; the repository stays below 120e6
 
 
 def test_every_recipe_is_bundled_with_every_seed():
