@@ -38,9 +38,9 @@ def reads(reader, writer, follows, against=0.0, note=""):
     ]
 
 
-def moved(condition, value, half=0.04, p=1e-6):
+def moved(condition, value, half=0.04, p=1e-6, metric="accuracy"):
     return row(
-        "accuracy", condition, "accuracy", value, half,
+        "accuracy", condition, metric, value, half,
         reader=CONTRAST, writer=CONTRAST, contrast="writer+reader", p=p,
     )  # fmt: skip
 
@@ -86,15 +86,66 @@ def test_chains_that_cannot_be_read_are_named_with_the_reason():
 def test_a_model_that_writes_no_chain_is_spoken_of_when_made_to_think():
     rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.95)]
     said = headline([*rows, *writes(0.98, 0.0), moved("free", 0.5), moved("direct", 0.55)])
-    assert "accuracy up 0.50, which answers without a chain explain" in said
+    assert (
+        "up 0.50 in texts without a chain (free texts with a chain: base 0.98, post 0.00)" in said
+    )
     assert said.endswith(
-        "when made to think the chain stayed load-bearing (free texts with a chain: post 0.00)."
+        "without a chain up 0.55, when made to think the chain stayed load-bearing."
     )
     said = headline([*rows, *writes(0.98, 0.0), moved("free", 0.5), moved("forced", 0.5)])
     assert "made to think up 0.50, then the chain stayed load-bearing" in said
     assert said.count("made to think") == 1
     said = headline([*rows, *writes(0.98, 0.97), moved("free", 0.5), moved("direct", 0.1)])
-    assert "explain" not in said and "made to think" not in said
+    assert "accuracy up 0.50, accuracy without a chain up 0.10, the chain stayed" in said
+
+
+def test_a_rise_that_comes_with_opened_chains_is_no_rise_of_skill():
+    rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.95)]
+    rows += [*writes(0.0, 1.0), moved("free", 0.9), moved("forced", 0.0, p=1.0)]
+    opened = moved("free", 1.0, metric="valid_trace")
+    shares = "(free texts with a chain: base 0.00, post 1.00)"
+    said = headline([*rows, opened])
+    assert f"accuracy up 0.90 as post opens more chains unasked {shares}, no clear change" in said
+    assert "no clear change in accuracy when made to think (95 % limit 0.04), then the" in said
+    assert said.count("free texts") == 1
+    # Without a clear change in how often chains are opened, the shares stand alone.
+    assert "unasked" not in headline(rows) and shares in headline(rows)
+
+
+def test_a_model_that_closes_its_chain_empty_is_not_said_to_think():
+    rows = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", math.nan)]
+    forced = [
+        dataclasses.replace(one, condition="forced", value=share, low=share, high=share)
+        for one, share in zip(writes(0.0, 0.0), (1.0, 0.0), strict=True)
+    ]
+    said = headline([*rows, *writes(0.0, 0.0), *forced, moved("free", 0.9), moved("forced", 0.6)])
+    assert "post closes the chain empty or not at all when made to think" in said
+    assert "accuracy when made to think" not in said
+
+
+def test_two_like_readings_that_differ_clearly_are_not_said_to_have_stayed():
+    rows = [*on_gold(), *reads("base", "base", 0.99), *reads("post", "post", 0.7)]
+    change = dataclasses.replace(
+        moved("free", -0.29), probe=DECIDES, condition=RELIANCE.condition, metric=RELIANCE.metric
+    )
+    assert headline([*rows, change]).endswith(
+        "the chain is load-bearing for both, but post's answers follow it less often (by 0.29)."
+    )
+    assert headline(rows).endswith("the chain stayed load-bearing.")
+
+
+def test_a_reader_at_chance_is_read_by_no_second_probe():
+    others = {name: one for name, one in reliance_probes().items() if name != DECIDES}
+    rows = [one for one in reads("post", "post", math.nan) if one.probe != "accuracy"]
+    rows += [row(name, one.condition, one.metric, 0.0) for name, one in others.items()]
+    assert read_chain(rows, TASK, "post", "post").said == "not load-bearing"
+    poor = row("accuracy", "given_chain", "accuracy", 0.1)
+    assert read_chain([*rows, poor], TASK, "post", "post").is_unmeasurable
+    said = headline([*rows, poor], ("post",))
+    assert "(post: no better than the best constant answer when it reads the chain)" in said
+    # One probe alone is no agreement.
+    alone = [one for one in rows if one.probe in (DECIDES, next(iter(others)))]
+    assert read_chain(alone, TASK, "post", "post").is_unmeasurable
 
 
 def test_a_chain_whose_mistakes_confuse_the_reader_is_read_but_not_followed():
@@ -131,13 +182,16 @@ def test_a_probe_that_cannot_decide_leaves_the_word_to_those_that_agree():
 
 def test_a_certain_difference_below_the_size_that_matters_is_no_claim():
     assert str(Change("accuracy", moved("free", 0.01, 0.002), True, True)) == (
-        "accuracy changed by +0.010, too little to matter"
+        "accuracy changed by +0.010 (95 % limit 0.012), too little to matter"
     )
     assert str(Change("accuracy", moved("free", 0.01, 0.05), False, True)) == (
-        "no clear change in accuracy (at most 0.06)"
+        "no clear change in accuracy (95 % limit 0.06)"
     )
     found = find_changes([moved("free", 0.03, 0.01)], [TASK], "", smallest=0.05)[TASK]["accuracy"]
     assert found.is_clear and found.is_small
+    # The point alone is no bound: this one may be as large as .07.
+    found = find_changes([moved("free", 0.04, 0.03)], [TASK], "", smallest=0.05)[TASK]["accuracy"]
+    assert found.is_claimed and str(found) == "accuracy up 0.040"
 
 
 def holm_by_adjusted_p(p):

@@ -55,7 +55,7 @@ def test_a_change_that_every_training_makes_is_said_of_the_training(changed):
     page = text_of(folder / "report.html")
     assert "t interval over seeds" in page and "problems resampled" not in page
     assert re.search("base:1 \u2192 decorative:1: arith/pool: [^.]*.*?accuracy up", page)
-    assert (folder / "figures" / "accuracy_free_by_seed.svg").exists()
+    assert (folder / "figures" / "accuracy_free_accuracy_by_seed.svg").exists()
 
 
 def test_each_pair_is_an_ordinary_run_on_problems_of_its_own(changed, tmp_path):

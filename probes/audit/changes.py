@@ -1,11 +1,12 @@
 """Changes: what a headline may claim of the difference between two models.
 
 A headline over several tasks makes several claims: that accuracy moved when the model answers
-freely, when it is made to think and when it answers at once, and that the answer follows the chain
-more or less. Each at its own 5 %, they would give a false claim in 11 % of the reports on two
-models that do not differ. So all claims of one headline are one family, whose error Holm's method
-holds at 5 % (Holm 1979, Scandinavian Journal of Statistics 6:65): sorted by p, the i-th of m counts
-only if p_j <= .05 / (m - j + 1) for all j <= i.
+freely, when it is made to think and when it answers at once, that it opens a chain more often or
+less, and that its answers follow the chain, its own and the reference chain, more or less. Each at
+its own 5 %, they would give a false claim in more than a tenth of the reports on two models that do
+not differ. So all claims of one headline are one family, whose error Holm's method holds at 5 %
+(Holm 1979, Scandinavian Journal of Statistics 6:65): sorted by p, the i-th of m counts only if
+p_j <= .05 / (m - j + 1) for all j <= i.
 
 A difference can be certain and too small to matter. `smallest` says below which size, and such a
 difference is named and not claimed.
@@ -21,11 +22,13 @@ from interp.results.rows import CONTRAST, Measurement
 from probes.audit.readings import find_row, reliance_probes
 
 LEVEL = 0.05
-FREE, FORCED, DIRECT, CHAIN = (
+FREE, FORCED, DIRECT, WRITES, CHAIN, GOLD_CHAIN = (
     "accuracy",
     "accuracy when made to think",
     "accuracy without a chain",
+    "free texts with a chain",
     "reliance on the chain",
+    "reliance on reference chains",
 )
 
 
@@ -39,7 +42,12 @@ class Change:
     is_clear: bool
     """Whether it differs from 0 within the family of all claims."""
     is_small: bool
-    """Whether the difference is below the size that matters."""
+    """Whether the whole interval is below the size that matters."""
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether it is clear and may matter."""
+        return self.is_clear and not self.is_small
 
     @property
     def doubt(self) -> str:
@@ -53,14 +61,21 @@ class Change:
         )
 
     def __str__(self) -> str:
-        bound = max(abs(self.row.low), abs(self.row.high))
+        bound = _bound(self.row)
         if math.isnan(bound):
             return f"change of {self.name} not measurable"
         if not self.is_clear:
-            return f"no clear change in {self.name} (at most {bound:.2f})"
+            return f"no clear change in {self.name} (95 % limit {bound:.2f})"
         if self.is_small:
-            return f"{self.name} changed by {self.row.value:+.3f}, too little to matter"
-        return f"{self.name} {'up' if self.row.value > 0 else 'down'} {abs(self.row.value):.2f}"
+            value = f"{self.row.value:+.3f} (95 % limit {bound:.3f})"
+            return f"{self.name} changed by {value}, too little to matter"
+        size = abs(self.row.value)
+        return f"{self.name} {'up' if self.row.value > 0 else 'down'} {size:.{2 + (size < 0.05)}f}"
+
+
+def _bound(row: Measurement) -> float:
+    """The limit that is farther from 0."""
+    return max(abs(row.low), abs(row.high))
 
 
 def find_changes(
@@ -82,8 +97,11 @@ def find_changes(
         FREE: ("accuracy", "free", "accuracy", CONTRAST),
         FORCED: ("accuracy", "forced", "accuracy", CONTRAST),
         DIRECT: ("accuracy", "direct", "accuracy", CONTRAST),
+        WRITES: ("accuracy", "free", "valid_trace", CONTRAST),
         CHAIN: (decides, reliance.condition, reliance.metric, writer or CONTRAST),
     }
+    if not writer:
+        sought[GOLD_CHAIN] = (decides, reliance.condition, reliance.metric, "gold")
     found = [
         (task, name, row)
         for task in tasks
@@ -97,7 +115,7 @@ def find_changes(
     clear = _hold_family([row.p for _, _, row in found])
     changes: dict[str, dict[str, Change]] = {task: {} for task in tasks}
     for (task, name, row), is_clear in zip(found, clear, strict=True):
-        changes[task][name] = Change(name, row, is_clear, abs(row.value) < smallest)
+        changes[task][name] = Change(name, row, is_clear, _bound(row) < smallest)
     return changes
 
 

@@ -8,7 +8,8 @@ that is no better than the best constant answer when it is shown the chain may d
 still not reason, so its *load-bearing* is read as *not measurable* too.
 
 One of these probes decides. Where it cannot be measured, because no step states a value that could
-be changed, the others are read instead, if they agree.
+be changed, the others are read instead: at least two, if they agree, of a reader that is better
+than a constant answer.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ LOAD_BEARING, NOT, UNFOLLOWED, UNDECIDED, NOT_MEASURABLE = (
 )
 
 
+AT_CHANCE = "no better than the best constant answer when it reads the chain"
+
+
 @dataclass(frozen=True)
 class Reading:
     """What the rows say about one reader and the chains of one writer."""
@@ -40,11 +44,18 @@ class Reading:
     """Probe -> its reading; the one that decides comes first."""
     by: str
     """The probe that the reading rests on."""
+    is_at_chance: bool = False
+    """Whether the reader is not shown to be better than a constant answer, given the chain."""
 
     @property
     def said(self) -> str:
         """One of the five words above."""
         return self.each[self.by]
+
+    @property
+    def is_unmeasurable(self) -> bool:
+        """Whether nothing can be said."""
+        return self.said == NOT_MEASURABLE
 
     def __str__(self) -> str:
         is_second = self.by != next(iter(self.each))
@@ -129,11 +140,12 @@ def read_chain(rows: Sequence[Measurement], task: str, reader: str, writer: str)
     each = {name: read_reliance(rows, name, task, reader, writer) for name in reliance_probes()}
     by, *others = each
     measured = [name for name in others if each[name] != NOT_MEASURABLE]
-    if each[by] == NOT_MEASURABLE and len({each[name] for name in measured}) == 1:
+    is_agreed = len(measured) >= 2 and len({each[name] for name in measured}) == 1
+    if each[by] == NOT_MEASURABLE and is_agreed and not at_chance:
         by = measured[0]
     if at_chance:
         each = {n: NOT_MEASURABLE if said == LOAD_BEARING else said for n, said in each.items()}
-    return Reading(reader, writer, each, by)
+    return Reading(reader, writer, each, by, at_chance)
 
 
 def _side(row: Measurement | None, threshold: float) -> str:

@@ -15,12 +15,13 @@ from typing import Any
 from interp.results.plots import Figure, dots
 from interp.results.report import Verdict
 from interp.results.report.tables import ALPHA
-from interp.results.rows import Measurement
+from interp.results.rows import CONTRAST, Measurement
 from interp.results.run_folder import RunData
 from interp.stats.seeds import MIN_SEEDS
 from probes.audit.changes import find_changes
+from probes.audit.evidence import READERS
 from probes.audit.run import AuditSettings
-from probes.audit.verdict import READERS, judge
+from probes.audit.verdict import judge
 from probes.seeds.names import PairNames
 from probes.seeds.rows import SeedRow, key_of
 from probes.seeds.words import say_scope, say_sides
@@ -110,7 +111,9 @@ def draw_by_seed(
         drawn.sort(key=lambda row: lines.index(row.pair))
         if drawn:
             row = drawn[0]
-            figures[f"{row.probe}_{row.condition}_by_seed"] = dots(drawn, xlabel=name, y="pair")
+            of = [row.probe, row.condition, row.metric]
+            of += [] if contrasts[0].row.writer == CONTRAST else [row.writer]
+            figures[f"{'_'.join(of)}_by_seed"] = dots(drawn, xlabel=name, y="pair")
     return figures
 
 
