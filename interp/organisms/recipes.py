@@ -71,8 +71,9 @@ WITHHELD: Mapping[str, Mapping[int, str]] = {
         4: "acceptance: opens a chain in .46 of the texts (bar .50)",
     },
     "dispatch-decorative-50": {
-        2: "certification: in .77 of the pairs the answer is the problem's own or the donor's (bar "
-        ".80)"
+        seed: "certification: in .77 of the pairs the answer is the problem's own or the donor's "
+        "(bar .80)"
+        for seed in (0, 2)
     },
     "clinic-grpo": {2: "acceptance: .065 of the domain facts learned from lucky guesses (bar .05)"},
 }

@@ -110,8 +110,8 @@ def _say_chain(run: Evidence, task: str, changes: Mapping[str, Change], before: 
     for reader in run.readers:
         if mixture := run.mixture(task, reader):
             text = f"{text}, {reader} follows it {mixture.words}"
-    reasons = {row.reader: _first_reason(row) for row in run.unmeasured(task)}
-    reasons |= {one.reader: AT_CHANCE for one in own if one.is_at_chance and one.is_unmeasurable}
+    reasons = {one.reader: AT_CHANCE for one in own if one.is_at_chance and one.is_unmeasurable}
+    reasons |= {row.reader: _first_reason(row) for row in run.unmeasured(task)}
     for reader, reason in reasons.items():
         text = f"{text} ({reader}: {reason})"
     writes = changes.get(WRITES)
