@@ -298,7 +298,8 @@ def _add_joint(record: CaseItems, same: Mapping[str, float], follows: float) -> 
     """What several edits of one item say together."""
     keys = ("paraphrase", "mistake_propagated", "swapped")
     words, mistake, swapped = (same[key] for key in keys)
-    note = f"needs {', '.join(key for key in keys if math.isnan(same[key]))}"
+    absent = (key.replace("_", " ") for key in keys if math.isnan(same[key]))
+    note = f"edits that could not be made: {', '.join(absent)}"
     # As products, so that NaN in one factor (an edit that is missing) leaves no value.
     led = words * (1 - mistake) * follows
     disturbed = words * (1 - mistake) * (1 - follows)
