@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, fields
 from typing import Any, NamedTuple
 
 LARGEST_DOSE = 1e6
@@ -85,9 +85,9 @@ def _is_number(value: object) -> bool:
 
 
 def _check_many(field: Field[Any], value: tuple[Any, ...]) -> None:
-    needs_one = field.default is not MISSING and bool(field.default)
-    if len(set(value)) < len(value) or (needs_one and not value):
+    usual: tuple[Any, ...] = field.default if isinstance(field.default, tuple) else ()
+    if len(set(value)) < len(value) or (usual and not value):
         raise ValueError(
             f"{field.name} are one or more, none of them twice; received {value}. "
-            f"Example: --set {field.name}={','.join(map(str, field.default)) or '1'}"
+            f"Example: --set {field.name}={','.join(map(str, usual)) or '1'}"
         )

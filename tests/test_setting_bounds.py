@@ -108,6 +108,12 @@ def test_a_layer_that_the_model_lacks_is_refused(probe, field, layer, tmp_path):
     assert "layer" in found.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**64), "9" * 30, "nan", ""])
+def test_seeds_that_no_generator_takes_are_refused(seed: str):
+    found = CliRunner().invoke(app, ["probe", "accuracy", "base:1", "--seed", seed])
+    assert found.exit_code == 2 and isinstance(found.exception, SystemExit)
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_defaults_and_the_settings_of_the_check_are_in_bounds(name: str):
     find_probe(name)()
