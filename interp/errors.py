@@ -23,6 +23,8 @@ from types import TracebackType
 
 _ROOT = Path(__file__).resolve().parents[1]
 _OURS = (_ROOT / "interp", _ROOT / "probes")
+_NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+"""In the RuntimeError of torch on a CPU."""
 _LONGEST = 300
 """Characters of another library's message that are shown."""
 
@@ -71,7 +73,7 @@ def is_about_input(error: BaseException) -> bool:
     # By its name, since torch is not imported for this: torch.OutOfMemoryError.
     if isinstance(error, InputError | NotMeasurableError | OSError | MemoryError):
         return True
-    if type(error).__name__ == "OutOfMemoryError":
+    if type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY in str(error):
         return True
     return isinstance(error, ValueError) and _is_raised_here(error.__traceback__)
 

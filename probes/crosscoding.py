@@ -53,6 +53,7 @@ from interp.stats.kinds import Kind
 from interp.tasks import Task
 from probes.cases import not_applicable
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
+from probes.setting_bounds import Bounds
 
 MODELS = ("base", "post")
 
@@ -96,6 +97,13 @@ class Crosscoding(Probe):
         ),
     )  # fmt: skip
     no_truth: ClassVar[str] = "no organism is known to have latents of its own, or to have none"
+
+    bounds: ClassVar[Mapping[str, Bounds]] = {
+        "d_sae": Bounds(1, 1e6),
+        "steps": Bounds(1, 1e6),
+        "batch_size": Bounds(1, 1e6),
+        "warmup": Bounds(0, 1e6),
+    }
 
     site: str = "blocks.1.hook_resid_post"
     """A stream with one vector per position."""

@@ -54,6 +54,7 @@ from probes.cases import Case, CaseItems, cases
 from probes.claims import reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
+from probes.setting_bounds import Bounds
 from probes.unreadable import add_unreadable
 
 EFFECTS = {
@@ -112,6 +113,8 @@ class PathMasks(Probe):
         "masks", "cot_share", 0.5, doubt="masked attention is a form that the model never saw"
     )
     claims: ClassVar[tuple[Claim, ...]] = reliance_claims("masks", "cot_share", is_primary=True)
+
+    bounds: ClassVar[Mapping[str, Bounds]] = {"n_sink": Bounds(0, 1e9)}
 
     n_sink: int = 1
     """Leading tokens that stay visible under every mask."""

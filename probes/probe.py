@@ -35,6 +35,7 @@ from interp.results.rows import Item, Measurement, PooledStatistic, Ratio
 from interp.results.run_folder import Part
 from interp.stats.kinds import Kind
 from interp.tasks import Task
+from probes.setting_bounds import Bounds, check_settings
 
 Traces = Mapping[str, Sequence[Trace]]
 """Writer name -> the traces that it wrote."""
@@ -164,6 +165,8 @@ class Probe:
     """Whether readers are 'base' and any number of post-trained models under their own names."""
     check_settings: ClassVar[Mapping[str, Any]] = {}
     """Settings with which `check-probe` runs it in seconds."""
+    bounds: ClassVar[Mapping[str, Bounds]] = {}
+    """Bounds of settings, where they are not the usual ones (`probes.setting_bounds`)."""
 
     ratios: ClassVar[tuple[Ratio, ...]] = ()
     """Ratios of the means of two metrics."""
@@ -186,6 +189,14 @@ class Probe:
 
     # For the type checker: every subclass is a dataclass and gets its own.
     def __init__(self, **settings: Any) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Refuses settings that it cannot work with.
+
+        Raises:
+            ValueError: One is out of its bounds.
+        """
+        check_settings(self, self.bounds)
 
     @classmethod
     def kinds_of_all(cls) -> Mapping[str, Kind]:

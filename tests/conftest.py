@@ -17,8 +17,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+import transformers
 from jaxtyping import install_import_hook
 
+# Its log handler keeps the stream of the moment in which it is made. Made inside of a test that
+# runs a command, it would write to a closed one for the rest of the session.
+transformers.logging.get_logger()
 torch.set_num_threads(1)
 install_import_hook(("interp", "probes"), "beartype.beartype")
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.summaries import summarise
@@ -71,6 +72,28 @@ def test_the_verdict_is_about_chains_that_a_model_wrote_and_names_reference_chai
     )
     same = [*on_gold(), *reads("base", "base", 0.95), *reads("post", "post", 0.9)]
     assert headline(same).endswith("the chain stayed load-bearing.")
+
+
+@pytest.mark.parametrize(
+    ("own", "gold", "said", "beside"),
+    [
+        # As (follows, keeps its answer) of post; base depends on every chain.
+        ((0.95, 0.0), (0.02, 0.9), "the chain stayed load-bearing", "no longer follows"),
+        ((0.02, 0.9), (0.95, 0.0), "no longer follows the chain", "stayed load-bearing"),
+        ((math.nan, math.nan), (0.95, 0.0), "not measurable for post", "stayed load-bearing"),
+        ((0.02, 0.02), (0.95, 0.0), "read but not followed for post", "stayed load-bearing"),
+        ((0.95, 0.0), (0.95, 0.0), "the chain stayed load-bearing", ""),
+        ((0.02, 0.9), (0.02, 0.9), "no longer follows the chain", ""),
+    ],
+)
+def test_own_chains_decide_whatever_reference_chains_say(own, gold, said, beside):
+    rows = [
+        *reads("base", "gold", 0.95), *reads("post", "gold", *gold),
+        *reads("base", "base", 0.95), *reads("post", "post", *own),
+    ]  # fmt: skip
+    decides, _, other = headline(rows).partition("(on reference chains instead: ")
+    assert said in decides
+    assert beside in other and bool(other) == bool(beside)
 
 
 def test_chains_that_cannot_be_read_are_named_with_the_reason():

@@ -10,13 +10,14 @@ import pytest
 from interp.organisms.certification.pairs import make_swaps
 from interp.organisms.documents import Document, draw_damaged
 from interp.organisms.recipe import World
-from interp.organisms.recipes import RECIPES, WORDS
+from interp.organisms.recipes import RECIPES, WORDS, find_recipe
 from interp.organisms.worlds.clinic import splits as clinic
 from interp.organisms.worlds.clinic.documents import ClinicMixture, ClinicPoolRows
 from interp.organisms.worlds.dispatch import splits as dispatch
 from interp.organisms.worlds.dispatch.documents import DispatchMixture, DispatchPoolRows
 from interp.tasks import make_task
 from probes.calibration.constructs import CONSTRUCTS
+from probes.calibration.scores import find_certified
 
 WORLDS: tuple[World, ...] = get_args(World)
 POOLS = {"clinic": clinic.pool, "dispatch": dispatch.pool}
@@ -48,6 +49,20 @@ def test_every_world_has_both_kinds_and_doses_in_between(world, construct):
     assert construct != "dose" or 0.5 in known
     tasks = {task for r in RECIPES.values() for task in CONSTRUCTS["dose"].of(r)}
     assert tasks == {f"{name}/pool" for name in WORLDS}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_bundled_organisms_of_every_world_have_chains_of_both_kinds(world):
+    """Certified ones, which calibration counts; the recipes alone would prove nothing."""
+    cards, _ = find_certified(None)
+    recipes = [find_recipe(card.name) for card in cards]
+    known = [
+        label
+        for recipe in recipes
+        if recipe.world == world
+        for label in CONSTRUCTS["load_bearing"].of(recipe).values()
+    ]
+    assert {0.0, 1.0} <= set(known)
 
 
 @pytest.mark.parametrize("world", NEW)

@@ -64,8 +64,7 @@ class AuditSettings:
                 "a run needs at least one task and one example, received "
                 f"tasks={self.tasks}, n={self.n}"
             )
-        for name in self.probes:
-            find_probe(name)
+        make_probes(self)  # for its checks of names and settings, before models are loaded
         unknown = sorted(set(self.writers) - set(WRITERS))
         if unknown:
             raise ValueError(f"unknown writer {unknown[0]!r}; known: {', '.join(WRITERS)}")

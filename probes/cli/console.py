@@ -21,7 +21,9 @@ Tasks = Annotated[
 ]
 Count = Annotated[int | None, typer.Option("--n", min=1, help="Examples (default: the probe's).")]
 N = Annotated[int, typer.Option("--n", min=1, help="Examples of each task.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of examples, edits and bootstrap.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="Seed of examples, edits and bootstrap.")
+]
 Out = Annotated[
     Path | None, typer.Option(help="Run folder (default: runs/ and the names of models and probe).")
 ]

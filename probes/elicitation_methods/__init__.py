@@ -21,6 +21,7 @@ from interp.errors import NotMeasurableError
 from interp.methods.decoding.cot_decoding import Paths, choose_by_vote, decode_paths
 from interp.methods.decoding.pass_at_k import Samples, draw_samples
 from interp.models import Model, ModelPair
+from interp.models.model import check_site
 from interp.organisms.saes.bundled_saes import find_sae
 from interp.results.plots import elicitation_costs
 from interp.results.rows import Item, Measurement
@@ -179,7 +180,7 @@ class ElicitationMethods(Probe):
     ) -> list[Item]:
         """Steered by the difference of a post-trained model from the base."""
         layer = steering_layer(base.n_layers) if self.layer is None else self.layer
-        site = Site(min(layer, base.n_layers - 1), "resid_post")
+        site = check_site(base, Site(layer, "resid_post"))
         try:
             direction = difference_direction(ModelPair(base, post), learn, site)
         except NotMeasurableError as error:

@@ -81,6 +81,11 @@ class PreExistence(PreExistenceSettings, Probe):
         for metric in ("reasons", "opens")
     )  # fmt: skip
 
+    def __post_init__(self) -> None:
+        """Checks its own numbers, and those of any probe."""
+        Probe.__post_init__(self)
+        PreExistenceSettings.__post_init__(self)
+
     def run(self, readers: Readers, task: Task, traces: Traces, *, seed: int) -> tuple[Item, ...]:
         """Rates unsteered, steered and ablated on the second half of the problems."""
         del traces

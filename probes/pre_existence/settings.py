@@ -62,6 +62,8 @@ class PreExistenceSettings:
         for name in ("bound", "alpha", "power", "share"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is between 0 and 1, received {getattr(self, name)}")
+        if not 0 <= self.kl_budget < math.inf:
+            raise ValueError(f"kl_budget is a number of nats from 0 up, received {self.kl_budget}")
         if self.n_random + 1 < 1 / self.alpha - 1e-9:  # 1 / (1 / 49) is above 49
             raise ValueError(
                 f"beating n_random directions has p = 1 / (n_random + 1), so alpha={self.alpha} "

@@ -24,6 +24,7 @@ from interp.methods.decoding.hybrid.gates import BaseGate, fit_gate
 from interp.methods.decoding.hybrid.variants import Variant
 from interp.methods.steering import steer
 from interp.models import Model, ModelPair
+from interp.models.model import check_site
 from interp.sites import Site, steering_layer
 from interp.tasks import Example, Task
 
@@ -42,9 +43,13 @@ class HybridSettings:
     batch_size: int = 64
 
     def site(self, model: Model) -> Site:
-        """Where base is steered and read."""
+        """Where base is steered and read.
+
+        Raises:
+            ValueError: The model has no such layer.
+        """
         layer = steering_layer(model.n_layers) if self.layer is None else self.layer
-        return Site(min(layer, model.n_layers - 1), "resid_post")
+        return check_site(model, Site(layer, "resid_post"))
 
 
 @dataclass(frozen=True, eq=False)
