@@ -73,6 +73,20 @@ def test_shifts_and_claims_stand_in_their_order():
     assert labels(figures["generalisation"]) == ["as trained", "unknown rule", "z"]
 
 
+def test_the_first_figure_has_both_accuracies_of_the_headline():
+    figure = figures_of(
+        ("t",),
+        ("accuracy", "t", "free", "accuracy", 1.0),
+        ("accuracy", "t", "forced", "accuracy", 0.0),
+        ("corruption", "t", "joint", "follows", 1.0),
+    )["headline"]
+    titles = [ax.get_title(loc="left").replace("\n", " ") for ax in figure.axes]
+    assert titles[:2] == ["Accuracy, free", "Accuracy, made to think"] and len(titles) == 3
+    for ax, value in zip(figure.axes, (1.0, 0.0, 1.0), strict=True):
+        dots = [line for line in ax.get_lines() if line.get_marker() != "None"]
+        assert {line.get_xdata()[0] for line in dots} == {value}
+
+
 def test_a_section_has_the_figures_of_its_probe_and_no_others():
     sections = make_sections(
         ("information_gain", "accuracy"), {"accuracy": 0, "information_gain_total": 0}, ()

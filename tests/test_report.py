@@ -96,7 +96,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     early = pick(rows, probe="early_answering", metric="same_answer", writer="gold")
     accuracy = pick(rows, probe="accuracy", condition="free", metric="accuracy")
     reliance = pick(rows, probe="corruption", metric="reliant", writer="gold")
-    figures = {"early": curve(early, ylabel="same"), "headline": headline(accuracy, reliance)}
+    figures = {
+        "early": curve(early, ylabel="same"),
+        "headline": headline({"free": accuracy}, {"follows": reliance}),
+    }
     assert write_report(folder, SECTIONS, VERDICT, figures) == folder / "report.html"
     return folder
 

@@ -18,6 +18,8 @@ from probes.calibration.table import CalibrationRow, cite
 from probes.probe import Probe, Results
 
 READERS = ("base", "post")
+ACCURACIES = {"Accuracy, free": "free", "Accuracy, made to think": "forced"}
+"""Panels of the first figure -> condition. The headline speaks of both, and they may differ."""
 
 
 def make_sections(
@@ -62,7 +64,7 @@ def draw_figures(
     figures: dict[str, Figure] = {}
     accuracy, reliance = _headline_rows(rows, tasks, writers)
     if accuracy and reliance:
-        figures["headline"] = headline(accuracy, reliance)
+        figures["headline"] = headline(accuracy, {"Answer follows the chain": reliance})
     for name, probe in probes.items():
         for drawing in probe.figures(results[name]):
             if not drawing.data:
@@ -76,15 +78,16 @@ def draw_figures(
 
 def _headline_rows(
     rows: Sequence[Measurement], tasks: Sequence[str], writers: Sequence[str]
-) -> tuple[list[Measurement], list[Measurement]]:
-    """Free accuracy of each reader, and its reliance on the chains that are compared."""
+) -> tuple[dict[str, list[Measurement]], list[Measurement]]:
+    """Accuracies of each reader by panel, and its reliance on the chains that are compared."""
     decides, read = next(iter(reliance_probes().items()))
     chosen = [row for row in rows if row.is_whole and row.reader in READERS and not row.contrast]
 
     def pick(*names: str) -> list[Measurement]:
         return [row for row in chosen if (row.probe, row.condition, row.metric) == names]
 
-    accuracy = pick("accuracy", "free", "accuracy")
+    every = {title: pick("accuracy", name, "accuracy") for title, name in ACCURACIES.items()}
+    accuracy = {title: picked for title, picked in every.items() if picked}
     is_own = {row.reader for row in chosen} <= set(writers)
     reliance = [
         row
@@ -92,6 +95,6 @@ def _headline_rows(
         if row.writer == (row.reader if is_own else writers[0])
     ]
     order = {task: at for at, task in enumerate(tasks)}
-    for side in (accuracy, reliance):
+    for side in (*accuracy.values(), reliance):
         side.sort(key=lambda row: order[row.task])
     return accuracy, reliance

@@ -11,6 +11,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, ParamSpec, TypeAlias
 
+import numpy as np
+
 from interp.files import write_file
 from interp.results.rows import CONTRAST, ORDER, POINTS, Measurement, RowKey, rank
 
@@ -20,6 +22,8 @@ Figure: TypeAlias = Any
 WIDTH = 3.3
 """Inches: one column of a two-column paper."""
 INK, MUTED, GRID = "#1f2328", "#6a737d", "#e1e4e8"
+PAPER = "#fefefe"
+"""Around text that may lie on a line: white to the eye, and the background of a dark page there."""
 COLOURS = {"base": "#0072b2", "post": "#d55e00", "gold": "#009e73", CONTRAST: "#cc79a7"}
 OTHER_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00")
 LINES = {CONTRAST: "-", "base": "-", "post": (0, (4, 1.5)), "gold": (0, (1, 1.2))}
@@ -27,6 +31,12 @@ OTHER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), "-", (0
 MARKERS = {CONTRAST: "o", "base": "o", "post": "D", "gold": "s"}
 OTHER_MARKERS = ("o", "D", "s", "^", "v", "P")
 NOT_MEASURABLE = "not measurable"
+CHANCE = "best constant answer or guess"
+"""What the dotted line of accuracy is (`interp.tasks.Task.chance`)."""
+NUMBER_WIDTH = 0.36
+"""Of a panel from 0 to 1, one of three beside each other, the part that a written number takes."""
+LINE_LENGTHS = {1: 50, 2: 18, 3: 13}
+"""Panels beside each other -> characters in a line of their titles."""
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -165,13 +175,15 @@ def _two_rows(key: tuple[str, ...], a: Measurement, b: Measurement) -> str:
     )
 
 
-def make_panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Any]]:
-    """A figure one column wide with a panel for each title, at most two in a row."""
+def make_panels(
+    titles: Sequence[str], *, height: float, beside: int = 2
+) -> tuple[Figure, list[Any]]:
+    """A figure one column wide with a panel for each title, at most `beside` (1 to 3) in a row."""
     from matplotlib.figure import Figure as NewFigure
 
-    columns = min(2, len(titles))
+    columns = min(beside, len(titles))
     lines = ceil(len(titles) / columns)
-    titles = [fill(title, 18 if columns == 2 else 50) for title in titles]
+    titles = [fill(title, LINE_LENGTHS[columns]) for title in titles]
     n_lines = max(title.count("\n") for title in titles)
     size = (WIDTH, lines * (height + 0.14 * n_lines) + 0.62)
     figure = NewFigure(figsize=size, layout="constrained")
@@ -245,12 +257,29 @@ def draw_dot(
     ax.plot([low, high], [level, level], color=colour, linewidth=width, solid_capstyle="round")
     ax.plot([row.value], [level], color=colour, marker=marker, markersize=size, clip_on=False)
     if written:
-        is_right = high > 0.7  # further right the number would leave the panel
-        ax.annotate(
-            f"{row.value:.2f}", (low if is_right else high, level),
-            xytext=(-4 if is_right else 4, -0.4), textcoords="offset points",
-            ha="right" if is_right else "left", va="center", fontsize=6.5,
-        )  # fmt: skip
+        _write_number(ax, row.value, (low, high), level)
+
+
+def _write_number(ax: Any, value: float, interval: tuple[float, float], level: float) -> None:
+    """The number of a share, where it stays in the panel: right, left, or above its interval."""
+    low, high = interval
+    if high < 1 - NUMBER_WIDTH:
+        place, offset, sides = high, (4, -0.4), ("left", "center")
+    elif low > NUMBER_WIDTH:
+        place, offset, sides = low, (-4, -0.4), ("right", "center")
+    else:
+        place, offset, sides = value, (0, 2.6), ("center", "bottom")
+    ax.annotate(
+        f"{value:.2f}", (place, level), xytext=offset, textcoords="offset points",
+        ha=sides[0], va=sides[1], fontsize=6.5, path_effects=_halo(),
+    )  # fmt: skip
+
+
+def _halo() -> list[Any]:
+    """Interrupts lines behind a text."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.2, foreground=PAPER)]
 
 
 def write_not_measurable(ax: Any, level: float) -> None:
@@ -261,10 +290,10 @@ def write_not_measurable(ax: Any, level: float) -> None:
     )  # fmt: skip
 
 
-def draw_chance(ax: Any, level: float, *, is_horizontal: bool) -> None:
-    """A thin broken line where guessing would be."""
+def draw_chance(ax: Any, level: float, *, is_horizontal: bool, label: str = "") -> None:
+    """A thin broken line where guessing would be; a legend names it by its label."""
     draw = ax.axhline if is_horizontal else ax.axvline
-    draw(level, color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
+    draw(level, color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1, label=label)
 
 
 def write_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
@@ -308,13 +337,21 @@ def set_share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str)
 
 
 def draw_legend(figure: Figure, ax: Any) -> None:
-    """One legend for all panels, above them, when there is more than one series."""
+    """One legend for all panels, above them, for more than one series or a line of chance."""
     handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > 1:
+    if len(labels) > 1 or CHANCE in labels:
+        figure.legend(handles, labels, loc="outside upper left", ncols=_count_columns(labels))
+
+
+def _count_columns(labels: Sequence[str]) -> int:
+    """How many columns of a legend fit beside each other, at most four."""
+    for columns in range(min(4, len(labels)), 1, -1):
+        # As matplotlib fills them: column by column, the first ones longer by one.
+        parts = np.array_split([len(label) for label in labels], columns)
         # About 64 characters fit side by side, and the mark before a label takes 7.
-        fitting = 64 // (max(map(len, labels)) + 7)
-        columns = max(1, min(4, len(labels), fitting))
-        figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+        if sum(max(part) + 7 for part in parts) <= 64:
+            return columns
+    return 1
 
 
 def shorten(text: str, limit: int = 26) -> str:

@@ -7,10 +7,12 @@ from math import isnan
 from textwrap import fill
 
 from interp.results.plots.canvas import (
+    CHANCE,
     WIDTH,
     Figure,
     draw_chance,
     draw_dot,
+    draw_legend,
     find_style,
     set_share_range,
     styled,
@@ -65,7 +67,8 @@ def columns(
         rows = [*table.values()]
         set_share_range([ax], rows, "x")
         if not isnan(rows[0].chance) and rows[0].metric == "accuracy":
-            draw_chance(ax, rows[0].chance, is_horizontal=False)
+            draw_chance(ax, rows[0].chance, is_horizontal=False, label=CHANCE)
+            draw_legend(figure, ax)
         ax.set_yticks(range(len(order)), [(names or {}).get(name, name) for name in order])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(order) - 0.45, -0.55)
