@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
+from typing import Any
 
-from interp.results.plots import Figure, headline
+from interp.results.plots import Figure, headline, write_above
 from interp.results.report import Section
 from interp.results.rows import Measurement
 from probes import find_probe
 from probes.audit.readings import reliance_probes
 from probes.calibration.table import CalibrationRow, cite
 from probes.probe import Probe, Results
+from probes.selection import name_chains
 
 READERS = ("base", "post")
 ACCURACIES = {"Accuracy, free": "free", "Accuracy, made to think": "forced"}
@@ -64,7 +66,7 @@ def draw_figures(
     figures: dict[str, Figure] = {}
     accuracy, reliance = _headline_rows(rows, tasks, writers)
     if accuracy and reliance:
-        figures["headline"] = headline(accuracy, {"Answer follows the chain": reliance})
+        figures["headline"] = headline(accuracy, {_title(reliance): reliance})
     for name, probe in probes.items():
         for drawing in probe.figures(results[name]):
             if not drawing.data:
@@ -72,8 +74,25 @@ def draw_figures(
             options = dict(drawing.options)
             if "names" in signature(drawing.draw).parameters:  # they set the order of the panels
                 options["names"] = {task: task for task in tasks} | options.get("names", {})
-            figures[drawing.name] = drawing.draw(drawing.data, **options)
+            figure = drawing.draw(drawing.data, **options)
+            if chains := _find_chains(drawing.data):
+                write_above(figure, f"On {chains}")
+            figures[drawing.name] = figure
     return figures
+
+
+def _find_chains(data: Sequence[Any]) -> str:
+    """Whose chains all rows of a figure are about; empty where they are each model's own."""
+    rows = [row for row in data if isinstance(row, Measurement)]
+    writers = {row.writer for row in rows}
+    if len(writers) != 1 or all(row.writer in ("", row.reader) for row in rows):
+        return ""
+    return name_chains(*writers)
+
+
+def _title(reliance: Sequence[Measurement]) -> str:
+    """Title of the panel of reliance, which says whose chains decide."""
+    return f"Answer follows {_find_chains(reliance) or 'its own chain'}"
 
 
 def _headline_rows(

@@ -19,7 +19,7 @@ names: the same rows give the same bytes.
 """
 
 from interp.results.plots.calibration import Judged, calibration
-from interp.results.plots.canvas import Figure, save
+from interp.results.plots.canvas import Figure, save, write_above
 from interp.results.plots.columns import columns
 from interp.results.plots.crosscoder import decoder_norms
 from interp.results.plots.curves import curve
@@ -42,4 +42,5 @@ __all__ = [
     "headline",
     "save",
     "step_bars",
+    "write_above",
 ]

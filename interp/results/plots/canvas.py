@@ -343,6 +343,17 @@ def draw_legend(figure: Figure, ax: Any) -> None:
         figure.legend(handles, labels, loc="outside upper left", ncols=_count_columns(labels))
 
 
+def write_above(figure: Figure, text: str) -> None:
+    """Says above everything else what a whole figure is about."""
+    figure.set_figheight(figure.get_figheight() + 0.15)
+    if figure.legends:
+        # A title of the figure and a legend outside of the axes would be drawn on each other.
+        figure.legends[0].set_title(text, {"size": STYLE["axes.titlesize"]})
+        figure.legends[0].set_alignment("left")
+    else:
+        figure.suptitle(text, x=0.01, ha="left", fontsize=STYLE["axes.titlesize"])
+
+
 def _count_columns(labels: Sequence[str]) -> int:
     """How many columns of a legend fit beside each other, at most four."""
     for columns in range(min(4, len(labels)), 1, -1):
