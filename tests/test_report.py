@@ -152,6 +152,13 @@ def test_sections_figures_and_words(outline: Outline, text: str) -> None:
     )[1].replace("--base: #0072b2", "")  # fmt: skip
 
 
+def test_the_first_screen_says_what_the_numbers_are(text: str) -> None:
+    screen, foot = text.split("</header>")[0], text.split("<footer")[1]
+    assert "mean (median for KL and perplexity) [95\u00a0% interval over problems]" in screen
+    for part in (screen, foot):
+        assert "over all contrasts of this run" in part and "resampled" not in part
+
+
 def test_every_row_is_in_the_page(outline: Outline, rows) -> None:
     for row in rows:
         assert format_cell(row).value in outline.words
