@@ -12,7 +12,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import CHANCE, NASTY, make_chains, make_items
 
-from interp.results.plots import curve, dots, headline, save, step_bars
+from interp.results.plots import columns, curve, dots, headline, save, step_bars
 from interp.results.plots.canvas import MUTED, replace_missing_glyphs, shorten
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.summaries import summarise
@@ -115,6 +115,33 @@ def test_dots_draw_each_row_on_its_line(figures, rows) -> None:
 def test_missing_values_are_said(figures) -> None:
     texts = [text.get_text() for ax in figures["missing"].axes for text in ax.texts]
     assert texts == ["not measurable"]
+
+
+@pytest.mark.parametrize(("chance", "side"), [(0.1, "right"), (0.9, "left")])
+def test_words_in_place_of_a_value_lie_off_the_line_of_chance(rows, chance, side) -> None:
+    nan = math.nan
+    (row,) = pick(
+        rows, probe="accuracy", condition="free", metric="accuracy", task="arith/pool",
+        reader="base",
+    )  # fmt: skip
+    row = replace(row, value=nan, low=nan, high=nan, chance=chance)
+    other = replace(row, reader="post")
+    for figure in (
+        dots([row, other], xlabel="x", chance=True),
+        headline({"Accuracy": [row]}, {"Follows": [other]}),
+        columns({"Accuracy": [row]}, line=lambda row: row.reader),
+    ):
+        texts = [text for text in figure.axes[0].texts if text.get_text() == "not measurable"]
+        assert [text.get_ha() for text in texts] == [side]
+
+
+def test_words_in_place_of_a_value_lie_off_the_other_values(rows) -> None:
+    nan = math.nan
+    for value, side in ((0.1, "right"), (0.9, "left")):
+        base = replace(pick(rows, metric="accuracy")[0], value=value, low=value, high=value)
+        post = replace(base, reader="post", value=nan, low=nan, high=nan)
+        whole = replace(base, condition="of the range 0 to 1", value=1.0, high=1.0)
+        assert [t.get_ha() for t in dots([base, post, whole], xlabel="x").axes[0].texts] == [side]
 
 
 def test_curve_without_values_says_so(curve_rows) -> None:

@@ -19,13 +19,14 @@ names: the same rows give the same bytes.
 """
 
 from interp.results.plots.calibration import Judged, calibration
-from interp.results.plots.canvas import Figure, save, write_above
+from interp.results.plots.canvas import Figure, save
 from interp.results.plots.columns import columns
 from interp.results.plots.crosscoder import decoder_norms
 from interp.results.plots.curves import curve
 from interp.results.plots.dose_curves import dose_response
 from interp.results.plots.dot_plots import dots, headline
 from interp.results.plots.elicitation_costs import MethodCost, elicitation_costs
+from interp.results.plots.legends import write_above
 from interp.results.plots.step_plots import step_bars
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
 from io import BytesIO
@@ -10,8 +10,6 @@ from math import ceil, isnan
 from pathlib import Path
 from textwrap import fill
 from typing import Any, ParamSpec, TypeAlias
-
-import numpy as np
 
 from interp.files import write_file
 from interp.results.rows import CONTRAST, ORDER, POINTS, Measurement, RowKey, rank
@@ -246,11 +244,23 @@ def draw_dot(
     size: float = 3.4,
     width: float = 1.0,
     written: bool = False,
+    drawn: Sequence[float] = (),
 ) -> None:
-    """A value with its interval at a height; `written` adds the number beside it."""
+    """A value with its interval at a height.
+
+    Args:
+        ax: The panel.
+        row: What to draw.
+        level: The height.
+        style: Of its series, from `find_style`.
+        size: Of the mark, in points.
+        width: Of the interval, in points.
+        written: Add the number beside it.
+        drawn: What else lies near this height: words in place of a value are written away from it.
+    """
     colour, _, marker = style
     if isnan(row.value):
-        write_not_measurable(ax, level)
+        write_not_measurable(ax, level, drawn)
         return
     low = row.value if isnan(row.low) else row.low
     high = row.value if isnan(row.high) else row.high
@@ -282,12 +292,27 @@ def _halo() -> list[Any]:
     return [withStroke(linewidth=2.2, foreground=PAPER)]
 
 
-def write_not_measurable(ax: Any, level: float) -> None:
-    """Says in words that a value is missing."""
+def write_not_measurable(ax: Any, level: float, drawn: Sequence[float] = ()) -> None:
+    """Says in words that a value is missing, on the side where less is drawn.
+
+    Args:
+        ax: The panel, with its range.
+        level: The height.
+        drawn: Where values near this height, and lines through it, lie on the axis.
+    """
+    middle = sum(ax.get_xlim()) / 2
+    n_left = sum(value < middle for value in drawn)
+    is_right = n_left > len(drawn) - n_left
     ax.annotate(
-        NOT_MEASURABLE, (0.02, level), xycoords=("axes fraction", "data"),
-        va="center", fontsize=5.5, color=MUTED, style="italic",
+        NOT_MEASURABLE, (0.98 if is_right else 0.02, level), xycoords=("axes fraction", "data"),
+        ha="right" if is_right else "left", va="center", fontsize=5.5, color=MUTED,
+        style="italic", path_effects=_halo(),
     )  # fmt: skip
+
+
+def list_limits(rows: Iterable[Measurement]) -> list[float]:
+    """Values and limits of intervals, those that are known."""
+    return [v for r in rows for v in (r.low, r.value, r.high) if not isnan(v)]
 
 
 def draw_chance(ax: Any, level: float, *, is_horizontal: bool, label: str = "") -> None:
@@ -301,7 +326,7 @@ def write_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
     if all(isnan(row.value) for row in rows):
         ax.text(
             0.5, 0.5, NOT_MEASURABLE, transform=ax.transAxes, ha="center", va="center",
-            color=MUTED, style="italic",
+            color=MUTED, style="italic", path_effects=_halo(),
         )  # fmt: skip
 
 
@@ -320,7 +345,7 @@ def set_point_ticks(ax: Any, xs: Sequence[float]) -> None:
 
 def set_share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str) -> None:
     """One range for all panels: 0 to 1 for shares, else what the intervals need and 0."""
-    known = [v for r in rows for v in (r.low, r.value, r.high) if not isnan(v)] or [0.0, 1.0]
+    known = list_limits(rows) or [0.0, 1.0]
     low, high = min(0.0, *known), max(known)
     is_share = low >= 0 and 0.5 < high <= 1
     if is_share:
@@ -334,35 +359,6 @@ def set_share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str)
             ax.locator_params(axis="x", nbins=5)  # long numbers would run into each other
         if low < 0 < high:
             draw_chance(ax, 0.0, is_horizontal=axis == "y")
-
-
-def draw_legend(figure: Figure, ax: Any) -> None:
-    """One legend for all panels, above them, for more than one series or a line of chance."""
-    handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > 1 or CHANCE in labels:
-        figure.legend(handles, labels, loc="outside upper left", ncols=_count_columns(labels))
-
-
-def write_above(figure: Figure, text: str) -> None:
-    """Says above everything else what a whole figure is about."""
-    figure.set_figheight(figure.get_figheight() + 0.15)
-    if figure.legends:
-        # A title of the figure and a legend outside of the axes would be drawn on each other.
-        figure.legends[0].set_title(text, {"size": STYLE["axes.titlesize"]})
-        figure.legends[0].set_alignment("left")
-    else:
-        figure.suptitle(text, x=0.01, ha="left", fontsize=STYLE["axes.titlesize"])
-
-
-def _count_columns(labels: Sequence[str]) -> int:
-    """How many columns of a legend fit beside each other, at most four."""
-    for columns in range(min(4, len(labels)), 1, -1):
-        # As matplotlib fills them: column by column, the first ones longer by one.
-        parts = np.array_split([len(label) for label in labels], columns)
-        # About 64 characters fit side by side, and the mark before a label takes 7.
-        if sum(max(part) + 7 for part in parts) <= 64:
-            return columns
-    return 1
 
 
 def shorten(text: str, limit: int = 26) -> str:

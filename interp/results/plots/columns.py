@@ -12,11 +12,11 @@ from interp.results.plots.canvas import (
     Figure,
     draw_chance,
     draw_dot,
-    draw_legend,
     find_style,
     set_share_range,
     styled,
 )
+from interp.results.plots.legends import draw_legend
 from interp.results.rows import Measurement
 
 TITLE = 36
@@ -56,6 +56,10 @@ def columns(
     for ax, title, table in zip(axes, titles, tables.values(), strict=True):
         ax.set_title(title)
         ax.grid(axis="x")
+        rows = [*table.values()]
+        set_share_range([ax], rows, "x")  # first: where words go depends on it
+        known = not isnan(rows[0].chance) and rows[0].metric == "accuracy"
+        guess = [rows[0].chance] if known else []
         for level, name in enumerate(order):
             if name in table:
                 draw_dot(
@@ -63,11 +67,10 @@ def columns(
                     table[name],
                     float(level),
                     find_style("base" if name == "base" else "post", 0),
+                    drawn=guess,
                 )
-        rows = [*table.values()]
-        set_share_range([ax], rows, "x")
-        if not isnan(rows[0].chance) and rows[0].metric == "accuracy":
-            draw_chance(ax, rows[0].chance, is_horizontal=False, label=CHANCE)
+        for level in guess:
+            draw_chance(ax, level, is_horizontal=False, label=CHANCE)
             draw_legend(figure, ax)
         ax.set_yticks(range(len(order)), [(names or {}).get(name, name) for name in order])
         ax.tick_params(axis="y", length=0)

@@ -9,7 +9,6 @@ from interp.results.plots.canvas import (
     CHANCE,
     Figure,
     draw_chance,
-    draw_legend,
     find_name,
     find_point,
     find_style,
@@ -23,6 +22,7 @@ from interp.results.plots.canvas import (
     styled,
     write_if_empty,
 )
+from interp.results.plots.legends import draw_legend
 from interp.results.rows import Measurement
 
 
