@@ -58,7 +58,7 @@ CONDITIONS = {
     "free": "free",
     "forced": "chain forced",
     "direct": "no chain",
-    "given_chain": "given the chain",
+    "given_chain": "given its own chain",
 }
 """Ways to answer, and how the figure writes them."""
 
@@ -73,9 +73,10 @@ class Accuracy(Probe):
     reading: ClassVar[tuple[str, ...]] = (
         "Free: the model decides whether to open a chain of thought. Forced: the chain is opened "
         "for it. Direct: it answers without a chain. Decoding is greedy.",
-        "valid_trace is the share of free answers that end and whose chain was opened, is not "
-        "empty and was closed. Check this first: without valid chains the other probes have "
-        "nothing to measure.",
+        "valid_trace is the share of answers that end and whose chain was opened, is not empty and "
+        "was closed. Free, the model has to open the chain itself; forced, the chain is opened for "
+        "it, and the model has to fill and close it. Check this first: without valid chains the "
+        "other probes have nothing to measure.",
         "An answer that never ends counts as wrong in accuracy; finished is the share of answers "
         "that end, and accuracy_if_finished is the accuracy of those alone. A right answer says "
         "nothing of the chain before it.",

@@ -92,7 +92,9 @@ class PathMasks(Probe):
         "the prompt. Leakage: what the chain carries over from the prompt. cot_share is the summed "
         "necessity of all problems over their summed necessity and direct effect (moved_js). "
         f"Problems on which the two add up to less than {LEAST_MOVED} nats are left out. If these "
-        "are more than half, cot_share is not measurable.",
+        "are more than half, cot_share is not measurable. Control (sink_control): the answer may "
+        "attend to neither prompt nor chain. It shows how far the answer changes when both are "
+        "hidden.",
         "The first tokens stay visible under every mask, because hiding an attention sink changes "
         "any answer. The model never saw masked text in training, so an effect is an upper bound.",
     )

@@ -16,6 +16,11 @@ SHARE_KEPT = {"x": "kept", "xlabel": "share of the chain kept"}
 """Options of a curve over shares of the chain."""
 
 
+def name_chains(writer: str) -> str:
+    """How the page names the chains of a writer."""
+    return "reference chains" if writer == "gold" else f"{writer}'s chains"
+
+
 def pick_rows(
     results: Results,
     metrics: Sequence[str],

@@ -11,12 +11,16 @@ from probes.probe import Results
 NAN = float("nan")
 
 
-def figures_of(tasks, *cells):
-    """Figures of rows of both readers: cells of (probe, task, condition, metric, value)."""
+def figures_of(tasks, *cells, writer="", writers=("gold", "base", "post")):
+    """Figures of rows of both readers: cells of (probe, task, condition, metric, value).
+
+    The chains are of `writer`, or each reader's own.
+    """
     items = [
         Item(
             probe=probe, task=task, example=f"e{i}", problem=f"p{i}", condition=condition,
-            metric=metric, value=value, writer=reader, reader=reader,
+            metric=metric, value=value, writer=writer or reader, reader=reader,
+            kept=1.0 if condition == "share" else None,
             note="cannot be asked" if value != value else "",
         )
         for probe, task, condition, metric, value in cells
@@ -33,7 +37,7 @@ def figures_of(tasks, *cells):
         )
         for name in probes
     }  # fmt: skip
-    return draw_figures(rows, probes, results, ("gold", "base", "post"))
+    return draw_figures(rows, probes, results, writers)
 
 
 def labels(figure):
@@ -71,6 +75,57 @@ def test_shifts_and_claims_stand_in_their_order():
     ]  # fmt: skip
     assert labels(figures["knowledge_index"]) == [*CLAIMS.values()]
     assert labels(figures["generalisation"]) == ["as trained", "unknown rule", "z"]
+
+
+def test_the_first_figure_has_both_accuracies_of_the_headline():
+    figure = figures_of(
+        ("t",),
+        ("accuracy", "t", "free", "accuracy", 1.0),
+        ("accuracy", "t", "forced", "accuracy", 0.0),
+        ("corruption", "t", "joint", "follows", 1.0),
+    )["headline"]
+    titles = [ax.get_title(loc="left").replace("\n", " ") for ax in figure.axes]
+    assert titles[:2] == ["Accuracy, free", "Accuracy, made to think"] and len(titles) == 3
+    for ax, value in zip(figure.axes, (1.0, 0.0, 1.0), strict=True):
+        dots = [line for line in ax.get_lines() if line.get_marker() != "None"]
+        assert {line.get_xdata()[0] for line in dots} == {value}
+
+
+ON_CHAINS = (
+    ("early_answering", "t", "share", "same_answer", 0.5),
+    ("information_gain", "t", "share", "logprob", 0.5),
+    ("information_gain", "t", "chain", "lp_with", 0.5),
+    ("information_gain", "t", "chain", "total", 0.5),
+    ("corruption", "t", "swapped", "same_answer", 0.5),
+    ("path_masks", "t", "masks", "necessity_js", 0.5),
+)
+
+
+def said_above(figure):
+    titles = [legend.get_title().get_text() for legend in figure.legends]
+    return [figure.get_suptitle(), *titles]
+
+
+def test_a_figure_says_whose_chains_it_is_about():
+    figures = figures_of(("t",), *ON_CHAINS, writer="gold")
+    assert len(figures) == len(ON_CHAINS)
+    for name, figure in figures.items():
+        assert "On reference chains" in said_above(figure), name
+    figures = figures_of(("t",), ("accuracy", "t", "free", "accuracy", 1.0))
+    assert said_above(figures["accuracy"]) == ["", ""]
+
+
+def test_the_first_figure_says_whose_chains_are_followed():
+    for writer, title in (("", "its own chain"), ("gold", "reference chains")):
+        figures = figures_of(
+            ("t",),
+            ("accuracy", "t", "free", "accuracy", 1.0),
+            ("corruption", "t", "joint", "follows", 1.0),
+            writer=writer,
+            writers=("gold",) if writer else ("gold", "base", "post"),
+        )
+        (title_of_last,) = [ax.get_title(loc="left") for ax in figures["headline"].axes][1:]
+        assert title_of_last.replace("\n", " ") == f"Answer follows {title}"
 
 
 def test_a_section_has_the_figures_of_its_probe_and_no_others():

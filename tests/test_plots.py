@@ -12,8 +12,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import CHANCE, NASTY, make_chains, make_items
 
-from interp.results.plots import curve, dots, headline, save, step_bars
-from interp.results.plots.canvas import replace_missing_glyphs, shorten
+from interp.results.plots import columns, curve, dots, headline, save, step_bars
+from interp.results.plots.canvas import MUTED, replace_missing_glyphs, shorten
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.summaries import summarise
 
@@ -59,12 +59,13 @@ def figures(rows, items, chains, curve_rows):
     edits = pick(rows, probe="corruption", metric="same_answer", writer="gold", step=None)
     accuracy = pick(rows, probe="accuracy", condition="free", metric="accuracy")
     reliance = pick(rows, probe="corruption", metric="reliant", writer="gold")
+    panels = {"Accuracy, free": accuracy, "Accuracy, made to think": accuracy}
     missing = pick(rows, probe="corruption", metric="decorative")
     return {
         "curve": curve(curve_rows, ylabel="answer as after the full chain", names=NAMES),
         "dots": dots(edits, xlabel="share of answers that stay", names=NAMES, chance=True),
         "missing": dots(missing, xlabel="decorative", y="writer", names=NAMES),
-        "headline": headline(accuracy, reliance, names=NAMES),
+        "headline": headline(panels, {"Answer follows its own chain": reliance}, names=NAMES),
         "bars": step_bars(gains, texts=chain.steps),
     }
 
@@ -75,6 +76,10 @@ def lines_of(ax, colour: str):
         for line in ax.get_lines()
         if mpl.colors.to_hex(line.get_color()) == colour and len(line.get_xdata()) > 0
     ]
+
+
+def dotted(ax):
+    return [line for line in lines_of(ax, MUTED) if len(line.get_xdata()) == 2]
 
 
 def test_curve_draws_each_row_with_its_interval(figures, curve_rows) -> None:
@@ -112,6 +117,33 @@ def test_missing_values_are_said(figures) -> None:
     assert texts == ["not measurable"]
 
 
+@pytest.mark.parametrize(("chance", "side"), [(0.1, "right"), (0.9, "left")])
+def test_words_in_place_of_a_value_lie_off_the_line_of_chance(rows, chance, side) -> None:
+    nan = math.nan
+    (row,) = pick(
+        rows, probe="accuracy", condition="free", metric="accuracy", task="arith/pool",
+        reader="base",
+    )  # fmt: skip
+    row = replace(row, value=nan, low=nan, high=nan, chance=chance)
+    other = replace(row, reader="post")
+    for figure in (
+        dots([row, other], xlabel="x", chance=True),
+        headline({"Accuracy": [row]}, {"Follows": [other]}),
+        columns({"Accuracy": [row]}, line=lambda row: row.reader),
+    ):
+        texts = [text for text in figure.axes[0].texts if text.get_text() == "not measurable"]
+        assert [text.get_ha() for text in texts] == [side]
+
+
+def test_words_in_place_of_a_value_lie_off_the_other_values(rows) -> None:
+    nan = math.nan
+    for value, side in ((0.1, "right"), (0.9, "left")):
+        base = replace(pick(rows, metric="accuracy")[0], value=value, low=value, high=value)
+        post = replace(base, reader="post", value=nan, low=nan, high=nan)
+        whole = replace(base, condition="of the range 0 to 1", value=1.0, high=1.0)
+        assert [t.get_ha() for t in dots([base, post, whole], xlabel="x").axes[0].texts] == [side]
+
+
 def test_curve_without_values_says_so(curve_rows) -> None:
     nan = math.nan
     figure = curve([replace(r, value=nan, low=nan, high=nan) for r in curve_rows], ylabel="y")
@@ -119,11 +151,19 @@ def test_curve_without_values_says_so(curve_rows) -> None:
 
 
 def test_headline_writes_its_numbers(figures, rows) -> None:
-    left, right = figures["headline"].axes
+    free, forced, right = figures["headline"].axes
     accuracy = pick(rows, probe="accuracy", condition="free", metric="accuracy")
-    written = [t.get_text() for t in left.texts if t.get_text() not in NAMES.values()]
-    assert sorted(written) == sorted(f"{row.value:.2f}" for row in accuracy)
-    assert len(right.texts) == 4
+    for panel in (free, forced):
+        written = [t.get_text() for t in panel.texts if t.get_text() not in NAMES.values()]
+        assert sorted(written) == sorted(f"{row.value:.2f}" for row in accuracy)
+        assert {*CHANCE.values()} == {line.get_xdata()[0] for line in dotted(panel)}
+    assert len(right.texts) == 4 and not dotted(right)
+
+
+def test_the_dotted_line_has_a_name(figures) -> None:
+    for name in ("headline", "dots"):
+        (legend,) = figures[name].legends
+        assert [t.get_text() for t in legend.texts][-1] == "best constant answer or guess"
 
 
 def test_bars_are_the_gains(figures) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -22,10 +21,6 @@ from interp.results.report.svg import inline_svg
 from interp.results.report.tables import (
     OWN,
     format_cell,
-    format_number,
-    make_listing,
-    make_matrix,
-    make_summary,
 )
 from interp.results.report.viewer import MAX_EXAMPLES, embed_json, viewer_data
 from interp.results.rows import CONTRAST, Item, Measurement
@@ -96,7 +91,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     early = pick(rows, probe="early_answering", metric="same_answer", writer="gold")
     accuracy = pick(rows, probe="accuracy", condition="free", metric="accuracy")
     reliance = pick(rows, probe="corruption", metric="reliant", writer="gold")
-    figures = {"early": curve(early, ylabel="same"), "headline": headline(accuracy, reliance)}
+    figures = {
+        "early": curve(early, ylabel="same"),
+        "headline": headline({"free": accuracy}, {"follows": reliance}),
+    }
     assert write_report(folder, SECTIONS, VERDICT, figures) == folder / "report.html"
     return folder
 
@@ -154,6 +152,13 @@ def test_sections_figures_and_words(outline: Outline, text: str) -> None:
     )[1].replace("--base: #0072b2", "")  # fmt: skip
 
 
+def test_the_first_screen_says_what_the_numbers_are(text: str) -> None:
+    screen, foot = text.split("</header>")[0], text.split("<footer")[1]
+    assert "mean (median for KL and perplexity) [95\u00a0% interval over problems]" in screen
+    for part in (screen, foot):
+        assert "over all contrasts of this run" in part and "resampled" not in part
+
+
 def test_every_row_is_in_the_page(outline: Outline, rows) -> None:
     for row in rows:
         assert format_cell(row).value in outline.words
@@ -164,38 +169,6 @@ def test_every_row_is_in_the_page(outline: Outline, rows) -> None:
 def test_not_measurable_says_why(outline: Outline) -> None:
     assert "not measurable" in outline.words
     assert any("accuracy is at chance (6)" in words for words in outline.words)
-
-
-def test_summary_holds_both_readers_on_the_same_chains(rows) -> None:
-    own = [row for row in rows if row.probe == "corruption"]
-    tables = make_summary(own)
-    assert [table.task for table in tables] == ["arith/fresh", "arith/pool"]
-    for table in tables:
-        assert table.readers == ("base", "post", CONTRAST)
-        assert table.names == ("writer",) and {line.names for line in table.lines} == {("gold",)}
-        for line in table.lines:
-            for reader, cell in zip(table.readers, line.cells, strict=True):
-                (row,) = [
-                    r
-                    for r in own
-                    if (r.task, r.condition, r.metric) == (table.task, line.condition, line.metric)
-                    and (r.writer, r.reader, r.step) == ("gold", reader, None)
-                ]
-                assert cell == format_cell(row)
-
-
-def test_matrix_holds_every_whole_chain_row_once(rows) -> None:
-    own = [row for row in rows if row.probe == "path_masks"]
-    cells = [c for t in make_matrix(own) for line in t.lines for c in line.cells]
-    assert len(cells) == len(own)
-    assert len(make_listing(own).lines) == len(own)
-
-
-def test_own_chains_are_one_line(rows) -> None:
-    own = [row for row in rows if row.probe == "accuracy"]
-    for table in make_matrix(own):
-        assert {line.names for line in table.lines} == {(OWN,)}
-        assert all(len(line.cells) == 3 and line.cells[2].q for line in table.lines)
 
 
 def with_coordinates() -> list[Measurement]:
@@ -215,40 +188,6 @@ def with_coordinates() -> list[Measurement]:
     return summarise(items, pair="a -> b", chance={"t": 0.1}, seed=0, n_boot=50)
 
 
-def test_a_line_is_about_the_names_that_occur() -> None:
-    rows = with_coordinates()
-    (table,) = make_matrix(rows)
-    assert table.names == ("source", "variant", "writer")
-    assert table.readers == ("base", "post", CONTRAST)
-    own = {line.names: line.cells for line in table.lines if line.names[2] == OWN}
-    sources = ("base", "post", CONTRAST)
-    assert set(own) == {(source, variant, OWN) for source in sources for variant in ("add", NASTY)}
-    for (source, variant, _), cells in own.items():
-        for reader, cell in zip(table.readers, cells, strict=True):
-            where = {"source": source, "variant": variant, "reader": reader, "writer": reader}
-            (row,) = [
-                row for row in rows
-                if row.is_whole and all(getattr(row, name) == v for name, v in where.items())
-            ]  # fmt: skip
-            assert cell == format_cell(row)
-    cells = [cell for line in table.lines for cell in line.cells if cell.value]
-    assert len(cells) == sum(row.is_whole for row in rows)
-
-
-def test_a_listing_has_a_column_for_each_coordinate_that_occurs(rows) -> None:
-    table = make_listing(with_coordinates())
-    names = ("writer", "reader", "source", "variant", "dose")
-    assert table.head[3:8] == names and table.head[8] == "value"
-    assert {line[7] for line in table.lines} == {"", "\u22120.5", "2"}
-    assert {line[5] for line in table.lines} == {"base", "post", CONTRAST}
-    early = make_listing([row for row in rows if row.probe == "early_answering"])
-    assert early.head[3:7] == ("writer", "reader", "step", "value")
-    assert {line[5] for line in early.lines} >= {"", "0", "4"}
-    assert make_listing([row for row in rows if row.probe == "accuracy"]).head[3:6] == (
-        "writer", "reader", "value",
-    )  # fmt: skip
-
-
 def test_names_of_every_kind_reach_the_page_as_text(folder: Path, tmp_path: Path) -> None:
     run = copytree(folder, tmp_path / "run")
     write_rows(run / "measurements.parquet", Measurement, with_coordinates())
@@ -256,34 +195,6 @@ def test_names_of_every_kind_reach_the_page_as_text(folder: Path, tmp_path: Path
     assert {"source", "variant", "chains of", "dose", OWN, NASTY} <= set(page.words)
     assert all("onerror" not in attrs for _, attrs in page.tags)
     assert "position" not in page.words and "layer" not in page.words
-
-
-def test_numbers_without_a_reader_have_a_column(rows) -> None:
-    row = replace(rows[0], reader="", writer="", step=None, note="few")
-    (table,) = make_matrix([row])
-    assert table.names == () and table.readers == ("",)
-    assert table.lines[0].notes == ("few",)
-    assert make_listing([row]).head[3] == "value"
-
-
-@pytest.mark.parametrize(
-    ("value", "low", "high", "value_text", "interval"),
-    [
-        (0.123, 0.05, 0.2, "0.12", "[0.05, 0.20]"),
-        (-0.001, -0.004, 0.002, "\u22120.0010", "[\u22120.0040, 0.0020]"),
-        (0.0, 0.0, 0.0, "0.00", "[0.00, 0.00]"),
-        (1234.5, 1000.0, 1500.0, "1234", "[1000, 1500]"),
-        (0.5, math.nan, math.nan, "0.50", ""),
-    ],
-)
-def test_numbers_are_written_for_people(rows, value, low, high, value_text, interval) -> None:
-    mean = next(row for row in rows if CONTRAST not in (row.reader, row.writer))
-    cell = format_cell(replace(mean, value=value, low=low, high=high))
-    assert (cell.value, cell.interval) == (value_text, interval)
-
-
-def test_number_has_no_minus_zero() -> None:
-    assert format_number(-0.001, 2) == "0.00" and format_number(0.2, 2, signed=True) == "+0.20"
 
 
 def test_viewer_data_are_the_items(folder: Path) -> None:

@@ -53,7 +53,8 @@ def test_a_change_that_every_training_makes_is_said_of_the_training(changed):
     row = free(done.rows, "post - base")
     assert row.n == 3 and row.low > 0.5 and row.p < 0.01
     page = text_of(folder / "report.html")
-    assert "t interval over seeds" in page and "problems resampled" not in page
+    assert "t interval over seeds" in page and "interval over problems" not in page
+    assert "over all contrasts" not in page
     assert re.search("base:1 \u2192 decorative:1: arith/pool: [^.]*.*?accuracy up", page)
     assert (folder / "figures" / "accuracy_free_accuracy_by_seed.svg").exists()
 
@@ -92,7 +93,7 @@ def test_the_page_is_drawn_again_without_models(changed):
     (folder / "report.html").unlink()
     assert redraw(folder).read_bytes() == before
     pair = sorted((folder / "pairs").iterdir())[0]
-    assert "problems resampled" in text_of(redraw(pair))
+    assert "95 % interval over problems" in text_of(redraw(pair))
 
 
 def test_one_folder_holds_one_list_of_seeds(changed):

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
+from typing import Any
 
-from interp.results.plots import Figure, headline
+from interp.results.plots import Figure, headline, write_above
 from interp.results.report import Section
 from interp.results.rows import Measurement
 from probes import find_probe
 from probes.audit.readings import reliance_probes
 from probes.calibration.table import CalibrationRow, cite
 from probes.probe import Probe, Results
+from probes.selection import name_chains
 
 READERS = ("base", "post")
+ACCURACIES = {"Accuracy, free": "free", "Accuracy, made to think": "forced"}
+"""Panels of the first figure -> condition. The headline speaks of both, and they may differ."""
 
 
 def make_sections(
@@ -62,7 +66,7 @@ def draw_figures(
     figures: dict[str, Figure] = {}
     accuracy, reliance = _headline_rows(rows, tasks, writers)
     if accuracy and reliance:
-        figures["headline"] = headline(accuracy, reliance)
+        figures["headline"] = headline(accuracy, {_title(reliance): reliance})
     for name, probe in probes.items():
         for drawing in probe.figures(results[name]):
             if not drawing.data:
@@ -70,21 +74,39 @@ def draw_figures(
             options = dict(drawing.options)
             if "names" in signature(drawing.draw).parameters:  # they set the order of the panels
                 options["names"] = {task: task for task in tasks} | options.get("names", {})
-            figures[drawing.name] = drawing.draw(drawing.data, **options)
+            figure = drawing.draw(drawing.data, **options)
+            if chains := _find_chains(drawing.data):
+                write_above(figure, f"On {chains}")
+            figures[drawing.name] = figure
     return figures
+
+
+def _find_chains(data: Sequence[Any]) -> str:
+    """Whose chains all rows of a figure are about; empty where they are each model's own."""
+    rows = [row for row in data if isinstance(row, Measurement)]
+    writers = {row.writer for row in rows}
+    if len(writers) != 1 or all(row.writer in ("", row.reader) for row in rows):
+        return ""
+    return name_chains(*writers)
+
+
+def _title(reliance: Sequence[Measurement]) -> str:
+    """Title of the panel of reliance, which says whose chains decide."""
+    return f"Answer follows {_find_chains(reliance) or 'its own chain'}"
 
 
 def _headline_rows(
     rows: Sequence[Measurement], tasks: Sequence[str], writers: Sequence[str]
-) -> tuple[list[Measurement], list[Measurement]]:
-    """Free accuracy of each reader, and its reliance on the chains that are compared."""
+) -> tuple[dict[str, list[Measurement]], list[Measurement]]:
+    """Accuracies of each reader by panel, and its reliance on the chains that are compared."""
     decides, read = next(iter(reliance_probes().items()))
     chosen = [row for row in rows if row.is_whole and row.reader in READERS and not row.contrast]
 
     def pick(*names: str) -> list[Measurement]:
         return [row for row in chosen if (row.probe, row.condition, row.metric) == names]
 
-    accuracy = pick("accuracy", "free", "accuracy")
+    every = {title: pick("accuracy", name, "accuracy") for title, name in ACCURACIES.items()}
+    accuracy = {title: picked for title, picked in every.items() if picked}
     is_own = {row.reader for row in chosen} <= set(writers)
     reliance = [
         row
@@ -92,6 +114,6 @@ def _headline_rows(
         if row.writer == (row.reader if is_own else writers[0])
     ]
     order = {task: at for at, task in enumerate(tasks)}
-    for side in (accuracy, reliance):
+    for side in (*accuracy.values(), reliance):
         side.sort(key=lambda row: order[row.task])
     return accuracy, reliance

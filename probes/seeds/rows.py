@@ -158,7 +158,7 @@ def _note(estimate: SeedEstimate, n_missing: int, own: Sequence[Measurement]) ->
 
 
 def _adjust(rows: Sequence[SeedRow]) -> list[SeedRow]:
-    """Benjamini-Hochberg q over the contrasts of each probe and metric, as in a single run."""
+    """Benjamini-Hochberg q over the contrasts of each probe and metric."""
     families: dict[tuple[str, str], list[int]] = {}
     for at, each in enumerate(rows):
         if each.row.contrast:

@@ -44,7 +44,7 @@ from probes.model_names import find_model
 from probes.probe import Readers
 from probes.seeds.names import PairNames, name_sides
 from probes.seeds.rows import SeedRow, summarise_seeds, write_csv
-from probes.seeds.verdict import draw_by_seed, judge_seeds, list_facts
+from probes.seeds.verdict import ABOUT_NUMBERS, draw_by_seed, judge_seeds, list_facts
 
 PAIRS, CSV = "pairs", "rows.csv"
 
@@ -120,7 +120,10 @@ def redraw(folder: Path) -> Path:
     figures |= draw_by_seed(found.rows, settings, [str(pair) for pair in found.pairs])
     sections = make_sections(settings.probes, figures, kept_table())
     facts = list_facts(found.runs)
-    return write_report(folder, sections, _verdict_of(found), figures, facts=facts)
+    verdict = _verdict_of(found)
+    return write_report(
+        folder, sections, verdict, figures, facts=facts, about_numbers=ABOUT_NUMBERS
+    )
 
 
 def _audit_pair(

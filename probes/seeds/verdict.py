@@ -71,6 +71,15 @@ def judge_seeds(
     )
 
 
+ABOUT_NUMBERS = (
+    "A value is the mean over seeds of what each pair's own report says. Intervals are 95\u00a0% t "
+    f"intervals over seeds; there is none below {MIN_SEEDS} seeds. q is p after Benjamini and "
+    "Hochberg over the contrasts of each probe and measure. n counts seeds with a value, missing "
+    "counts seeds without one."
+)
+"""The foot of the page."""
+
+
 def list_facts(runs: Sequence[RunData]) -> list[tuple[str, str]]:
     """What the first screen says of the size of the run."""
     return [
@@ -78,7 +87,11 @@ def list_facts(runs: Sequence[RunData]) -> list[tuple[str, str]]:
         ("Problems", f"{_problems(runs)} for each pair, of its own"),
         ("Seeds", ", ".join(str(run.rows[0].seed) for run in runs if run.rows)),
         ("Date", str(runs[0].manifest.get("created", "unknown"))[:10]),
-        ("Numbers", "mean over seeds [95\u00a0% t interval over seeds]; n counts seeds"),
+        (
+            "Numbers",
+            "mean over seeds [95\u00a0% t interval over seeds]; q over the contrasts of each probe "
+            "and measure; n counts seeds",
+        ),
     ]
 
 

@@ -26,6 +26,7 @@ from interp.results.plots.curves import curve
 from interp.results.plots.dose_curves import dose_response
 from interp.results.plots.dot_plots import dots, headline
 from interp.results.plots.elicitation_costs import MethodCost, elicitation_costs
+from interp.results.plots.legends import write_above
 from interp.results.plots.step_plots import step_bars
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "headline",
     "save",
     "step_bars",
+    "write_above",
 ]

@@ -65,15 +65,18 @@ def calibration(judged: Sequence[Judged]) -> Figure:
         ax.set_xticks([low, high], [f"{low:g}", f"{high:g}"])
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-    draw_chance(axes[0], BAR, is_horizontal=False)
-    draw_chance(axes[1], NULL_BAR, is_horizontal=False)
+    bars = ([BAR], [NULL_BAR], [])
+    for ax, bar in zip(axes, bars, strict=True):
+        for level in bar:
+            draw_chance(ax, level, is_horizontal=False)
     axes[2].axvspan(*COVERED, color=GRID, linewidth=0, zorder=0)
     for level, one in enumerate(judged):
         low, high = (one.agreement if isnan(v) else v for v in (one.low, one.high))
         if not isnan(one.agreement):
             axes[0].plot([low, high], [level, level], color=_colour(one), linewidth=1.0)
-        for ax, value in zip(axes, (one.agreement, one.null, one.coverage), strict=True):
-            _mark(ax, value, level, one)
+        values = (one.agreement, one.null, one.coverage)
+        for ax, value, bar in zip(axes, values, bars, strict=True):
+            _mark(ax, value, level, one, bar)
     axes[0].set_yticks(range(len(judged)), [one.name for one in judged])
     # From the bottom to the top of the axis, so that the first line is drawn on top.
     axes[0].set_ylim(len(judged) - 0.45, -0.55)
@@ -84,9 +87,9 @@ def _colour(one: Judged) -> str:
     return COLOURS["post"] if one.verdict == "not calibrated" else COLOURS["base"]
 
 
-def _mark(ax: Any, value: float, level: int, one: Judged) -> None:
+def _mark(ax: Any, value: float, level: int, one: Judged, bar: Sequence[float]) -> None:
     if isnan(value):
-        write_not_measurable(ax, float(level))
+        write_not_measurable(ax, float(level), bar)
         return
     # A value off the axis is drawn at its edge, or it could not be seen.
     low, high = ax.get_xlim()

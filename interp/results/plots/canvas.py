@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
 from io import BytesIO
@@ -20,6 +20,8 @@ Figure: TypeAlias = Any
 WIDTH = 3.3
 """Inches: one column of a two-column paper."""
 INK, MUTED, GRID = "#1f2328", "#6a737d", "#e1e4e8"
+PAPER = "#fefefe"
+"""Around text that may lie on a line: white to the eye, and the background of a dark page there."""
 COLOURS = {"base": "#0072b2", "post": "#d55e00", "gold": "#009e73", CONTRAST: "#cc79a7"}
 OTHER_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0072b2", "#d55e00")
 LINES = {CONTRAST: "-", "base": "-", "post": (0, (4, 1.5)), "gold": (0, (1, 1.2))}
@@ -27,6 +29,12 @@ OTHER_LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), "-", (0
 MARKERS = {CONTRAST: "o", "base": "o", "post": "D", "gold": "s"}
 OTHER_MARKERS = ("o", "D", "s", "^", "v", "P")
 NOT_MEASURABLE = "not measurable"
+CHANCE = "best constant answer or guess"
+"""What the dotted line of accuracy is (`interp.tasks.Task.chance`)."""
+NUMBER_WIDTH = 0.36
+"""Of a panel from 0 to 1, one of three beside each other, the part that a written number takes."""
+LINE_LENGTHS = {1: 50, 2: 18, 3: 13}
+"""Panels beside each other -> characters in a line of their titles."""
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -165,13 +173,15 @@ def _two_rows(key: tuple[str, ...], a: Measurement, b: Measurement) -> str:
     )
 
 
-def make_panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Any]]:
-    """A figure one column wide with a panel for each title, at most two in a row."""
+def make_panels(
+    titles: Sequence[str], *, height: float, beside: int = 2
+) -> tuple[Figure, list[Any]]:
+    """A figure one column wide with a panel for each title, at most `beside` (1 to 3) in a row."""
     from matplotlib.figure import Figure as NewFigure
 
-    columns = min(2, len(titles))
+    columns = min(beside, len(titles))
     lines = ceil(len(titles) / columns)
-    titles = [fill(title, 18 if columns == 2 else 50) for title in titles]
+    titles = [fill(title, LINE_LENGTHS[columns]) for title in titles]
     n_lines = max(title.count("\n") for title in titles)
     size = (WIDTH, lines * (height + 0.14 * n_lines) + 0.62)
     figure = NewFigure(figsize=size, layout="constrained")
@@ -234,37 +244,81 @@ def draw_dot(
     size: float = 3.4,
     width: float = 1.0,
     written: bool = False,
+    drawn: Sequence[float] = (),
 ) -> None:
-    """A value with its interval at a height; `written` adds the number beside it."""
+    """A value with its interval at a height.
+
+    Args:
+        ax: The panel.
+        row: What to draw.
+        level: The height.
+        style: Of its series, from `find_style`.
+        size: Of the mark, in points.
+        width: Of the interval, in points.
+        written: Add the number beside it.
+        drawn: What else lies near this height: words in place of a value are written away from it.
+    """
     colour, _, marker = style
     if isnan(row.value):
-        write_not_measurable(ax, level)
+        write_not_measurable(ax, level, drawn)
         return
     low = row.value if isnan(row.low) else row.low
     high = row.value if isnan(row.high) else row.high
     ax.plot([low, high], [level, level], color=colour, linewidth=width, solid_capstyle="round")
     ax.plot([row.value], [level], color=colour, marker=marker, markersize=size, clip_on=False)
     if written:
-        is_right = high > 0.7  # further right the number would leave the panel
-        ax.annotate(
-            f"{row.value:.2f}", (low if is_right else high, level),
-            xytext=(-4 if is_right else 4, -0.4), textcoords="offset points",
-            ha="right" if is_right else "left", va="center", fontsize=6.5,
-        )  # fmt: skip
+        _write_number(ax, row.value, (low, high), level)
 
 
-def write_not_measurable(ax: Any, level: float) -> None:
-    """Says in words that a value is missing."""
+def _write_number(ax: Any, value: float, interval: tuple[float, float], level: float) -> None:
+    """The number of a share, where it stays in the panel: right, left, or above its interval."""
+    low, high = interval
+    if high < 1 - NUMBER_WIDTH:
+        place, offset, sides = high, (4, -0.4), ("left", "center")
+    elif low > NUMBER_WIDTH:
+        place, offset, sides = low, (-4, -0.4), ("right", "center")
+    else:
+        place, offset, sides = value, (0, 2.6), ("center", "bottom")
     ax.annotate(
-        NOT_MEASURABLE, (0.02, level), xycoords=("axes fraction", "data"),
-        va="center", fontsize=5.5, color=MUTED, style="italic",
+        f"{value:.2f}", (place, level), xytext=offset, textcoords="offset points",
+        ha=sides[0], va=sides[1], fontsize=6.5, path_effects=_halo(),
     )  # fmt: skip
 
 
-def draw_chance(ax: Any, level: float, *, is_horizontal: bool) -> None:
-    """A thin broken line where guessing would be."""
+def _halo() -> list[Any]:
+    """Interrupts lines behind a text."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.2, foreground=PAPER)]
+
+
+def write_not_measurable(ax: Any, level: float, drawn: Sequence[float] = ()) -> None:
+    """Says in words that a value is missing, on the side where less is drawn.
+
+    Args:
+        ax: The panel, with its range.
+        level: The height.
+        drawn: Where values near this height, and lines through it, lie on the axis.
+    """
+    middle = sum(ax.get_xlim()) / 2
+    n_left = sum(value < middle for value in drawn)
+    is_right = n_left > len(drawn) - n_left
+    ax.annotate(
+        NOT_MEASURABLE, (0.98 if is_right else 0.02, level), xycoords=("axes fraction", "data"),
+        ha="right" if is_right else "left", va="center", fontsize=5.5, color=MUTED,
+        style="italic", path_effects=_halo(),
+    )  # fmt: skip
+
+
+def list_limits(rows: Iterable[Measurement]) -> list[float]:
+    """Values and limits of intervals, those that are known."""
+    return [v for r in rows for v in (r.low, r.value, r.high) if not isnan(v)]
+
+
+def draw_chance(ax: Any, level: float, *, is_horizontal: bool, label: str = "") -> None:
+    """A thin broken line where guessing would be; a legend names it by its label."""
     draw = ax.axhline if is_horizontal else ax.axvline
-    draw(level, color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
+    draw(level, color=MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1, label=label)
 
 
 def write_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
@@ -272,7 +326,7 @@ def write_if_empty(ax: Any, rows: Sequence[Measurement]) -> None:
     if all(isnan(row.value) for row in rows):
         ax.text(
             0.5, 0.5, NOT_MEASURABLE, transform=ax.transAxes, ha="center", va="center",
-            color=MUTED, style="italic",
+            color=MUTED, style="italic", path_effects=_halo(),
         )  # fmt: skip
 
 
@@ -291,7 +345,7 @@ def set_point_ticks(ax: Any, xs: Sequence[float]) -> None:
 
 def set_share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str) -> None:
     """One range for all panels: 0 to 1 for shares, else what the intervals need and 0."""
-    known = [v for r in rows for v in (r.low, r.value, r.high) if not isnan(v)] or [0.0, 1.0]
+    known = list_limits(rows) or [0.0, 1.0]
     low, high = min(0.0, *known), max(known)
     is_share = low >= 0 and 0.5 < high <= 1
     if is_share:
@@ -305,16 +359,6 @@ def set_share_range(axes: Sequence[Any], rows: Sequence[Measurement], axis: str)
             ax.locator_params(axis="x", nbins=5)  # long numbers would run into each other
         if low < 0 < high:
             draw_chance(ax, 0.0, is_horizontal=axis == "y")
-
-
-def draw_legend(figure: Figure, ax: Any) -> None:
-    """One legend for all panels, above them, when there is more than one series."""
-    handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > 1:
-        # About 64 characters fit side by side, and the mark before a label takes 7.
-        fitting = 64 // (max(map(len, labels)) + 7)
-        columns = max(1, min(4, len(labels), fitting))
-        figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
 def shorten(text: str, limit: int = 26) -> str:

@@ -7,6 +7,7 @@ from math import isnan
 from textwrap import fill
 
 from interp.results.plots.canvas import (
+    CHANCE,
     WIDTH,
     Figure,
     draw_chance,
@@ -15,6 +16,7 @@ from interp.results.plots.canvas import (
     set_share_range,
     styled,
 )
+from interp.results.plots.legends import draw_legend
 from interp.results.rows import Measurement
 
 TITLE = 36
@@ -54,6 +56,10 @@ def columns(
     for ax, title, table in zip(axes, titles, tables.values(), strict=True):
         ax.set_title(title)
         ax.grid(axis="x")
+        rows = [*table.values()]
+        set_share_range([ax], rows, "x")  # first: where words go depends on it
+        known = not isnan(rows[0].chance) and rows[0].metric == "accuracy"
+        guess = [rows[0].chance] if known else []
         for level, name in enumerate(order):
             if name in table:
                 draw_dot(
@@ -61,11 +67,11 @@ def columns(
                     table[name],
                     float(level),
                     find_style("base" if name == "base" else "post", 0),
+                    drawn=guess,
                 )
-        rows = [*table.values()]
-        set_share_range([ax], rows, "x")
-        if not isnan(rows[0].chance) and rows[0].metric == "accuracy":
-            draw_chance(ax, rows[0].chance, is_horizontal=False)
+        for level in guess:
+            draw_chance(ax, level, is_horizontal=False, label=CHANCE)
+            draw_legend(figure, ax)
         ax.set_yticks(range(len(order)), [(names or {}).get(name, name) for name in order])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(order) - 0.45, -0.55)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 
 from interp.results.plots.canvas import (
+    CHANCE,
     Figure,
     draw_chance,
-    draw_legend,
     find_name,
     find_point,
     find_style,
@@ -22,6 +22,7 @@ from interp.results.plots.canvas import (
     styled,
     write_if_empty,
 )
+from interp.results.plots.legends import draw_legend
 from interp.results.rows import Measurement
 
 
@@ -72,7 +73,7 @@ def curve(
             )  # fmt: skip
         drawn = [row for name in series for row in table.get((value, name), ())]
         if chance and drawn and not isnan(drawn[0].chance):
-            draw_chance(ax, drawn[0].chance, is_horizontal=True)
+            draw_chance(ax, drawn[0].chance, is_horizontal=True, label=CHANCE)
         write_if_empty(ax, drawn)
         set_point_ticks(ax, [find_point(row, x) for row in drawn])
     set_share_range(axes, rows, "y")

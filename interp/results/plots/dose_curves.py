@@ -11,11 +11,11 @@ from interp.results.plots.canvas import (
     MUTED,
     WIDTH,
     Figure,
-    draw_legend,
     find_name,
     find_style,
     styled,
 )
+from interp.results.plots.legends import draw_legend
 
 NAMES = {
     "p_think": "P(think)",

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 
 from interp.results.plots.canvas import (
+    CHANCE,
     MUTED,
     Figure,
     draw_chance,
     draw_dot,
-    draw_legend,
     find_name,
     find_style,
     group_rows,
     label_axes,
+    list_limits,
     list_series,
     list_values,
     make_panels,
@@ -22,6 +23,7 @@ from interp.results.plots.canvas import (
     styled,
     write_not_measurable,
 )
+from interp.results.plots.legends import draw_legend
 from interp.results.rows import Measurement
 
 
@@ -57,30 +59,32 @@ def dots(
     slot = 0.62 / max(1, len(series))
     height = max(0.9, len(lines) * max(0.2, 0.105 * len(series) + 0.06) + 0.3)
     figure, axes = make_panels([find_name(p, names) for p in panels], height=height)
+    set_share_range(axes, rows, "x")  # first: where words go depends on it
     for value, ax in zip(panels, axes, strict=True):
         ax.grid(axis="x")
+        guess = [row.chance for row in rows if getattr(row, panel) == value][:1] if chance else []
+        guess = [level for level in guess if not isnan(level)]
         for place, line in enumerate(lines):
             members = [row for name in series for row in table.get((value, line, name), ())]
+            around = [*list_limits(members), *guess]
             if members and all(isnan(row.value) for row in members):
-                write_not_measurable(ax, float(place))
+                write_not_measurable(ax, float(place), around)
                 continue
             for at, name in enumerate(series):
                 level = place + (at - (len(series) - 1) / 2) * slot
                 for row in table.get((value, line, name), ()):
-                    draw_dot(ax, row, level, find_style(name, at))
+                    draw_dot(ax, row, level, find_style(name, at), drawn=around)
         for at, name in enumerate(series):
             colour, _, marker = find_style(name, at)
             # Empty lines for the legend: labels of the dots would give an entry for each.
             ax.plot([], [], color=colour, marker=marker, linestyle="", markersize=3.4,
                     label=find_name(name, names))  # fmt: skip
-        drawn = [row for row in rows if getattr(row, panel) == value]
-        if chance and not isnan(drawn[0].chance):
-            draw_chance(ax, drawn[0].chance, is_horizontal=False)
+        for level in guess:
+            draw_chance(ax, level, is_horizontal=False, label=CHANCE)
         ax.set_yticks(range(len(lines)), [find_name(line, names) for line in lines])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(lines) - 0.45, -0.55)
         ax.spines["left"].set_visible(False)
-    set_share_range(axes, rows, "x")
     label_axes(figure, axes, x=xlabel)
     draw_legend(figure, axes[0])
     return figure
@@ -88,46 +92,53 @@ def dots(
 
 @styled
 def headline(
-    accuracy: Sequence[Measurement],
-    reliance: Sequence[Measurement],
+    accuracy: Mapping[str, Sequence[Measurement]],
+    reliance: Mapping[str, Sequence[Measurement]],
     *,
-    labels: tuple[str, str] = ("Accuracy", "Answer follows the chain"),
     names: Mapping[str, str] | None = None,
 ) -> Figure:
     """Accuracy beside reliance on the chain, for base and post on each task.
 
     Args:
-        accuracy: One row per task and reader; values between 0 and 1.
-        reliance: The same for the measure of reliance.
-        labels: Titles of the two panels.
+        accuracy: Title of a panel -> one row per task and reader, values between 0 and 1; with the
+            line of chance.
+        reliance: The same for measures of reliance, without that line. At most three panels in all
+            stand beside each other.
         names: How to write the tasks and readers, and the order of the tasks.
 
     Raises:
         ValueError: No rows, or two rows for one task and reader.
     """
-    tables = [group_rows(rows, ("task", "reader"), None) for rows in (accuracy, reliance)]
-    tasks = list_values(accuracy, "task", names)
-    readers = list_series([*accuracy, *reliance], "reader", names)
+    panels = {**accuracy, **reliance}
+    rows = [row for drawn in panels.values() for row in drawn]
+    tasks = list_values(rows, "task", names)
+    readers = list_series(rows, "reader", names)
     group = len(readers) + 1.35
-    levels = {
-        (task, reader): i * group + 1.0 + j
-        for i, task in enumerate(tasks)
-        for j, reader in enumerate(readers)
-    }
-    figure, axes = make_panels(list(labels), height=0.2 + 0.17 * group * len(tasks))
-    for ax, table in zip(axes, tables, strict=True):
+    figure, axes = make_panels([*panels], height=0.2 + 0.17 * group * len(tasks), beside=3)
+    for ax, (title, drawn) in zip(axes, panels.items(), strict=True):
+        table = group_rows(drawn, ("task", "reader"), None)
         ax.grid(axis="x")
-        for at, reader in enumerate(readers):
-            for task in tasks:
+        ax.set_xlim(-0.04, 1.04)
+        for i, task in enumerate(tasks):
+            known = [row.chance for row in drawn if row.task == task and title in accuracy][:1]
+            for chance in [value for value in known if not isnan(value)]:
+                # Through the rows of this task alone: another task has another chance.
+                span = [i * group + 0.5, i * group + len(readers) + 0.5]
+                ax.plot(
+                    [chance, chance], span, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)),
+                    label="" if ax.get_legend_handles_labels()[1] else CHANCE,
+                )  # fmt: skip
+            for j, reader in enumerate(readers):
                 for row in table.get((task, reader), ()):
-                    level = levels[task, reader]
+                    style = find_style(reader, j)
                     draw_dot(
-                        ax, row, level, find_style(reader, at), size=4.6, width=1.5, written=True
-                    )
-        ax.set_yticks(list(levels.values()), [find_name(reader, names) for _, reader in levels])
+                        ax, row, i * group + 1 + j, style, size=4.6, width=1.5, written=True,
+                        drawn=known,
+                    )  # fmt: skip
+        levels = {i * group + 1 + j: r for i in range(len(tasks)) for j, r in enumerate(readers)}
+        ax.set_yticks([*levels], [find_name(reader, names) for reader in levels.values()])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(tasks) * group - 0.5, -0.6)
-        ax.set_xlim(-0.04, 1.04)
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         ax.spines["left"].set_visible(False)
     for i, task in enumerate(tasks):
@@ -135,8 +146,5 @@ def headline(
             find_name(task, names), (0, i * group), xycoords=("axes fraction", "data"),
             xytext=(-24, 0), textcoords="offset points", va="center", fontweight="bold",
         )  # fmt: skip
-        chance = next((row.chance for row in accuracy if row.task == task), float("nan"))
-        if not isnan(chance):
-            span = [i * group + 0.5, i * group + len(readers) + 0.5]
-            axes[0].plot([chance, chance], span, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    draw_legend(figure, axes[0])
     return figure

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from interp.results.plots.canvas import (
     MUTED,
     Figure,
-    draw_legend,
     find_point,
     find_style,
     label_axes,
@@ -16,6 +15,7 @@ from interp.results.plots.canvas import (
     shorten,
     styled,
 )
+from interp.results.plots.legends import draw_legend
 from interp.results.rows import Item, rank
 
 

@@ -27,6 +27,20 @@ from interp.results.run_folder import RunData, load_run
 FIGURES, REPORT = "figures", "report.html"
 HEADLINE = "headline"
 """Name of the figure of the first screen, if there is one."""
+NUMBERS = (
+    "mean (median for KL and perplexity) [95\u00a0% interval over problems]; q over all contrasts "
+    "of this run"
+)
+"""What the first screen says of the numbers of a run on one pair."""
+ABOUT_NUMBERS = (
+    "A value is a mean over problems; of KL divergences and perplexities the median is given, "
+    "and some measures are ratios of two means, or statistics of all problems together. Intervals "
+    "are 95\u00a0% intervals over problems, made as the kind of each measure asks; there is none "
+    "below 6 problems. q is p after Benjamini and Hochberg over all contrasts of this run. The "
+    "claims of the headline are a family of their own (Holm, 5\u00a0%). n counts problems with a "
+    "value, missing counts items that could not be measured."
+)
+"""The same at the foot of the page, in full."""
 HEADS = {"metric": "measure", "writer": "chains of"}
 """How the tables write the names of columns."""
 
@@ -61,6 +75,7 @@ def write_report(
     figures: Mapping[str, Figure],
     *,
     facts: Sequence[tuple[str, str]] = (),
+    about_numbers: str = ABOUT_NUMBERS,
 ) -> Path:
     """Draws the figures into the run folder and writes `report.html`.
 
@@ -73,6 +88,7 @@ def write_report(
         figures: Every figure that the sections name, and `HEADLINE` for the first screen.
         facts: What the first screen says of the run's size (name and text); of its problems, seed
             and date where none are given.
+        about_numbers: What the foot of the page says of values, intervals, q and counts.
 
     Returns:
         The path of the page.
@@ -102,6 +118,7 @@ def write_report(
         headline=drawings.get(HEADLINE),
         parts=[_part(section, rows) for section in _all_sections(sections, rows)],
         facts=facts or _facts(data),
+        numbers=about_numbers,
         manifest=json.dumps(data.manifest, indent=2, ensure_ascii=False),
         viewer=embed_json(viewer_data(data)) if data.traces else "",
         heads=HEADS,
@@ -144,7 +161,7 @@ def _facts(data: RunData) -> list[tuple[str, str]]:
     if data.rows:
         facts.append(("Seed", str(data.rows[0].seed)))
     facts.append(("Date", str(data.manifest.get("created", "unknown"))[:10]))
-    return [*facts, ("Numbers", "mean [95\u00a0% interval], problems resampled")]
+    return [*facts, ("Numbers", NUMBERS)]
 
 
 def _asset(name: str) -> str:

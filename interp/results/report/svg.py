@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from interp.results.plots.canvas import COLOURS, GRID, INK, MUTED
+from interp.results.plots.canvas import COLOURS, GRID, INK, MUTED, PAPER
 
 PAGE_COLOURS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--line)",
+    PAPER: "var(--page)",
     "#ffffff": "none",  # backgrounds: the page's own shows through
     **{colour: f"var(--{name})" for name, colour in COLOURS.items() if name.isalpha()},
 }

@@ -2,7 +2,8 @@
 
 The three layouts of one probe, from short to long:
 
-- `make_summary`: one line for each condition and metric, both readers on the same chains;
+- `make_summary`: for each condition and metric, both readers on the same chains, and each reader
+  on its own;
 - `make_matrix`: every writer and reader, with the contrasts in the margins;
 - `make_listing`: every row as it is saved, points of curves included.
 
@@ -13,17 +14,24 @@ readers stand beside each other. Coordinates that no row of the probe has get no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isnan, log10
+from typing import TypeAlias
 
 from interp.results.rows import CONTRAST, COORDINATES, Measurement, rank
 
 OWN = "its own"
 """Stands for the writer where every reader is shown its own chains."""
+SHOWN = {CONTRAST: "post \u2212 base", "gold": "gold (reference)"}
+"""Names that a page writes in another way."""
 LINE_NAMES = ("source", "variant", "position", "writer")
 """Coordinates that tell lines apart, in the order of their columns."""
 ALPHA = 0.05
+Lines: TypeAlias = dict[str, dict[str, Measurement]]
+"""Writer -> reader -> row."""
+Layout: TypeAlias = Callable[[Sequence[Measurement]], Lines]
+"""From the rows of one condition and metric."""
 
 
 @dataclass(frozen=True)
@@ -72,25 +80,26 @@ class Listing:
 
 
 def make_summary(rows: Sequence[Measurement]) -> tuple[Table, ...]:
-    """Both readers on one writer's chains: the first of gold, base, post that the rows have."""
-    chosen: list[Measurement] = []
-    for members in _by_line(row for row in rows if row.is_whole):
-        if _is_own(members):
-            chosen += members
-        else:
-            first = min((row.writer for row in members), key=rank)
-            chosen += [row for row in members if row.writer == first]
-    return make_matrix(chosen)
+    """Both readers on the chains of the first writer, then each reader on its own chains.
+
+    The first writer is the first of gold, base and post that the rows have.
+    """
+    return _make_tables(rows, _first_and_own)
 
 
 def make_matrix(rows: Sequence[Measurement]) -> tuple[Table, ...]:
     """Writers below each other, readers beside each other, for rows about whole chains."""
+    return _make_tables(rows, _by_writer)
+
+
+def _make_tables(rows: Sequence[Measurement], lay_out: Layout) -> tuple[Table, ...]:
+    """A table for each task, of rows about whole chains, laid out by `lay_out`."""
     whole = [row for row in rows if row.is_whole]
     readers = tuple(sorted({row.reader for row in whole}, key=rank))
     names = tuple(name for name in LINE_NAMES if any(getattr(row, name) for row in whole))
     tables: dict[str, list[Line]] = {}
     for members in _by_line(whole):
-        for writer, by_reader in _by_writer(members).items():
+        for writer, by_reader in lay_out(members).items():
             one = members[0]
             own_names = (writer if name == "writer" else getattr(one, name) for name in names)
             known = [row for row in by_reader.values() if not isnan(row.value)]
@@ -191,13 +200,24 @@ def _is_own(rows: Iterable[Measurement]) -> bool:
     return all(row.writer == row.reader for row in rows)
 
 
-def _by_writer(rows: Sequence[Measurement]) -> Mapping[str, Mapping[str, Measurement]]:
+def _by_writer(rows: Sequence[Measurement]) -> Lines:
     """Writer -> reader -> row; a lone diagonal becomes one line of the writer `OWN`."""
     is_own = _is_own(rows) and len(rows) > 1
     lines: dict[str, dict[str, Measurement]] = {}
     for row in sorted(rows, key=lambda row: (rank(row.writer), rank(row.reader))):
         lines.setdefault(OWN if is_own else row.writer, {})[row.reader] = row
     return lines
+
+
+def _first_and_own(rows: Sequence[Measurement]) -> Lines:
+    """As `_by_writer`, of the first writer, with the diagonal as one line of the writer `OWN`."""
+    own = _by_writer([row for row in rows if row.writer == row.reader])
+    if _is_own(rows):
+        return own
+    first = min((row.writer for row in rows), key=rank)
+    chosen = _by_writer([row for row in rows if row.writer == first])
+    # Where one reader alone read its own chains, they may be those of the first writer.
+    return chosen | {writer: line for writer, line in own.items() if writer not in chosen}
 
 
 def _span(counts: Sequence[int]) -> str:
@@ -226,4 +246,4 @@ def typeset(text: str) -> str:
 
 def format_name(name: str) -> str:
     """How a table names a writer, reader or source."""
-    return "post \u2212 base" if name == CONTRAST else name
+    return SHOWN.get(name, name)
