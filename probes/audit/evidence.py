@@ -96,11 +96,6 @@ def quote(row: Measurement | None) -> str:
     return f"{row.describe()}{of}"
 
 
-def name_chains(writer: str) -> str:
-    """Whose chains, in words."""
-    return "reference chains" if writer == GOLD else f"{writer}'s chains"
-
-
 _NO_ROW = Measurement(
     probe="", task="", condition="", metric="", pair="", value=math.nan, low=math.nan,
     high=math.nan, n=0, n_missing=0, chance=math.nan, seed=0,

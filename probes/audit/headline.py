@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from interp.results.rows import Measurement
 from probes import find_probe
 from probes.audit.changes import CHAIN, DIRECT, FORCED, FREE, GOLD_CHAIN, WRITES, Change
-from probes.audit.evidence import GOLD, Evidence, name_chains
+from probes.audit.evidence import GOLD, Evidence
 from probes.audit.readings import (
     AT_CHANCE,
     LOAD_BEARING,
@@ -29,6 +29,7 @@ from probes.audit.readings import (
     Reading,
     reliance_probes,
 )
+from probes.selection import name_chains
 
 RARE = 0.5
 """A model that opens a chain in fewer of its texts is spoken of when made to think."""

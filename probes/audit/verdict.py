@@ -18,11 +18,12 @@ from interp.results.report import Verdict
 from interp.results.rows import Item, Measurement
 from probes import PROBES, find_probe
 from probes.audit.changes import find_changes
-from probes.audit.evidence import ABSENT, READERS, Evidence, name_chains
+from probes.audit.evidence import ABSENT, READERS, Evidence
 from probes.audit.headline import say_headline
 from probes.audit.readings import LOAD_BEARING, NOT, Reading, reliance_probes
 from probes.mixture import Facts
 from probes.probe import OWN, VerdictLine
+from probes.selection import name_chains
 
 SMALLEST = 0.02
 """Size of a difference that matters, unless the user gives another."""

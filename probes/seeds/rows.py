@@ -158,16 +158,8 @@ def _note(estimate: SeedEstimate, n_missing: int, own: Sequence[Measurement]) ->
 
 
 def _adjust(rows: Sequence[SeedRow]) -> list[SeedRow]:
-    """Benjamini-Hochberg q over the contrasts of each probe and metric."""
-    families: dict[tuple[str, str], list[int]] = {}
-    for at, each in enumerate(rows):
-        if each.row.contrast:
-            families.setdefault((each.row.probe, each.row.metric), []).append(at)
-    q: Mapping[int, float] = {
-        at: float(value)
-        for members in families.values()
-        for at, value in zip(
-            members, benjamini_hochberg(np.array([rows[at].row.p for at in members])), strict=True
-        )
-    }
+    """Benjamini-Hochberg q over all contrasts of the run."""
+    contrasts = [at for at, each in enumerate(rows) if each.row.contrast]
+    p = np.array([rows[at].row.p for at in contrasts])
+    q = dict(zip(contrasts, map(float, benjamini_hochberg(p)), strict=True))
     return [replace(each, row=replace(each.row, q=q.get(at, NAN))) for at, each in enumerate(rows)]

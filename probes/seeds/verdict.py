@@ -74,7 +74,7 @@ def judge_seeds(
 ABOUT_NUMBERS = (
     "A value is the mean over seeds of what each pair's own report says. Intervals are 95\u00a0% t "
     f"intervals over seeds; there is none below {MIN_SEEDS} seeds. q is p after Benjamini and "
-    "Hochberg over the contrasts of each probe and measure. n counts seeds with a value, missing "
+    "Hochberg over all contrasts of the run. n counts seeds with a value, missing "
     "counts seeds without one."
 )
 """The foot of the page."""

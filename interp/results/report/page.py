@@ -36,9 +36,10 @@ ABOUT_NUMBERS = (
     "A value is a mean over problems; of KL divergences and perplexities the median is given, "
     "and some measures are ratios of two means, or statistics of all problems together. Intervals "
     "are 95\u00a0% intervals over problems, made as the kind of each measure asks; there is none "
-    "below 6 problems. q is p after Benjamini and Hochberg over all contrasts of this run. The "
-    "claims of the headline are a family of their own (Holm, 5\u00a0%). n counts problems with a "
-    "value, missing counts items that could not be measured."
+    "below 6 problems. q is p after Benjamini and Hochberg over all contrasts of this run. What "
+    "the headline says of changes is a family of its own (Holm, 5\u00a0%); that a chain is "
+    "load-bearing, or not, rests on one 95\u00a0% interval each. n counts problems with a value, "
+    "missing counts items that could not be measured."
 )
 """The same at the foot of the page, in full."""
 HEADS = {"metric": "measure", "writer": "chains of"}
