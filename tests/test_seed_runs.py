@@ -54,7 +54,7 @@ def test_a_change_that_every_training_makes_is_said_of_the_training(changed):
     assert row.n == 3 and row.low > 0.5 and row.p < 0.01
     page = text_of(folder / "report.html")
     assert "t interval over seeds" in page and "interval over problems" not in page
-    assert "over all contrasts" not in page
+    assert "over all contrasts of the run. n counts seeds" in page
     assert re.search("base:1 \u2192 decorative:1: arith/pool: [^.]*.*?accuracy up", page)
     assert (folder / "figures" / "accuracy_free_accuracy_by_seed.svg").exists()
 
