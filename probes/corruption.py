@@ -70,6 +70,7 @@ from probes.unreadable import add_unreadable
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 NO_VALUE = "no step states a value that can be made wrong"
 NOT_CARRIED = "no mistake reaches the end of the chain"
+IS_FILLER = "these steps are filler already"
 NO_REWORDING = "the task offers no other wording of these steps"
 HAD_IT = "given the full chain, the reader already gives the planted value"
 NAN = float("nan")
@@ -177,7 +178,7 @@ class Corruption(Probe):
             # Rounded up, because `fill` must replace at least one step.
             last = math.ceil(fraction * len(case.chain))
             filled = fill(case.chain, case.layout.filler, last=last)
-            edits.append(Edit(f"filler_{round(100 * fraction)}", filled))
+            edits.append(Edit(f"filler_{round(100 * fraction)}", filled, IS_FILLER))
         words = paraphrase(
             case.tokenizer, task.rewriter, case.example, case.chain, len(case.chain),
             case.rng("paraphrase"),

@@ -43,7 +43,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from interp.chains.answer_scoring import chain_ids
+from interp.chains.chain import chain_ids
 from interp.methods.attention import PathRow, path_logprobs
 from interp.results.plots import dots
 from interp.results.rows import Item, Ratio
