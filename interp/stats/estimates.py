@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from interp.stats.kinds import CONTRASTS, Kind, check_kind
-from interp.stats.mean_limits import Cells, Limits, limits_of
+from interp.stats.mean_limits import Cells, Limits, limits_of, p_by_length
 from interp.stats.proportion_intervals import Interval, newcombe, widen_ratio_limits
 
 MIN_PROBLEMS = 6
@@ -238,8 +238,6 @@ def _contrast_of_ratios(
     second: Sample, first: Sample, a: Estimate, b: Estimate, level: float
 ) -> Estimate:
     """The ratio `second`, estimated as b, less `first`, as a, over the same problems."""
-    from scipy.special import stdtr, stdtrit
-
     value, nan = b.value - a.value, float("nan")
     if second.n < MIN_PROBLEMS:
         return Estimate(value, nan, nan, second.n, nan)
@@ -251,15 +249,8 @@ def _contrast_of_ratios(
     limits = newcombe(
         a.value, Interval(a.low, a.high), b.value, Interval(b.low, b.high), correlation=r
     )
-    # p is the level at which the interval would end at 0, its length being that of t.
-    side = value - limits.low if value > 0 else limits.high - value
-    t = -float(stdtrit(second.n - 1, (1 - level) / 2))
-    reach = abs(value) / side if side > 0 else float("inf")
-    p = (
-        1.0
-        if value == 0
-        else max(2 * float(stdtr(second.n - 1, -t * reach)), 2.0 ** (1 - second.n))
-    )
+    ends = (np.array([end]) for end in (value, *limits))
+    p = max(float(p_by_length(*ends, second.n, level)[0]), 2.0 ** (1 - second.n))
     return Estimate(value, *limits, second.n, p)
 
 
