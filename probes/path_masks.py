@@ -103,7 +103,7 @@ class PathMasks(Probe):
         "moved_js": "real",  # up to 2 ln 2
     }
     ratios: ClassVar[tuple[Ratio, ...]] = (
-        Ratio("path_masks", "cot_share", "necessity_js", "moved_js"),
+        Ratio("path_masks", "cot_share", "necessity_js", "moved_js", low=0.0, high=1.0),
     )
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("masks", "cot_share", "the chain's share of the change (cot_share):"),

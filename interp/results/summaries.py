@@ -58,6 +58,7 @@ from interp.stats.estimates import (
     is_too_rare,
 )
 from interp.stats.kinds import Kind
+from interp.stats.proportion_intervals import Interval
 
 KEY = tuple(field.name for field in fields(RowKey))
 """The columns that say what a row is about."""
@@ -256,14 +257,16 @@ def _ratio_drafts(
                 for example in members
                 if example in under
             }
-    drafts = [_ratio_draft(row, (of_row,), of_both) for row, of_row in pairs.items()]
-    return drafts + [
-        _ratio_draft(row, (pairs[base], pairs[post]), of_both)
-        for row, base, post in _contrasts(pairs)
-    ]
+    sides: list[tuple[Measurement, tuple[Pairs, ...]]]
+    sides = [(row, (of_row,)) for row, of_row in pairs.items()]
+    sides += [(row, (pairs[base], pairs[post])) for row, base, post in _contrasts(pairs)]
+    bounds = Interval(ratio.low, ratio.high)
+    return [_ratio_draft(row, of_row, of_both, bounds) for row, of_row in sides]
 
 
-def _ratio_draft(row: Measurement, sides: Sequence[Pairs], kinds: tuple[Kind, Kind]) -> Draft:
+def _ratio_draft(
+    row: Measurement, sides: Sequence[Pairs], kinds: tuple[Kind, Kind], bounds: Interval
+) -> Draft:
     """The ratio of one side, or the second less the first on the examples that both could measure.
 
     Problems are what varies, so numerators and denominators vary together.
@@ -282,7 +285,7 @@ def _ratio_draft(row: Measurement, sides: Sequence[Pairs], kinds: tuple[Kind, Ki
             np.array([side[example][at].value for example in shared], dtype=np.float64)
             for at in (0, 1)
         )
-        samples.append(collect_ratio(over, under, problems, kinds))
+        samples.append(collect_ratio(over, under, problems, kinds, bounds=bounds))
     if any(is_too_rare(sample.counts) for sample in samples):
         # The row is kept, so that the page says why it has no value.
         empty = collect(np.array([], dtype=np.float64), [], "real")
