@@ -171,6 +171,7 @@ def test_rows_of_readers_and_their_contrast():
     expected = slow_auroc([post[k] for k in shared]) - slow_auroc([base[k] for k in shared])
     assert total.value == pytest.approx(expected, abs=1e-12)
     assert (total.n, total.n_missing) == (30, 1)
+    assert total.note == "not measurable in 1 of 60: the chain is cut (1)"
     assert 0 < total.p <= 1 and not math.isnan(total.q)
     assert len(found) == 3
 

@@ -80,3 +80,45 @@ def test_every_declared_share_is_one_by_its_parts():
     declared = {one.metric: one for one in find_probe("early_answering").ratios}
     # Early answers that never agree change more often than by chance.
     assert (declared["aoc_corrected"].low, declared["aoc_corrected"].high) == (0, math.inf)
+
+
+def lacking(items, reader, metric, notes) -> list[Item]:
+    """The items, those of some examples (number -> why) not measurable."""
+    return [
+        replace(item, value=math.nan, note=notes[int(item.example[1:])])
+        if (item.reader, item.metric) == (reader, metric) and int(item.example[1:]) in notes
+        else item
+        for item in items
+    ]
+
+
+def test_rows_of_ratios_say_why_items_are_missing():
+    """Reasons above, below and on either side, counted by hand; an example counts once."""
+    whole = items_of(lambda _, i: 0.5 + 0.01 * (i % 7))
+    items = lacking(whole, "base", "u", dict.fromkeys(range(5), "the chain is empty"))
+    items = lacking(items, "base", "n", dict.fromkeys(range(3, 7), "no effect"))
+    items = lacking(items, "post", "n", {9: "no effect"})
+    items = [i for i in items if (i.example, i.reader) != ("e39", "post")]
+    rows = rows_of(items, FREE)
+    assert rows["base"].note == ("not measurable in 7 of 40: the chain is empty (5); no effect (2)")
+    assert rows["post"].note == "not measurable in 1 of 39: no effect (1)"
+    assert rows[CONTRAST].note == (
+        "not measurable in 9 of 40: the chain is empty (5); no effect (3); no value on one side (1)"
+    )
+    assert [rows[r].n_missing for r in ("base", "post", CONTRAST)] == [7, 1, 9]
+    assert all(row.value > 0 for row in rows.values() if not row.contrast)
+
+
+def test_a_ratio_that_is_refused_names_what_is_missing_first_and_few_problems_only_if_there_are():
+    whole = items_of(lambda *_: 0.5)
+    empty = dict.fromkeys(range(N), "the chain is empty")
+    rows = rows_of(lacking(whole, "post", "u", empty), FREE)
+    for reader in ("post", CONTRAST):
+        assert rows[reader].note == "not measurable: the chain is empty (40)"
+    rows = rows_of(lacking(whole, "post", "u", {i: empty[i] for i in range(30)}), FREE)
+    for reader in ("post", CONTRAST):
+        assert math.isnan(rows[reader].value)
+        assert rows[reader].note == (
+            "not measurable: too few problems, or a denominator too near 0, for a ratio. "
+            "not measurable in 30 of 40: the chain is empty (30)"
+        )

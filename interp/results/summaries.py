@@ -271,7 +271,7 @@ def _ratio_draft(
 
     Problems are what varies, so numerators and denominators vary together.
     """
-    every = set().union(*sides)
+    every = sorted(set().union(*sides))
     shared = [
         example
         for example in sides[0]
@@ -286,12 +286,28 @@ def _ratio_draft(
             for at in (0, 1)
         )
         samples.append(collect_ratio(over, under, problems, kinds, bounds=bounds))
+    note = _ratio_reasons(every, sides)
     if any(is_too_rare(sample.counts) for sample in samples):
         # The row is kept, so that the page says why it has no value.
         empty = collect(np.array([], dtype=np.float64), [], "real")
-        return replace(row, n_missing=len(every), note=TOO_RARE), empty
+        note = f"{TOO_RARE}. {note}" if shared and note else note or TOO_RARE
+        return replace(row, n_missing=len(every), note=note), empty
     sample = samples[0] if len(samples) == 1 else replace(samples[1], against=samples[0])
-    return replace(row, n_missing=len(every) - len(shared)), sample
+    return replace(row, n_missing=len(every) - len(shared), note=note), sample
+
+
+def _ratio_reasons(every: Sequence[str], sides: Sequence[Pairs]) -> str:
+    """Why examples have no part in a ratio: the first of their items that has no value."""
+    missing: list[Item] = []
+    n_alone = 0
+    for example in every:
+        items = [item for side in sides for item in side.get(example, ())]
+        unknown = next((item for item in items if math.isnan(item.value)), None)
+        if unknown:
+            missing.append(unknown)
+        else:
+            n_alone += len(items) < 2 * len(sides)
+    return count_reasons(missing, len(every), no_partner=n_alone)
 
 
 def _pooled_drafts(groups: Mapping[Measurement, Items], pooled: PooledStatistic) -> list[Draft]:
@@ -327,9 +343,12 @@ def _pooled_drafts(groups: Mapping[Measurement, Items], pooled: PooledStatistic)
         a, b = scores[base], scores[post]
         shared = [example for example in a if example in b]
         sides = ([a[example] for example in shared], [b[example] for example in shared])
-        unmeasured = {item.example for item in (*missing[base], *missing[post])}
-        n_missing = len(unmeasured | (a.keys() ^ b.keys()))
-        drafts.append((replace(row, n_missing=n_missing), collect_scores(pooled.statistic, *sides)))
+        unmeasured = {item.example: item for item in (*missing[base], *missing[post])}
+        n_alone = len((a.keys() ^ b.keys()) - unmeasured.keys())
+        n_missing = len(unmeasured) + n_alone
+        note = count_reasons([*unmeasured.values()], len(shared) + n_missing, no_partner=n_alone)
+        row = replace(row, n_missing=n_missing, note=note)
+        drafts.append((row, collect_scores(pooled.statistic, *sides)))
     return drafts
 
 
