@@ -11,6 +11,7 @@ import pytest
 from interp.results.rows import CONTRAST, Item, PooledStatistic
 from interp.results.summaries import summarise
 from interp.stats.auroc import ScoredItem, area_under_curve, collect_scores, estimate_pooled
+from interp.stats.proportion_intervals import describe_interval
 
 AUROC = PooledStatistic("abstention", "direct", "p_unanswerable", "p_answerable", "auroc")
 PRECISION = PooledStatistic("abstention", "direct", "recall", "false_abstention", "precision")
@@ -174,6 +175,17 @@ def test_rows_of_readers_and_their_contrast():
     assert total.note == "not measurable in 1 of 60: the chain is cut (1)"
     assert 0 < total.p <= 1 and not math.isnan(total.q)
     assert len(found) == 3
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3])
+def test_no_minus_stands_before_zero(decimals):
+    """Against the numbers that the words are read back as."""
+    for k in range(-30, 31):
+        value, low, high = k / 2000, (k - 3) / 2000, (k + 3) / 2000
+        text = describe_interval(value, low, high, decimals=decimals)
+        parts = text.replace("[", "").replace("]", "").replace(",", "").split()
+        assert [float(part) for part in parts] == [round(x, decimals) for x in (value, low, high)]
+        assert all((float(part) < 0) == part.startswith("-") for part in parts)
 
 
 def test_a_note_says_why_there_is_no_value():

@@ -81,7 +81,7 @@ def describe_losses(
     if math.isnan(worst.low + worst.high):
         return {}, words
     columns = {"worst_low": worst.low, "worst_high": worst.high}
-    return columns, f"{words}; worst case [{worst.low:.2f}, {worst.high:.2f}]"
+    return columns, f"{words}; worst case [{worst.low:z.2f}, {worst.high:z.2f}]"
 
 
 def worst_case(base: Items, post: Items, kind: Kind) -> Interval:
