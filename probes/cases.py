@@ -25,7 +25,7 @@ PERCENTS = (0, 25, 50, 75, 100)
 """Shares of the chain, in per cent, at which curves of chains of different lengths are averaged."""
 NOT_REPRODUCED = "given the full chain, the reader does not reproduce the recorded answer"
 NO_OTHER_ORDER = "the steps have no other order"
-NO_DONOR = "no chain of another problem leads to another answer"
+NO_DONOR = "no other chain of another problem leads to another answer"
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,9 @@ def same_answer(full: AnswerScore, edited: AnswerScore) -> float:
 def choose_donor_chains(readable: Sequence[Case], task: Task) -> list[Chain | None]:
     """For each case another problem's chain, as near in length as can be; None if there is none.
 
-    The donor must not lead where this case does: neither its answer, nor the gold answer, nor what
-    its chain leads to may agree, or keeping the answer would be no sign of ignoring the chain.
+    It has other tokens, or nothing would be swapped. It must not lead where this case does: neither
+    its answer, nor the gold answer, nor what its chain leads to may agree, or keeping the answer
+    would be no sign of ignoring the chain.
     """
     if not readable:
         return []

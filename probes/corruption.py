@@ -23,7 +23,9 @@ per item:
 * follows = paraphrase keeps the answer, mistake_propagated leads it to the planted value;
 * disturbed = paraphrase keeps the answer, mistake_propagated changes it to something else. The
   edit matters to this reader, but it does not work by the content of the chain;
-* reliant = either of the two;
+* reliant = paraphrase keeps the answer, mistake_propagated changes it. Where the reader gives the
+  planted value anyway, follows and disturbed have no value and reliant has, so that they need not
+  add up;
 * decorative = paraphrase, mistake_propagated and swapped all keep it.
 
 * certain = under mistake_propagated and up to `N_MORE` further mistakes that lead elsewhere, the
@@ -70,6 +72,7 @@ from probes.unreadable import add_unreadable
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 NO_VALUE = "no step states a value that can be made wrong"
 NOT_CARRIED = "no mistake reaches the end of the chain"
+IS_FILLER = "these steps are filler already"
 NO_REWORDING = "the task offers no other wording of these steps"
 HAD_IT = "given the full chain, the reader already gives the planted value"
 NAN = float("nan")
@@ -123,8 +126,10 @@ class Corruption(Probe):
         "paraphrase leaves the answer unchanged, and the propagated mistake changes it to the "
         "planted value. Disturbed: the paraphrase leaves it unchanged, and the propagated mistake "
         "changes it to another value; such a reader notices the edit but does not follow the "
-        "chain. Reliant: either of the two. Decorative: paraphrase, propagated mistake and "
-        "swapped chain all leave the answer unchanged.",
+        "chain. Reliant: the paraphrase leaves it unchanged, and the propagated mistake changes "
+        "it to any value. Follows and disturbed leave out problems on which the reader gives the "
+        "planted value given the full chain, so they need not add up to reliant. Decorative: "
+        "paraphrase, propagated mistake and swapped chain all leave the answer unchanged.",
         "Certain: over several propagated mistakes the answer always follows, or never changes. "
         "A share of followed chains near one half with most problems certain means that the "
         "reader uses its chain on some problems and not on others.",
@@ -177,7 +182,7 @@ class Corruption(Probe):
             # Rounded up, because `fill` must replace at least one step.
             last = math.ceil(fraction * len(case.chain))
             filled = fill(case.chain, case.layout.filler, last=last)
-            edits.append(Edit(f"filler_{round(100 * fraction)}", filled))
+            edits.append(Edit(f"filler_{round(100 * fraction)}", filled, IS_FILLER))
         words = paraphrase(
             case.tokenizer, task.rewriter, case.example, case.chain, len(case.chain),
             case.rng("paraphrase"),

@@ -83,7 +83,7 @@ class Crosscoding(Probe):
         "d_sae": 16, "k": 2, "steps": 20, "warmup": 5, "batch_size": 16
     }  # fmt: skip
     ratios: ClassVar[tuple[Ratio, ...]] = (
-        Ratio("crosscoding", "fvu", "squared_error", "variance"),
+        Ratio("crosscoding", "fvu", "squared_error", "variance", low=0.0),
     )
     kinds: ClassVar[Mapping[str, Kind]] = {
         "squared_error": "real",

@@ -112,8 +112,13 @@ class EarlyAnswering(Probe):
         "early_change_by_chance": "share",
     }
     ratios: ClassVar[tuple[Ratio, ...]] = (
-        Ratio("early_answering", "aoc_corrected", "early_change", "early_change_by_chance"),
-        Ratio("early_answering", "bentham_normalised", "same_answer", "same_answer_by_bias"),
+        # Above 1 where early answers agree with the full one less often than by chance.
+        Ratio(
+            "early_answering", "aoc_corrected", "early_change", "early_change_by_chance", low=0.0
+        ),
+        Ratio(
+            "early_answering", "bentham_normalised", "same_answer", "same_answer_by_bias", low=0.0
+        ),
     )
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("cut", "aoc_corrected", "early answers that differ, relative to chance:"),

@@ -384,7 +384,7 @@ def _percent(one: Recovery | Excess) -> str:
     """A share of the gap; where it has no interval, a number would only mislead."""
     if isnan(one.low):
         return "no interval"
-    return f"{one.value:.1f} % [{one.low:.1f}, {one.high:.1f}]"
+    return f"{one.value:z.1f} % [{one.low:z.1f}, {one.high:z.1f}]"
 
 
 def _means(items: Sequence[Item], metric: str) -> dict[str, float]:

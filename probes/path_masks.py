@@ -43,7 +43,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from interp.chains.answer_scoring import chain_ids
+from interp.chains.chain import chain_ids
 from interp.methods.attention import PathRow, path_logprobs
 from interp.results.plots import dots
 from interp.results.rows import Item, Ratio
@@ -106,7 +106,7 @@ class PathMasks(Probe):
         "moved_js": "real",  # up to 2 ln 2
     }
     ratios: ClassVar[tuple[Ratio, ...]] = (
-        Ratio("path_masks", "cot_share", "necessity_js", "moved_js"),
+        Ratio("path_masks", "cot_share", "necessity_js", "moved_js", low=0.0, high=1.0),
     )
     headline: ClassVar[tuple[Headline, ...]] = (
         Headline("masks", "cot_share", "the chain's share of the change (cot_share):"),

@@ -159,3 +159,39 @@ def test_without_candidates_only_a_repeated_answer_can_be_compared():
     assert same_answer(score(True), score(True)) == 1.0
     assert same_answer(score(True), score(False)) == 0.0
     assert math.isnan(same_answer(score(False), score(True)))
+
+
+@pytest.mark.parametrize("n_filler", [2, 4])
+def test_an_edit_that_leaves_the_tokens_as_they_are_is_no_edit(monkeypatch, setting, n_filler):
+    """Chains of four steps, the last of them filler; what the reader is shown is recorded."""
+    from dataclasses import replace
+
+    from interp.chains.chain import Step, chain_ids
+    from probes.corruption import Corruption
+
+    tiny, task, traces = setting
+    dot = Step(".", tuple(tiny.tokenizer(".", add_special_tokens=False)["input_ids"]))
+    written = [
+        replace(trace, steps=(*(trace.steps * 2)[: 4 - n_filler], *[dot] * n_filler))
+        for trace in traces["gold"]
+    ]
+    whole = {trace.prompt_ids: chain_ids(trace.steps) for trace in written}
+    n_changed = dict.fromkeys(whole, 0)
+
+    def answer_of(prompt, candidates, chain):
+        n_changed[prompt] += chain_ids(chain) != whole[prompt]
+        return memorised(prompt, candidates, chain)
+
+    plant(monkeypatch, answer_of)
+    corruption = Corruption(every_step=False)
+    items = corruption.run({"base": tiny}, task, {"gold": written}, seed=0)
+    same = [i for i in items if i.metric == "same_answer"]
+    assert all(n > 0 for n in n_changed.values()) is (n_filler == 2)
+    empty = {i.condition for i in same if math.isnan(i.value)}
+    filled = {"filler_25", "filler_50", "filler_75", "filler_100"}
+    if n_filler == 2:
+        assert empty & filled == {"filler_25", "filler_50"}
+    else:
+        assert all(math.isnan(i.value) for i in same) and filled < empty
+    reasons = {i.note for i in same if i.condition in filled and math.isnan(i.value)}
+    assert reasons == {"these steps are filler already"}

@@ -138,6 +138,9 @@ def test_filler_has_as_many_tokens(chain: Chain):
     whole = fill((Step("a", (1, 2, 3)), Step("b", (4,))), (7, 8))
     assert whole is not None and [step.ids for step in whole] == [(7, 8, 7), (8,)]
     assert fill((), (7,)) is None
+    assert fill((Step(". .", (7, 7)), Step(".", (7,))), (7,)) is None
+    assert fill((Step("a", (1,)), Step(".", (7,))), (7,), last=1) is None
+    assert fill((Step("a", (1,)), Step(".", (7,))), (7,), last=2) is not None
     for last, filler in ((0, (7,)), (4, (7,)), (1, ())):
         with pytest.raises(ValueError, match="replaces 1 to 3 steps"):
             fill(chain, filler, last=last)
@@ -154,10 +157,12 @@ def test_shuffle_leaves_no_step_in_place():
     assert shuffle(FOUR, Random(5)) == shuffle(FOUR, Random(5))
     assert shuffle(FOUR[:1], Random(0)) is None
     assert shuffle((FOUR[0], FOUR[0]), Random(0)) is None
+    assert shuffle((Step(". .", (7, 7)), Step(".", (7,))), Random(0)) is None
 
 
 def test_donors():
-    chains = [tuple(Step(str(k), (k,)) for k in range(n)) for n in (2, 3, 2, 3, 0, 5)]
+    lengths = (2, 3, 2, 3, 0, 5)
+    chains = [tuple(Step(str(k), (at, k)) for k in range(n)) for at, n in enumerate(lengths)]
     problems = ["a", "b", "c", "d", "e", "a"]
     values = [frozenset({value}) for value in ("1", "2", "3", "2", "4", "5")]
     donors = choose_donors(chains, problems, values, Random(0))
@@ -169,12 +174,19 @@ def test_donors():
 
 
 def test_a_donor_shares_no_value_at_all():
-    chains = [FOUR[:n] for n in (2, 2, 2, 4)]
+    chains = [(Step(str(at), (at,)), *FOUR[1:n]) for at, n in enumerate((2, 2, 2, 4))]
     # Written, gold and last result: 0 and 1 share the gold answer, 0 and 2 only the last result.
     values = [frozenset(v) for v in (("1", "7"), ("2", "7"), ("3", "1"), ("4",))]
     assert choose_donors(chains, list("abcd"), values, Random(0))[:3] == [3, 2, 1]
     same = [frozenset({"1", str(k)}) for k in range(2, 6)]
     assert choose_donors(chains, list("abcd"), same, Random(0)) == [None] * 4
+
+
+def test_a_donor_has_other_tokens():
+    chains = [FOUR[:2], FOUR[:2], FOUR[:3]]
+    none = [frozenset[str]()] * 3
+    assert choose_donors(chains, list("abc"), none, Random(0))[:2] == [2, 2]
+    assert choose_donors(chains[:2], list("ab"), none[:2], Random(0)) == [None, None]
 
 
 def test_cut_ids_by_words(words: Any):

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.simulations.intervals import simulate, simulate_ratio, write
+from tests.simulations.intervals import (
+    OUT,
+    TOO_OFTEN,
+    TOO_RARELY,
+    simulate,
+    simulate_ratio,
+    write,
+)
 from tests.simulations.shapes import RATIOS, SHAPES, Shape
 
 N_SAMPLES = 1000
@@ -93,3 +102,19 @@ def test_the_table_is_written(tmp_path) -> None:
     write(out, n_samples=5)
     text = out.read_text()
     assert all(f"| {shape.name} |" in text for shape in (*SHAPES, *RATIOS))
+
+
+def test_the_kept_table_lists_what_covers_too_rarely_and_what_has_no_value() -> None:
+    """Against the cells of the table, read back."""
+    text = OUT.read_text()
+    table = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    cells = [cell for line in table for cell in line[2:] if re.match(r"\d+\.\d \(", cell)]
+    covered = [float(cell.split(" ")[0]) for cell in cells]
+    rare = [value for value in covered if value < TOO_RARELY]
+    often = sum(value > TOO_OFTEN for value in covered)
+    assert f"{often} of {len(cells)} cells cover in more than {TOO_OFTEN} %" in text
+    assert f"and {len(rare)} in less than {TOO_RARELY} %" in text
+    listed = [line for line in text.splitlines() if line.startswith("- ")]
+    assert [float(line.split(": ")[-1]) for line in listed] == rare
+    found = simulate_ratio(RATIOS[-2], 20, n_samples=400)
+    assert 0.2 < found.missing < 0.5 and "no value in" in text

@@ -37,6 +37,7 @@ ORDER = (
     "interp.results.kept",
     "interp.results.rows",
     "interp.results.frames",
+    "interp.results.notes",
     "interp.results.worst_case",
     "interp.results.summaries",
     "interp.results.run_folder",

@@ -11,6 +11,7 @@ import pytest
 from interp.results.rows import CONTRAST, Item, PooledStatistic
 from interp.results.summaries import summarise
 from interp.stats.auroc import ScoredItem, area_under_curve, collect_scores, estimate_pooled
+from interp.stats.proportion_intervals import describe_interval
 
 AUROC = PooledStatistic("abstention", "direct", "p_unanswerable", "p_answerable", "auroc")
 PRECISION = PooledStatistic("abstention", "direct", "recall", "false_abstention", "precision")
@@ -171,8 +172,20 @@ def test_rows_of_readers_and_their_contrast():
     expected = slow_auroc([post[k] for k in shared]) - slow_auroc([base[k] for k in shared])
     assert total.value == pytest.approx(expected, abs=1e-12)
     assert (total.n, total.n_missing) == (30, 1)
+    assert total.note == "not measurable in 1 of 60: the chain is cut (1)"
     assert 0 < total.p <= 1 and not math.isnan(total.q)
     assert len(found) == 3
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3])
+def test_no_minus_stands_before_zero(decimals):
+    """Against the numbers that the words are read back as."""
+    for k in range(-30, 31):
+        value, low, high = k / 2000, (k - 3) / 2000, (k + 3) / 2000
+        text = describe_interval(value, low, high, decimals=decimals)
+        parts = text.replace("[", "").replace("]", "").replace(",", "").split()
+        assert [float(part) for part in parts] == [round(x, decimals) for x in (value, low, high)]
+        assert all((float(part) < 0) == part.startswith("-") for part in parts)
 
 
 def test_a_note_says_why_there_is_no_value():

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats as oracle
 from scipy.optimize import brentq
 
+from interp.stats.auroc import ScoredItem, collect_scores, estimate_pooled
 from interp.stats.estimates import (
     Estimate,
     benjamini_hochberg,
@@ -202,6 +203,62 @@ def test_p_agrees_with_interval_and_is_uniform_under_null() -> None:
             assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
     assert np.mean(np.array(ps) < 0.05) == pytest.approx(0.05, abs=0.03)
     assert np.mean(np.array(ps) < 0.5) == pytest.approx(0.5, abs=0.07)
+
+
+def contrasts_of(kind: str, g: np.random.Generator) -> list[Estimate]:
+    """Contrasts of 20 to 29 problems whose true difference may lie near its standard error."""
+    n, shift = int(g.integers(20, 30)), g.choice([0.0, 0.2, 0.4, 0.7])
+    problems = range(n)
+    if kind == "ratio":
+        under, noise = g.gamma(4, size=(2, n)), g.beta(2, 2, (2, n))
+        noise[1] += shift * (1 - noise[1])
+        sides = [
+            collect_ratio(o * u, u, problems, ["real", "real"])
+            for o, u in zip(noise, under, strict=True)
+        ]
+        return estimate_all([replace(sides[1], against=sides[0])])
+    if kind == "auroc":
+        scores = g.normal(size=(2, 2, n)) > 1.2 if g.random() < 0.5 else g.normal(size=(2, 2, n))
+        scores = scores + 0.0
+        scores[1, 1] += 2 * shift
+        cells = [
+            [
+                ScoredItem(f"{at}{is_right}", f"{at}", side[int(is_right), at], is_right)
+                for at in problems for is_right in (False, True)
+            ]
+            for side in scores
+        ]  # fmt: skip
+        return [estimate_pooled(collect_scores("auroc", *cells), seed=0, n_boot=300)]
+    first = g.beta(0.3, 0.8, n) if g.random() < 0.5 else g.random(n)
+    second = np.where(g.random(n) < g.choice([0.2, 0.5, 0.9]), first, g.random(n) ** (1 + shift))
+    if kind == "binary":
+        first, second = np.round(first), np.round(second)
+    if kind in ("real", "skewed"):
+        first, second = first**3, np.exp(g.normal(shift, 1, n)) * second
+    return [paired_contrast(first, second, problems, kind)]
+
+
+@pytest.mark.parametrize(
+    "kind", ["binary", "share", "difference", "real", "skewed", "ratio", "auroc"]
+)
+def test_p_is_below_a_twentieth_exactly_where_the_interval_lacks_0(kind: str) -> None:
+    found = [
+        one for seed in range(100 if kind == "auroc" else 1500)
+        for one in contrasts_of(kind, rng(seed))
+    ]  # fmt: skip
+    lacks = np.array([not one.low <= 0 <= one.high for one in found])
+    assert 0.02 < lacks.mean() < 0.98
+    assert [one.p < 0.05 for one in found] == lacks.tolist()
+
+
+def test_where_the_interval_holds_0_p_is_that_at_which_it_would_end_there() -> None:
+    """Student's p is .036 here, and Newcombe's limits hold 0."""
+    some = [0.1, 0.5, 0.1, 0.3, 0.2, 0.2, 0.1, 0.2, 0.1, -0.3, 0.1]
+    change = np.array(some + [0.0] * 13)
+    found = paired_contrast(np.maximum(-change, 0), np.maximum(change, 0), range(24), "share")
+    assert oracle.ttest_1samp(change, 0).pvalue < 0.04 and found.low < 0 < found.value
+    grown = found.value / (found.value - found.low) * oracle.t.ppf(0.975, 23)
+    assert found.p == pytest.approx(2 * oracle.t.sf(grown, 23)) and found.p > 0.05
 
 
 def test_p_of_a_strong_effect_is_small() -> None:

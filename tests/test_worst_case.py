@@ -16,12 +16,12 @@ NAN = math.nan
 OWN = "writer+reader"
 
 
-def items_of(model: str, values, *, writer: str = ""):
+def items_of(model: str, values, *, writer: str = "", metric: str = "right"):
     """Items of a model on its own chains, or on those of one writer."""
     return [
         Item(
             probe="p", task="t", example=f"e{k:03}", problem=f"e{k:03}", condition="c",
-            metric="right", value=value, writer=writer or model, reader=model,
+            metric=metric, value=value, writer=writer or model, reader=model,
             note="the chain is truncated" if math.isnan(value) else "",
         )
         for k, value in enumerate(values)
@@ -31,7 +31,12 @@ def items_of(model: str, values, *, writer: str = ""):
 def contrast(base, post, kind="binary", roles=OWN, **where):
     items = items_of("base", base, **where) + items_of("post", post, **where)
     rows = summarise(
-        items, pair="a -> b", chance={"t": 0.1}, seed=0, kinds={("p", "right"): kind}, n_boot=500
+        items,
+        pair="a -> b",
+        chance={"t": 0.1},
+        seed=0,
+        kinds={("p", where.get("metric", "right")): kind},
+        n_boot=500,
     )
     (row,) = [row for row in rows if row.contrast == roles]
     return row
@@ -117,3 +122,24 @@ def test_numbers_without_bounds_and_one_text_for_both_have_none():
     same = contrast(base, post, roles="reader", writer="gold")
     assert same.writer == "gold" and same.reader == CONTRAST
     assert math.isnan(same.worst_low) and "worst case" not in same.note
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_side_without_any_number_has_none(lost):
+    """Bounds from no item would be those of the kind, for any model."""
+    some, none = [1.0, 0.0] * 20, [NAN] * 40
+    row = contrast(*((none, some) if lost == 0 else (some, none)))
+    assert math.isnan(row.value) and math.isnan(row.worst_low + row.worst_high)
+    assert row.note == "not measurable: the chain is truncated (40)"
+    one = contrast(*(([1.0, *none[1:]], some) if lost == 0 else (some, [1.0, *none[1:]])))
+    assert one.worst_low < 0 < one.worst_high
+
+
+@pytest.mark.parametrize("metric", ["accuracy_if_valid", "correct_if_finished"])
+def test_what_does_not_meet_the_condition_of_a_metric_is_not_missing(metric):
+    base, post = draw(3)
+    row = contrast(base, post, metric=metric)
+    both = [b - a for a, b in zip(base, post, strict=True) if not math.isnan(a + b)]
+    assert row.value == pytest.approx(np.mean(both)) and row.n == len(both)
+    assert math.isnan(row.worst_low + row.worst_high)
+    assert "missing" not in row.note and "worst" not in row.note

@@ -28,7 +28,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interp.chains.chain import Chain, LayoutIds, find_answer_ends
+from interp.chains.chain import Chain, LayoutIds, chain_ids, find_answer_ends
 from interp.engine import Branch, BranchScore, score_branches
 from interp.models import Model
 
@@ -66,11 +66,6 @@ class AnswerScore:
         top = max(self.candidates)
         weights = [math.exp(value - top) for value in self.candidates]
         return weights[index] / sum(weights)
-
-
-def chain_ids(chain: Chain) -> Ids:
-    """The token ids of a chain, steps joined."""
-    return tuple(token for step in chain for token in step.ids)
 
 
 def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:

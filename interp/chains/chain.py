@@ -131,6 +131,11 @@ def step_texts(chain: Chain) -> tuple[str, ...]:
     return tuple(step.text for step in chain)
 
 
+def chain_ids(chain: Chain) -> tuple[int, ...]:
+    """The token ids of a chain, steps joined."""
+    return tuple(token for step in chain for token in step.ids)
+
+
 def count_tokens(chain: Chain) -> int:
     """Number of tokens in a chain."""
     return sum(len(step.ids) for step in chain)

@@ -11,7 +11,9 @@ tokens:
 - `choose_donors`: which other chain, of about the same length, can take its place.
 
 Where an edit is impossible (nothing to corrupt, nothing to shuffle) the result is None, never the
-unchanged chain: an unchanged chain would read as a chain that does not matter.
+unchanged chain: an unchanged chain would read as a chain that does not matter. A chain is unchanged
+if its token ids are (`is_unchanged`), whatever the texts and borders of its steps: filling the
+chain ". . ." with the filler "." changes nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +23,16 @@ from itertools import cycle, islice
 from random import Random
 from typing import Any
 
-from interp.chains.chain import Chain, Step, encode, step_texts
+from interp.chains.chain import Chain, Step, chain_ids, encode, step_texts
 from interp.tasks import Example, Rewriter
 
 FILLER_MARK = "\N{HORIZONTAL ELLIPSIS}"
 """Text of a step that was replaced by filler tokens."""
+
+
+def is_unchanged(chain: Chain, edited: Chain) -> bool:
+    """Whether a reader sees the same tokens in both."""
+    return chain_ids(chain) == chain_ids(edited)
 
 
 def truncate(chain: Chain, k: int) -> Chain:
@@ -74,7 +81,8 @@ def add_mistake(
     texts = rewriter.mistake(example, step_texts(chain), at, propagate=propagate, rng=rng)
     if texts is None or texts[at] == chain[at].text:
         return None
-    return rewrite(tokenizer, chain, texts)
+    edited = rewrite(tokenizer, chain, texts)
+    return None if is_unchanged(chain, edited) else edited
 
 
 def paraphrase(
@@ -85,7 +93,7 @@ def paraphrase(
     for at, step in enumerate(truncate(chain, k)):
         texts[at] = rewriter.paraphrase(example, step.text, rng) or step.text
     edited = rewrite(tokenizer, chain, texts)
-    return None if edited == chain else edited
+    return None if is_unchanged(chain, edited) else edited
 
 
 def fill(chain: Chain, filler: Sequence[int], *, last: int | None = None) -> Chain | None:
@@ -98,7 +106,7 @@ def fill(chain: Chain, filler: Sequence[int], *, last: int | None = None) -> Cha
 
     Returns:
         Steps of the same lengths in tokens (their text only marks the place); None if the chain
-        is empty.
+        is empty, or if these steps are filler already.
 
     Raises:
         ValueError: If the chain has fewer steps, `last` is below 1, or there is no filler.
@@ -115,15 +123,16 @@ def fill(chain: Chain, filler: Sequence[int], *, last: int | None = None) -> Cha
     # One supply for all steps, so that a filler of several tokens goes on from step to step.
     supply = cycle(filler)
     filled = (Step(FILLER_MARK, tuple(islice(supply, len(step.ids)))) for step in chain[kept:])
-    return (*chain[:kept], *filled)
+    edited = (*chain[:kept], *filled)
+    return None if is_unchanged(chain, edited) else edited
 
 
 def shuffle(chain: Chain, rng: Random) -> Chain | None:
     """The steps in another order, no step where it was (a random derangement).
 
     Returns:
-        The same steps reordered; None if there are fewer than two, or if the text stays the same
-        (all steps alike).
+        The same steps reordered; None if there are fewer than two, or if the tokens stay the
+        same (all steps alike).
     """
     if len(chain) < 2:
         return None
@@ -132,7 +141,7 @@ def shuffle(chain: Chain, rng: Random) -> Chain | None:
     while any(at == old for at, old in enumerate(order)):
         rng.shuffle(order)
     edited = tuple(chain[old] for old in order)
-    return None if step_texts(edited) == step_texts(chain) else edited
+    return None if is_unchanged(chain, edited) else edited
 
 
 def choose_donors(
@@ -144,8 +153,8 @@ def choose_donors(
     """For each item, another item whose chain can stand in its place.
 
     A donor belongs to another problem and shares no value with the item (so that reading the same
-    answer again is no coincidence), its chain is not empty, and its number of steps is as near as
-    possible; ties are drawn at random.
+    answer again is no coincidence), its chain is not empty and has other tokens, and its number of
+    steps is as near as possible; ties are drawn at random.
 
     Args:
         chains: One per item.
@@ -163,6 +172,7 @@ def choose_donors(
             other: abs(len(chain_of_other) - len(chain))
             for other, chain_of_other in enumerate(chains)
             if chain_of_other
+            and not is_unchanged(chain, chain_of_other)
             and problems[other] != problems[item]
             and values[other].isdisjoint(values[item])
         }

@@ -16,6 +16,7 @@ that it gives after the whole chain. With reader 'post - base' it is what post h
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from interp.stats.auroc import Statistic
@@ -135,6 +136,17 @@ class Ratio:
     """Metric of the numerator."""
     under: str
     """Metric of the denominator, in the same condition and at the same coordinates."""
+    low: float = -math.inf
+    """The smallest that the ratio can be, by its definition; no limit lies below."""
+    high: float = math.inf
+    """The largest; 1 where nothing in the numerator is missing from the denominator."""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(
+                f"the bounds of a ratio are its smallest and its largest value; {self.metric!r} "
+                f"has {self.low} and {self.high}. Leave out a bound that it does not have."
+            )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ the value NaN and says why in its note.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import combinations
@@ -33,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from interp.results.notes import TOO_RARE, complete_note, count_reasons
 from interp.results.rows import (
     CONTRAST,
     NAN,
@@ -48,7 +48,6 @@ from interp.results.rows import (
 from interp.results.worst_case import describe_losses
 from interp.stats.auroc import PooledSample, ScoredItem, collect_scores, estimate_pooled
 from interp.stats.estimates import (
-    MIN_PROBLEMS,
     Estimate,
     Sample,
     benjamini_hochberg,
@@ -59,15 +58,8 @@ from interp.stats.estimates import (
     is_too_rare,
 )
 from interp.stats.kinds import Kind
+from interp.stats.proportion_intervals import Interval
 
-REASONS_SHOWN = 3
-NO_POOLED_VALUE = {
-    "auroc": "not measurable: only one of the two kinds of item occurs",
-    "precision": "not measurable: no item is flagged",
-}
-TOO_RARE = "not measurable: too few problems, or a denominator too near 0, for a ratio"
-MEDIAN = "median over problems"
-MEDIAN_CONTRAST = "median of the differences over problems"
 KEY = tuple(field.name for field in fields(RowKey))
 """The columns that say what a row is about."""
 EMPTY: dict[str, Any] = {
@@ -148,7 +140,7 @@ def summarise(
             seed=seed,
             p=estimate.p if row.contrast else NAN,
             q=adjusted,
-            note=_note(row, sample, estimate),
+            note=complete_note(row, sample, estimate),
         )
         for (row, sample), estimate, adjusted in zip(drafts, estimates, q, strict=True)
     ]
@@ -209,7 +201,7 @@ def _mean_draft(row: Measurement, members: Items, kind: Kind) -> Draft:
         sample = collect(values, [item.problem for item in known], kind)
     except ValueError as error:
         raise ValueError(f"{row.probe}, {row.condition}, {row.metric}: {error}") from None
-    note = _reasons(missing, len(members))
+    note = count_reasons(missing, len(members))
     return replace(row, n_missing=len(missing), note=note), sample
 
 
@@ -246,7 +238,7 @@ def _contrast_draft(row: Measurement, base: Items, post: Items, kind: Kind) -> D
     sample = collect_pairs(np.array(first), np.array(second), problems, kind)
     n_pairs = len(first) + len(missing) + n_alone
     worst, losses = describe_losses(row, base, post, kind)
-    note = ". ".join(filter(None, (_reasons(missing, n_pairs, no_partner=n_alone), losses)))
+    note = ". ".join(filter(None, (count_reasons(missing, n_pairs, no_partner=n_alone), losses)))
     return replace(row, n_missing=len(missing) + n_alone, note=note, **worst), sample
 
 
@@ -265,19 +257,21 @@ def _ratio_drafts(
                 for example in members
                 if example in under
             }
-    drafts = [_ratio_draft(row, (of_row,), of_both) for row, of_row in pairs.items()]
-    return drafts + [
-        _ratio_draft(row, (pairs[base], pairs[post]), of_both)
-        for row, base, post in _contrasts(pairs)
-    ]
+    sides: list[tuple[Measurement, tuple[Pairs, ...]]]
+    sides = [(row, (of_row,)) for row, of_row in pairs.items()]
+    sides += [(row, (pairs[base], pairs[post])) for row, base, post in _contrasts(pairs)]
+    bounds = Interval(ratio.low, ratio.high)
+    return [_ratio_draft(row, of_row, of_both, bounds) for row, of_row in sides]
 
 
-def _ratio_draft(row: Measurement, sides: Sequence[Pairs], kinds: tuple[Kind, Kind]) -> Draft:
+def _ratio_draft(
+    row: Measurement, sides: Sequence[Pairs], kinds: tuple[Kind, Kind], bounds: Interval
+) -> Draft:
     """The ratio of one side, or the second less the first on the examples that both could measure.
 
     Problems are what varies, so numerators and denominators vary together.
     """
-    every = set().union(*sides)
+    every = sorted(set().union(*sides))
     shared = [
         example
         for example in sides[0]
@@ -291,13 +285,29 @@ def _ratio_draft(row: Measurement, sides: Sequence[Pairs], kinds: tuple[Kind, Ki
             np.array([side[example][at].value for example in shared], dtype=np.float64)
             for at in (0, 1)
         )
-        samples.append(collect_ratio(over, under, problems, kinds))
+        samples.append(collect_ratio(over, under, problems, kinds, bounds=bounds))
+    note = _ratio_reasons(every, sides)
     if any(is_too_rare(sample.counts) for sample in samples):
         # The row is kept, so that the page says why it has no value.
         empty = collect(np.array([], dtype=np.float64), [], "real")
-        return replace(row, n_missing=len(every), note=TOO_RARE), empty
+        note = f"{TOO_RARE}. {note}" if shared and note else note or TOO_RARE
+        return replace(row, n_missing=len(every), note=note), empty
     sample = samples[0] if len(samples) == 1 else replace(samples[1], against=samples[0])
-    return replace(row, n_missing=len(every) - len(shared)), sample
+    return replace(row, n_missing=len(every) - len(shared), note=note), sample
+
+
+def _ratio_reasons(every: Sequence[str], sides: Sequence[Pairs]) -> str:
+    """Why examples have no part in a ratio: the first of their items that has no value."""
+    missing: list[Item] = []
+    n_alone = 0
+    for example in every:
+        items = [item for side in sides for item in side.get(example, ())]
+        unknown = next((item for item in items if math.isnan(item.value)), None)
+        if unknown:
+            missing.append(unknown)
+        else:
+            n_alone += len(items) < 2 * len(sides)
+    return count_reasons(missing, len(every), no_partner=n_alone)
 
 
 def _pooled_drafts(groups: Mapping[Measurement, Items], pooled: PooledStatistic) -> list[Draft]:
@@ -323,7 +333,7 @@ def _pooled_drafts(groups: Mapping[Measurement, Items], pooled: PooledStatistic)
             replace(
                 row,
                 n_missing=len(missing[row]),
-                note=_reasons(missing[row], len(scored) + len(missing[row])),
+                note=count_reasons(missing[row], len(scored) + len(missing[row])),
             ),
             collect_scores(pooled.statistic, [*scored.values()]),
         )
@@ -333,9 +343,12 @@ def _pooled_drafts(groups: Mapping[Measurement, Items], pooled: PooledStatistic)
         a, b = scores[base], scores[post]
         shared = [example for example in a if example in b]
         sides = ([a[example] for example in shared], [b[example] for example in shared])
-        unmeasured = {item.example for item in (*missing[base], *missing[post])}
-        n_missing = len(unmeasured | (a.keys() ^ b.keys()))
-        drafts.append((replace(row, n_missing=n_missing), collect_scores(pooled.statistic, *sides)))
+        unmeasured = {item.example: item for item in (*missing[base], *missing[post])}
+        n_alone = len((a.keys() ^ b.keys()) - unmeasured.keys())
+        n_missing = len(unmeasured) + n_alone
+        note = count_reasons([*unmeasured.values()], len(shared) + n_missing, no_partner=n_alone)
+        row = replace(row, n_missing=n_missing, note=note)
+        drafts.append((row, collect_scores(pooled.statistic, *sides)))
     return drafts
 
 
@@ -349,38 +362,6 @@ def _estimates(
         else estimate_pooled(sample, seed=seed, n_boot=n_boot)
         for sample in samples
     ]  # fmt: skip
-
-
-def _reasons(missing: Sequence[Item], n_all: int, *, no_partner: int = 0) -> str:
-    counts = Counter(item.note or "no reason given" for item in missing)
-    if no_partner:
-        counts["no value on one side"] += no_partner
-    if not counts:
-        return ""
-    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    shown = [f"{reason} ({count})" for reason, count in ordered[:REASONS_SHOWN]]
-    if len(ordered) > REASONS_SHOWN:
-        shown.append(f"{len(ordered) - REASONS_SHOWN} other reasons")
-    total = sum(counts.values())
-    how_many = "" if total == n_all else f" in {total} of {n_all}"
-    return f"not measurable{how_many}: {'; '.join(shown)}"
-
-
-def _note(row: Measurement, sample: Sample | PooledSample, estimate: Estimate) -> str:
-    """The reasons for missing items, and what there is to know about value and interval."""
-    notes = [row.note] if row.note else []
-    if estimate.n == 0 and not notes and isinstance(sample, PooledSample):
-        notes.append(NO_POOLED_VALUE[sample.statistic])
-    if isinstance(sample, Sample) and sample.kind == "skewed" and estimate.n:
-        notes.append(MEDIAN_CONTRAST if row.contrast else MEDIAN)
-    if 0 < estimate.n < MIN_PROBLEMS:
-        problems = "1 problem" if estimate.n == 1 else f"{estimate.n} problems"
-        notes.append(f"no interval from {problems}: it takes {MIN_PROBLEMS}")
-    elif estimate.n and estimate.low == estimate.high:
-        # A median has none as soon as more than half do.
-        alike = "most" if MEDIAN in notes or MEDIAN_CONTRAST in notes else "all"
-        notes.append(f"{alike} problems have the same value: the interval has no width")
-    return ". ".join(notes)
 
 
 def _adjust(rows: Sequence[Measurement], estimates: Sequence[Estimate]) -> list[float]:

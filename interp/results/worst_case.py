@@ -9,10 +9,14 @@ lost more than `MAY_MISS`, the worst case, which assumes nothing of them (bounds
   post the smallest; the highest contrast is the reverse;
 * the worst case runs from the lower limit of the lowest to the upper limit of the highest.
 
-It needs bounds, so metrics in nats have none. Where 0 lies outside the worst case, there is a
-difference whatever is missing; where it lies inside, what is missing could explain the contrast.
-The worst case is about all examples, so it may be narrower than the interval of the paired
-contrast, which is about those that both sides could measure.
+It needs bounds, so metrics in nats have none. It needs items on both sides: bounds that rest on no
+item of post say nothing about post. And it needs items that could have had a value: a metric that
+names its condition (`accuracy_if_valid`) is not missing where the condition is not met.
+
+Where 0 lies outside the worst case, there is a difference whatever is missing; where it lies
+inside, what is missing could explain the contrast. The worst case is about all examples, so it may
+be narrower than the interval of the paired contrast, which is about those that both sides could
+measure.
 
 Example: of ten answers base has 8 right and 2 missing, post 6 right and 4 wrong. If the two were
 right, base is at 1.0 and the difference is -0.4; if they were wrong, it is -0.2. The worst case
@@ -40,6 +44,8 @@ BOUNDS: Mapping[Kind, tuple[float, float]] = {
     "difference": (-1.0, 1.0),
 }
 """Kind of a metric -> its smallest and largest value; other kinds have none."""
+CONDITIONAL = "_if_"
+"""In the name of a metric (`accuracy_if_valid`): it is about the items that meet the condition."""
 Items = Mapping[str, Item]
 """Example -> its item, for one row."""
 
@@ -57,12 +63,14 @@ def describe_losses(
 
     Returns:
         The columns `worst_low` and `worst_high`, empty where there is no worst case, and words for
-        the note, empty where nothing is missing or both sides read the same chains.
+        the note, empty where nothing is missing, one side has no number, the metric is conditional
+        or both sides read the same chains.
     """
     every = sorted(base.keys() | post.keys())
     lost = [sum(_is_missing(side.get(example)) for example in every) for side in (base, post)]
-    is_asked = min(lost) < len(every)  # else nothing was measured, and the row says why
-    if "writer" not in row.contrast.split("+") or not any(lost) or not is_asked:
+    is_asked = max(lost) < len(every)  # else a side has no number, and the row says why
+    is_own = "writer" in row.contrast.split("+")
+    if not is_own or CONDITIONAL in row.metric or not any(lost) or not is_asked:
         return {}, ""
     words = f"missing: {lost[0]} of {len(every)} items of base, {lost[1]} of post"
     if max(lost) <= MAY_MISS * len(every):
@@ -73,7 +81,7 @@ def describe_losses(
     if math.isnan(worst.low + worst.high):
         return {}, words
     columns = {"worst_low": worst.low, "worst_high": worst.high}
-    return columns, f"{words}; worst case [{worst.low:.2f}, {worst.high:.2f}]"
+    return columns, f"{words}; worst case [{worst.low:z.2f}, {worst.high:z.2f}]"
 
 
 def worst_case(base: Items, post: Items, kind: Kind) -> Interval:

@@ -34,6 +34,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from interp.stats.estimates import MIN_PROBLEMS, Estimate
+from interp.stats.mean_limits import Limits, agree
 from interp.stats.proportion_intervals import FEW, Interval, newcombe, wilson
 from interp.stats.resampling import draw_weights, read_resamples
 
@@ -167,7 +168,10 @@ def estimate_pooled(
     # If one of two sides is far from its bounds, resamples differ and can be read.
     if all(k * min(v, 1 - v) < FEW for k, v in zip(counts, sides, strict=True)):
         limits = _wilson_limits(sides, counts, level)
-    return Estimate(value, *limits, n, float(p[0]))
+    if len(sides) == 1:
+        return Estimate(value, *limits, n, float(p[0]))
+    found = agree(Limits(np.array([value]), *(np.array([end]) for end in limits), p), n, level)
+    return Estimate(value, float(found.low[0]), float(found.high[0]), n, float(found.p[0]))
 
 
 def _wilson_limits(values: Sequence[float], counts: Sequence[int], level: float) -> Interval:

@@ -16,6 +16,8 @@ denominators for counts: its interval is that of the kind 'real', from the resid
 that skewed numerators and denominators are both counted. Limits are widened where numerator and
 denominator differ in hardly any problem. A contrast of two ratios over the same problems joins
 their limits by the square-and-add rule (Newcombe 1998), with the correlation of their residuals.
+Limits end at the bounds that a ratio has by its definition: the share of a part lies between 0 and
+1, and the difference of two such shares between -1 and 1.
 
 **How it stays fast.** Cells with the same number of problems are the columns of one array. Nothing
 is drawn at random, so a row does not change when others are added to the table.
@@ -30,8 +32,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Num
 
-from interp.stats.kinds import CONTRASTS, Kind, check_kind
-from interp.stats.mean_limits import Cells, Limits, limits_of
+from interp.stats.kinds import CONTRASTS, EXCESS, Kind, check_kind
+from interp.stats.mean_limits import Cells, Limits, limits_of, p_by_length
 from interp.stats.proportion_intervals import Interval, newcombe, widen_ratio_limits
 
 MIN_PROBLEMS = 6
@@ -42,6 +44,7 @@ CLEAR = 4.0
 """Standard errors between 0 and the mean denominator of a ratio, at least."""
 ROUNDING = 1e-5
 """Differences of two passes in float32 that count as 0, relative to the larger number or to 1."""
+UNBOUNDED = Interval(-float("inf"), float("inf"))
 Method = Kind | Literal["ratio"]
 
 
@@ -66,6 +69,8 @@ class Sample:
     kind: Method
     is_bounded: bool = False
     """For 'ratio': whether the items above and below lie between -1 and 1."""
+    bounds: Interval = UNBOUNDED
+    """For 'ratio': between which numbers it lies, by its definition."""
     scale: float = 1.0
     """For 'difference': the largest that it can be."""
     against: Sample | None = None
@@ -131,6 +136,8 @@ def collect_ratio(
     under: Num[np.ndarray, " _"],
     problems: Sequence[Hashable],
     kinds: Sequence[Kind],
+    *,
+    bounds: Interval = UNBOUNDED,
 ) -> Sample:
     """The ratio of two sums over the same items.
 
@@ -139,6 +146,7 @@ def collect_ratio(
         under: Those of the denominator, in the same order.
         problems: The problem of each.
         kinds: Of the two metrics.
+        bounds: The smallest and the largest that the ratio can be, by its definition.
 
     Raises:
         ValueError: As `collect`.
@@ -147,7 +155,7 @@ def collect_ratio(
         collect(values, problems, kind) for values, kind in zip((over, under), kinds, strict=True)
     )
     is_bounded = not {"real", "skewed"} & set(kinds)
-    return Sample(above.sums, below.sums, "ratio", is_bounded)
+    return Sample(above.sums, below.sums, "ratio", is_bounded, bounds)
 
 
 def _check(values: np.ndarray, problems: Sequence[Hashable]) -> None:
@@ -184,7 +192,13 @@ def estimate_all(samples: Sequence[Sample], *, level: float = 0.95) -> list[Esti
     groups: dict[tuple[int, Method, float], list[int]] = {}
     estimates: dict[int, Estimate] = {}
     contrasts = {i: (one.against, one) for i, one in enumerate(samples) if one.against is not None}
-    sides = [replace(side, against=None) for pair in contrasts.values() for side in pair if side]
+    # The square-and-add rule takes the limits as they are; what it makes of them is cut.
+    sides = [
+        replace(side, against=None, bounds=UNBOUNDED)
+        for pair in contrasts.values()
+        for side in pair
+        if side
+    ]
     of_sides = iter(estimate_all(sides, level=level) if sides else ())
     for index, (first, second) in contrasts.items():
         both = next(of_sides), next(of_sides)
@@ -210,14 +224,16 @@ def _estimate(samples: Sequence[Sample], kind: Method, *, level: float) -> list[
     cells = _cells(samples)
     if n < MIN_PROBLEMS:
         each = np.median(cells.sums / cells.counts, axis=0) if kind == "skewed" else cells.mean
-        return [Estimate(float(value), nan, nan, n, nan) for value in each]
+        few = [Estimate(float(value), nan, nan, n, nan) for value in each]
+        return [_clip(one, sample.bounds) for one, sample in zip(few, samples, strict=True)]
     base: Kind = "real" if kind == "ratio" else kind
     found = limits_of(base, cells, level=level, scale=samples[0].scale)
     estimates = [Estimate(v, low, high, n, p) for v, low, high, p in _rows(found)]
-    return [
+    widened = [
         one._replace(**_widened(sample, one, level)._asdict()) if sample.is_bounded else one
         for sample, one in zip(samples, estimates, strict=True)
     ]
+    return [_clip(one, sample.bounds) for one, sample in zip(widened, samples, strict=True)]
 
 
 def _cells(samples: Sequence[Sample]) -> Cells:
@@ -234,12 +250,27 @@ def _widened(sample: Sample, one: Estimate, level: float) -> Interval:
     return widen_ratio_limits(sample.sums, sample.counts, limits, level=level)
 
 
+def _clip(one: Estimate, bounds: Interval) -> Estimate:
+    """The estimate with its limits within the bounds, and its value, but for rounding, as well.
+
+    Raises:
+        ValueError: The value lies outside, so that these cannot be the bounds.
+    """
+    if bounds == UNBOUNDED:
+        return one
+    value, low, high = (min(max(x, bounds.low), bounds.high) for x in one[:3])
+    if abs(value - one.value) > EXCESS:
+        raise ValueError(
+            f"this ratio was declared to lie between {bounds.low:g} and {bounds.high:g}, and it is "
+            f"{one.value:g}. Likely a part that is not in the denominator: leave the bound out."
+        )
+    return one._replace(value=value, low=low, high=high)
+
+
 def _contrast_of_ratios(
     second: Sample, first: Sample, a: Estimate, b: Estimate, level: float
 ) -> Estimate:
     """The ratio `second`, estimated as b, less `first`, as a, over the same problems."""
-    from scipy.special import stdtr, stdtrit
-
     value, nan = b.value - a.value, float("nan")
     if second.n < MIN_PROBLEMS:
         return Estimate(value, nan, nan, second.n, nan)
@@ -251,16 +282,10 @@ def _contrast_of_ratios(
     limits = newcombe(
         a.value, Interval(a.low, a.high), b.value, Interval(b.low, b.high), correlation=r
     )
-    # p is the level at which the interval would end at 0, its length being that of t.
-    side = value - limits.low if value > 0 else limits.high - value
-    t = -float(stdtrit(second.n - 1, (1 - level) / 2))
-    reach = abs(value) / side if side > 0 else float("inf")
-    p = (
-        1.0
-        if value == 0
-        else max(2 * float(stdtr(second.n - 1, -t * reach)), 2.0 ** (1 - second.n))
-    )
-    return Estimate(value, *limits, second.n, p)
+    row = (np.array([end]) for end in (value, *limits))
+    p = max(float(p_by_length(*row, second.n, level)[0]), 2.0 ** (1 - second.n))
+    ends = Interval(second.bounds.low - first.bounds.high, second.bounds.high - first.bounds.low)
+    return _clip(Estimate(value, *limits, second.n, p), ends)
 
 
 def is_too_rare(weights: Float[np.ndarray, " problem"]) -> bool:

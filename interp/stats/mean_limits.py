@@ -33,7 +33,9 @@ that differ.
 and Sheather 1986; Nyblom 1992, Statistics and Probability Letters 13:345), which covers whatever
 the shape, and the mid-p of the sign test, where problems without a difference count against one.
 
-A limit agrees with p: where p is not significant, the interval of a contrast holds 0.
+p and interval of a contrast agree: p < .05 exactly where 0 lies outside of the 95 % interval. Where
+p is not significant, the interval is moved out to 0; where it holds 0, p is at least that of
+`p_by_length`.
 """
 
 from __future__ import annotations
@@ -130,11 +132,26 @@ def limits_of(kind: Kind, cells: Cells, *, level: float, scale: float = 1.0) -> 
         found = _difference(cells, level, scale)
     else:
         found = _METHODS[kind](cells, level)
+    return agree(found, cells.n, level)
+
+
+def agree(found: Limits, n: int, level: float) -> Limits:
+    """Interval and p of contrasts over n problems, the outer ones where they disagree."""
     is_open = found.p >= 1 - level
-    return found._replace(
-        low=np.where(is_open & (found.value > 0), np.minimum(found.low, 0), found.low),
-        high=np.where(is_open & (found.value < 0), np.maximum(found.high, 0), found.high),
+    low = np.where(is_open & (found.value > 0), np.minimum(found.low, 0), found.low)
+    high = np.where(is_open & (found.value < 0), np.maximum(found.high, 0), found.high)
+    by_length = np.maximum(p_by_length(found.value, low, high, n, level), 1 - level)
+    holds_zero = (low <= 0) & (high >= 0)
+    return Limits(
+        found.value, low, high, np.where(holds_zero, np.maximum(found.p, by_length), found.p)
     )
+
+
+def p_by_length(value: Row, low: Row, high: Row, n: int, level: float) -> Row:
+    """The p at which an interval would end at 0, if its length grew with Student's quantile."""
+    side = np.where(value > 0, value - low, high - value)
+    reach = _over(np.abs(value), side, otherwise=np.inf)
+    return np.where(value == 0, 1.0, _two_sided(_student(n, level) * reach, n))
 
 
 def _over(first: np.ndarray, second: np.ndarray, *, otherwise: float = 0.0) -> np.ndarray:

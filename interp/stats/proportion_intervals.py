@@ -35,11 +35,14 @@ def describe_interval(value: float, low: float, high: float, *, decimals: int = 
         '0.50 [0.25, 0.75]'
         >>> describe_interval(0.5, float("nan"), float("nan"))
         '0.50 [no interval]'
+        >>> describe_interval(-0.001, -0.006, 0.0)
+        '0.00 [-0.01, 0.00]'
     """
     if value != value:  # only NaN differs from itself
         return "not measurable"
-    limits = f"{low:.{decimals}f}, {high:.{decimals}f}" if low == low else "no interval"
-    return f"{value:.{decimals}f} [{limits}]"
+    # "z" takes the sign off what is rounded to 0.
+    limits = f"{low:z.{decimals}f}, {high:z.{decimals}f}" if low == low else "no interval"
+    return f"{value:z.{decimals}f} [{limits}]"
 
 
 def wilson(successes: float | int, n: int, *, level: float = 0.95) -> Interval:

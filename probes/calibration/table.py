@@ -281,11 +281,11 @@ def _verdict(row: CalibrationRow) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"[{low:.2f}, {high:.2f}]" if low == low else ""
+    return f"[{low:z.2f}, {high:z.2f}]" if low == low else ""
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if value == value else "\u2013"
+    return f"{value:z.2f}" if value == value else "\u2013"
 
 
 def _rate(share: float, n: int = 0) -> str:

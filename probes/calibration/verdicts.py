@@ -70,7 +70,7 @@ def find_faults(
 
 def _judge_agreement(claim: Claim, agreement: Agreement) -> Fault | None:
     value, (low, high) = agreement.value, agreement.recipes
-    name = f"{name_statistic(claim)} {value:.2f}"
+    name = f"{name_statistic(claim)} {value:z.2f}"
     why = f": {claim.why}" if claim.why and value < BAR else ""
     if value != value:
         reason = "all organisms measured have the same truth or the same score"

@@ -229,7 +229,7 @@ def _table(rows: Sequence[DoseRow], behaviours: Sequence[str]) -> list[str]:
         for name in columns:
             value = next(r.value for r in mine if r.dose == dose and r.metric == name)
             low, high = bands[name].get(dose, (float("nan"), float("nan")))
-            cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]".rjust(22))
+            cells.append(f"{value:z.3f} [{low:z.3f}, {high:z.3f}]".rjust(22))
         lines.append(f"{dose:<8g}" + "".join(cells))
     return [*lines, "In brackets: lowest and highest of the random directions."]
 

@@ -201,5 +201,5 @@ def _describe(finding: Finding) -> str:
     words = {"yes": " held", "no": " **not held**", "undecided": " undecided", "": ""}
     if finding.value != finding.value:
         return f"s{finding.seed} not measurable"
-    interval = "" if finding.low != finding.low else f" [{finding.low:.2f}, {finding.high:.2f}]"
-    return f"s{finding.seed} {finding.value:.2f}{interval}{words[finding.holds]}"
+    interval = "" if finding.low != finding.low else f" [{finding.low:z.2f}, {finding.high:z.2f}]"
+    return f"s{finding.seed} {finding.value:z.2f}{interval}{words[finding.holds]}"

@@ -157,7 +157,7 @@ def _say_spread(rows: Sequence[SeedRow], settings: AuditSettings) -> list[str]:
         for each in contrasts:
             known = [own.value for own in each.own if not math.isnan(own.value)]
             if known:
-                values = ", ".join(f"{value:.2f}" for value in known)
+                values = ", ".join(f"{value:z.2f}" for value in known)
                 said.setdefault(each.row.task, []).append(
                     f"{name} {values} (standard deviation {each.between:.2f}; one seed's own "
                     f"interval reaches {each.within:.2f} to each side)"

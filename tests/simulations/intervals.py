@@ -7,7 +7,7 @@ bootstrap of the mean (or ratio), with the ratio of the median widths.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -21,6 +21,8 @@ from tests.simulations.shapes import RATIOS, SHAPES, Drawn, RatioShape, Shape
 SIZES = (6, 10, 20, 60, 100)
 RATIO_SIZES = (20, 60, 100)
 N_BOOT = 1000
+TOO_RARELY, TOO_OFTEN = 93, 97
+"""Coverage in per cent; cells beyond are listed, or counted."""
 OUT = Path("artifacts/statistics/coverage.md")
 
 
@@ -107,23 +109,40 @@ def simulate_ratio(
 def _cell(both: Both, *, is_null: bool) -> str:
     wider = both.ours.width / both.plain.width if both.plain.width > 0 else float("inf")
     level = f"; {100 * both.ours.rejected:.1f} ({100 * both.plain.rejected:.1f})"
+    missing = f"; no value in {100 * both.missing:.1f}" if both.missing else ""
     return (
         f"{100 * both.ours.coverage:.1f} ({100 * both.plain.coverage:.1f}), "
-        f"x{wider:.2g}{level if is_null else ''}"
+        f"x{wider:.2g}{level if is_null else ''}{missing}"
     )
 
 
-def _lines(n_samples: int) -> Iterator[str]:
+def _list_beyond(cells: Mapping[str, Both]) -> str:
+    """Which cells cover too rarely, and how many cover too often."""
+    covered = {name: round(100 * both.ours.coverage, 1) for name, both in cells.items()}
+    rare = [f"- {name}: {value:.1f}" for name, value in covered.items() if value < TOO_RARELY]
+    often = sum(value > TOO_OFTEN for value in covered.values())
+    return "\n".join(
+        [
+            f"{often} of {len(cells)} cells cover in more than {TOO_OFTEN} %, and {len(rare)} in "
+            f"less than {TOO_RARELY} %:",
+            "", *rare,
+        ]
+    )  # fmt: skip
+
+
+def _lines(n_samples: int, found: dict[str, Both]) -> Iterator[str]:
     yield "| kind | shape | " + " | ".join(f"n = {n}" for n in SIZES) + " |"
     yield "| --- | --- |" + " --- |" * len(SIZES)
     for at, shape in enumerate(SHAPES):
         is_null = shape.truth == 0 and shape.kind != "share"
         cells = [simulate(shape, n, n_samples=n_samples, seed=at) for n in SIZES]
+        named = f"{shape.kind}, {shape.name}, n = "
+        found |= {f"{named}{n}": cell for n, cell in zip(SIZES, cells, strict=True)}
         text = " | ".join(_cell(cell, is_null=is_null) for cell in cells)
         yield f"| {shape.kind} | {shape.name} | {text} |"
 
 
-def _ratio_lines(n_samples: int) -> Iterator[str]:
+def _ratio_lines(n_samples: int, found: dict[str, Both]) -> Iterator[str]:
     yield "| | ratio | " + " | ".join(f"n = {n}" for n in RATIO_SIZES) + " |"
     yield "| --- | --- |" + " --- |" * len(RATIO_SIZES)
     for is_contrast in (False, True):
@@ -132,8 +151,11 @@ def _ratio_lines(n_samples: int) -> Iterator[str]:
                 simulate_ratio(shape, n, n_samples=n_samples, is_contrast=is_contrast, seed=at)
                 for n in RATIO_SIZES
             ]
+            what = "contrast" if is_contrast else "value"
+            named = f"{what} of a ratio, {shape.name}, n = "
+            found |= {f"{named}{n}": cell for n, cell in zip(RATIO_SIZES, cells, strict=True)}
             text = " | ".join(_cell(cell, is_null=is_contrast) for cell in cells)
-            yield f"| {'contrast' if is_contrast else 'value'} | {shape.name} | {text} |"
+            yield f"| {what} | {shape.name} | {text} |"
 
 
 INTRODUCTION = """# How often intervals cover
@@ -147,8 +169,20 @@ a coverage near 95 % is {error:.1f} points.
 The kinds are those of `interp.stats.kinds`, and each has one method (`interp.stats.mean_limits`).
 Of the kind 'skewed' the median is estimated; its bootstrap column is about the mean, which is what
 stood in its place before. A multiple without bound (inf) means that the bootstrap's median width is
-0, or not known: it is blind there. Coverage above 97 % comes from counts: with few problems that
-differ, the interval can only be one of a few.
+0, or not known: it is blind there.
+
+A ratio has no value where its denominator is too near 0 (`interp.stats.estimates.is_too_rare`). The
+share of such samples in per cent follows as 'no value in'; coverage and level are those of the
+others.
+
+Coverage is too high mostly where items are 0 or 1 or few problems differ, since the interval can
+then only be one of a few; where many problems have one value, since others might not; where the
+outer of two limits is taken: Student's and Hall's (heavy tails of both sides), Student's and
+Newcombe's (differences of few problems), the joined limits of two ratios; and where an interval is
+moved out to 0 because p is not below .05. It is too low mostly where few problems are drawn from a
+very skewed shape: the rare large values are not in the sample.
+
+{beyond}
 """
 
 
@@ -157,10 +191,13 @@ def write(
     n_samples: Annotated[int, typer.Option(help="Samples of each shape and size.")] = 2000,
 ) -> None:
     """Simulates all shapes and writes the table."""
-    head = INTRODUCTION.format(n=n_samples, error=100 * (0.95 * 0.05 / n_samples) ** 0.5)
-    parts = [head, *_lines(n_samples), "", "Ratios of sums, and contrasts of two ratios:", ""]
+    found: dict[str, Both] = {}
+    parts = [*_lines(n_samples, found), "", "Ratios of sums, and contrasts of two ratios:", ""]
+    parts += _ratio_lines(n_samples, found)
+    error = 100 * (0.95 * 0.05 / n_samples) ** 0.5
+    head = INTRODUCTION.format(n=n_samples, error=error, beyond=_list_beyond(found))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join([*parts, *_ratio_lines(n_samples)]) + "\n")
+    out.write_text("\n".join([head, *parts]) + "\n")
 
 
 if __name__ == "__main__":
