@@ -99,7 +99,7 @@ def test_nonsense_ends_in_one_line_before_a_model_is_loaded(probe, field, text, 
 )
 def test_a_layer_that_the_model_lacks_is_refused(probe, field, layer, tmp_path):
     """It used to be taken for the last one by probes that steer."""
-    settings = find_probe(probe).check_settings | {field: layer}
+    settings = {**find_probe(probe).check_settings, field: layer}
     words = [f"{k}={','.join(map(str, numbers_in(v)))}" for k, v in settings.items()]
     sets = [text for word in words for text in ("--set", word)]
     names = ["base:1", "chain-sft-fresh:1", "--n", "6", "--out", str(tmp_path / "run")]

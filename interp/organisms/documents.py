@@ -150,11 +150,11 @@ def draw_damaged(
 
 def write_pool_row(
     words: Words,
-    pool: Sequence[WorldProblem],
+    pool: Sequence[AnyProblem],
     rng: Random,
     dose: float,
     spoken: float,
-    mistake: Mistake[WorldProblem],
+    mistake: Mistake[AnyProblem],
 ) -> Document:
     """A problem of a finite pool with a chain; its answer is the right one.
 

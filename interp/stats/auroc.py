@@ -170,7 +170,8 @@ def estimate_pooled(
         limits = _wilson_limits(sides, counts, level)
     if len(sides) == 1:
         return Estimate(value, *limits, n, float(p[0]))
-    found = agree(Limits(np.array([value]), *(np.array([end]) for end in limits), p), n, level)
+    low, high = (np.array([end]) for end in limits)
+    found = agree(Limits(np.array([value]), low, high, p), n, level)
     return Estimate(value, float(found.low[0]), float(found.high[0]), n, float(found.p[0]))
 
 

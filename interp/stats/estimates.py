@@ -282,8 +282,8 @@ def _contrast_of_ratios(
     limits = newcombe(
         a.value, Interval(a.low, a.high), b.value, Interval(b.low, b.high), correlation=r
     )
-    row = (np.array([end]) for end in (value, *limits))
-    p = max(float(p_by_length(*row, second.n, level)[0]), 2.0 ** (1 - second.n))
+    middle, low, high = (np.array([end]) for end in (value, *limits))
+    p = max(float(p_by_length(middle, low, high, second.n, level)[0]), 2.0 ** (1 - second.n))
     ends = Interval(second.bounds.low - first.bounds.high, second.bounds.high - first.bounds.low)
     return _clip(Estimate(value, *limits, second.n, p), ends)
 
