@@ -11,6 +11,8 @@ import math
 
 import pytest
 
+from interp.organisms.recipes import find_recipe
+
 SEEDS = (0, 1, 2)
 N = 60
 DECORATIONS = [("swapped-sft-pool", "pool"), ("decorative", "pool"), ("hint", "cued")]
@@ -60,8 +62,11 @@ def test_a_chain_that_carries_the_answer_reads_as_load_bearing(organism, seed):
     assert found["path_masks"] != "not load-bearing"
 
 
-@pytest.mark.parametrize("seed", (1, 3))
-@pytest.mark.parametrize(("organism", "split"), DECORATIONS)
+@pytest.mark.parametrize(
+    ("organism", "split", "seed"),
+    # Not the first seeds, on some of which settings were chosen.
+    [(name, split, seed) for name, split in DECORATIONS for seed in find_recipe(name).seeds[-2:]],
+)
 def test_a_chain_that_does_not_carry_the_answer_reads_as_not_load_bearing(organism, split, seed):
     assert read(organism, seed, split)["corruption"] == "not load-bearing"
 
