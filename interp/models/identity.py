@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from interp.models.loading import weight_files
+from interp.models.folders import weight_files
 from interp.models.model import Model
 
 _ABOUT_FILES = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "_commit_hash")

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +21,16 @@ from interp.errors import explain_failure
 from interp.files import read_json
 from interp.models.adapters import Adapter, find_adapter
 from interp.models.checks import check_model
+from interp.models.folders import (
+    DTYPES,
+    check_weight_files,
+    find_folder,
+    hash_files,
+    load_tokenizer,
+    loading_quietly,
+    read_architecture,
+)
 from interp.models.model import Model
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _WITHOUT_EFFECT = re.compile(
     r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$"
@@ -36,39 +41,6 @@ _WITHOUT_EFFECT = re.compile(
 """Tensors of real checkpoints that may be left out: the model computes the same without them.
 
 The first three kinds are constants that the model makes by itself."""
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
-"""Each holds the vocabulary of a tokenizer."""
-
-
-def find_folder(path: str | Path, dtype: str) -> Path:
-    """Finds the folder of a model, or fetches it from the hub; checks the dtype as well.
-
-    Raises:
-        ValueError: If there is neither folder nor hub id of that name, or the dtype is unknown.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}")
-    path_or_id = str(path)
-    folder = Path(path_or_id).expanduser()
-    if folder.is_dir():
-        return folder
-    if not _HUB_ID.fullmatch(path_or_id) or folder.exists():
-        raise ValueError(
-            f"a model is a folder with config.json and safetensors, or a hub id 'owner/name'; "
-            f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it does not "
-            f"have the form of a hub id"
-        )
-    from huggingface_hub import snapshot_download
-
-    with explain_failure(
-        f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it could not be "
-        f"fetched from the hub as a model id",
-        "Likely causes: a name that is misspelt, or no network. Give a folder",
-    ):
-        return Path(snapshot_download(path_or_id, allow_patterns=list(_HUB_FILES)))
 
 
 def check_device(device: str) -> None:
@@ -86,31 +58,8 @@ def check_device(device: str) -> None:
         raise ValueError(f"the device 'meta' holds no numbers. {remedy}")
 
 
-def _read_architecture(folder: Path) -> str:
-    path = folder / "config.json"
-    if (folder / "adapter_config.json").is_file():
-        # transformers would apply it only where PEFT is installed.
-        raise ValueError(
-            f"{folder} holds a PEFT adapter (adapter_config.json), and a model is read with its "
-            f"adapter merged into the weights. Load it by peft.AutoPeftModelForCausalLM, and save "
-            f"model.merge_and_unload() and the tokenizer into another folder"
-        )
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} holds no config.json, so it is not a model in Hugging Face format. "
-            f"Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)"
-        )
-    names: Any = read_json(path).get("architectures")
-    if not isinstance(names, list) or not names:
-        raise ValueError(
-            f'{path} names no architecture in a list, such as "architectures": '
-            f'["LlamaForCausalLM"]; received {names!r}'
-        )
-    return str(names[0])
-
-
 def _read_adapter(folder: Path) -> Adapter:
-    row = find_adapter(_read_architecture(folder))
+    row = find_adapter(read_architecture(folder))
     from transformers import AutoConfig
 
     with explain_failure(
@@ -122,61 +71,6 @@ def _read_adapter(folder: Path) -> Adapter:
     return row(config)
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint: those in the folder, and those that its index names.
-
-    An index may name a file of a neighbouring folder (``../base-s0/model.safetensors``), so that a
-    model which differs from another in a few tensors need not store the rest again.
-
-    Raises:
-        ValueError: If there are none, or a named one is missing.
-    """
-    files = set(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = set(map(str, dict(read_json(index, "weight_map")["weight_map"]).values()))
-        missing = sorted(name for name in named if not (folder / name).is_file())
-        if missing:
-            raise ValueError(
-                f"{folder} lacks weight files that its index names: {', '.join(missing)}. "
-                f"Likely an interrupted copy or download: fetch them again"
-            )
-        files |= {folder / name for name in named}
-    if not files:
-        raise ValueError(
-            f"{folder} holds no *.safetensors, the only weight format that is read (others can run "
-            f"code when opened). Convert with model.save_pretrained(folder)"
-        )
-    return sorted(files)  # the checksum runs over the files in this order
-
-
-def _check_weight_files(folder: Path) -> list[Path]:
-    from safetensors import SafetensorError, safe_open
-
-    files = weight_files(folder)
-    for file in files:
-        try:
-            # Opening reads the header only, and refuses a file shorter than the header says.
-            with safe_open(file, framework="pt") as tensors:
-                tensors.keys()
-        except SafetensorError as error:
-            raise ValueError(
-                f"{file} is damaged ({file.stat().st_size} bytes; {error}). Likely an interrupted "
-                f"copy or download: fetch this file again"
-            ) from error
-    return files
-
-
-def hash_files(files: list[Path]) -> str:
-    """Checksum of files, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _hash_tensors(hf: Any) -> str:
     digest = hashlib.sha256()
     for name, weight in sorted(hf.state_dict().items()):
@@ -184,22 +78,6 @@ def _hash_tensors(hf: Any) -> str:
         # As bytes, because numpy has no bfloat16.
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def loading_quietly() -> Generator[None]:
-    """Silences the bars and reports of transformers, and leaves the settings as they were."""
-    from transformers.utils import logging
-
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what it reports of missing weights is refused below
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _check_quantisation(folder: Path) -> None:
@@ -259,24 +137,6 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     return hf
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    # Without one of these transformers makes an empty tokenizer of some families.
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise ValueError(
-            f"{folder} holds no tokenizer: none of {', '.join(TOKENIZER_FILES)}. Save it next to "
-            f"the weights with tokenizer.save_pretrained(folder)"
-        )
-    with explain_failure(
-        f"the tokenizer in {folder} cannot be loaded",
-        "Likely causes: files of a newer version of tokenizers or transformers, a package that "
-        "is missing, or code that comes with the model, which is not executed. Save it again "
-        "with tokenizer.save_pretrained(folder)",
-    ):
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-
-
 class Parts(NamedTuple):
     """What a folder holds."""
 
@@ -308,9 +168,9 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
             f"{folder} holds an adapter of peft (adapter_config.json). Merge it into the weights: "
             f"model.merge_and_unload().save_pretrained(folder)"
         )
-    _read_architecture(folder)
-    files = _check_weight_files(folder)
-    tokenizer = _load_tokenizer(folder)  # first, since it is the smaller one
+    read_architecture(folder)
+    files = check_weight_files(folder)
+    tokenizer = load_tokenizer(folder)  # first, since it is the smaller one
     hf = _load_weights(folder, DTYPES[dtype], kernel).requires_grad_(False).eval()
     with explain_failure(
         f"the model in {folder} cannot be put on {device!r}", "Likely cause: too little memory"
