@@ -99,6 +99,18 @@ def check_weights(model: Model) -> None:
             )
 
 
+def check_tokenizer(model: Model) -> None:
+    """Raises ValueError if the tokenizer has ids that the model does not score."""
+    largest = max(model.tokenizer.get_vocab().values(), default=-1)
+    # The reverse is harmless: many models pad the embedding beyond the tokenizer.
+    if largest >= model.d_vocab:
+        raise ValueError(
+            f"the tokenizer of {model.name} has ids up to {largest}, but the model scores only ids "
+            f"0 to {model.d_vocab - 1}. Likely tokens were added without resizing the embedding: "
+            f"call hf.resize_token_embeddings(len(tokenizer)) before saving"
+        )
+
+
 def _read_all(model: Model, ids: Tensor) -> dict[Site, Tensor]:
     store: dict[Site, Tensor] = {}
     with hooked(model, [(site, partial(store.__setitem__, site)) for site in all_sites(model)]):

@@ -27,6 +27,7 @@ into `attn_out`, so that the edit reaches both the MLP and the skip connection.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -48,6 +49,13 @@ HOOKS_CHANGE = threading.Lock()
 Handler = Callable[[Tensor], Tensor | None]
 _Change = Callable[[Tensor], Tensor | None]
 _ORDER = {name: order for order, name in enumerate(STREAMS)}
+
+
+def copy_sharing(hf: Any) -> Any:
+    """A module of its own on the same tensors."""
+    shared: dict[int, Any] = {id(t): t for t in (*hf.parameters(), *hf.buffers())}
+    with HOOKS_CHANGE:
+        return copy.deepcopy(hf, shared)
 
 
 def _chain(

@@ -34,6 +34,7 @@ def describe_model(model: Model) -> dict[str, str]:
         "tokenizer_sha256": hash_tokenizer(model.tokenizer),
         "dtype": str(model.dtype),
         "device": model.device.type,  # rounding differs between types of devices
+        **({"notes": "; ".join(model.notes)} if model.notes else {}),
     }
 
 

@@ -1,11 +1,9 @@
 """Loading a model from a folder or from the hub, and saying clearly what is wrong when it fails.
 
-In order: find the folder; read its configuration, which is small, and see whether the architecture
-is known; see whether the weight files are whole; load them; verify the model (`check_model`).
-
-Only safetensors are read, because other formats can run code when opened, and no code that comes
-with a model is executed. Nothing is fetched unless the text names no folder and has the form of a
-hub id (`owner/name`).
+In order: find the folder (`interp.models.folders`); read its configuration, which is small, and see
+whether the architecture is known; see whether the weight files are whole; load them; verify the
+model (`check_model`). A folder with a PEFT adapter is loaded over the weights of its base
+(`interp.models.peft_adapter`).
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import torch
 from interp.errors import explain_failure
 from interp.files import read_json
 from interp.models.adapters import Adapter, find_adapter
-from interp.models.checks import check_model
+from interp.models.checks import check_model, check_tokenizer
 from interp.models.folders import (
     DTYPES,
     check_weight_files,
@@ -31,6 +29,7 @@ from interp.models.folders import (
     read_architecture,
 )
 from interp.models.model import Model
+from interp.models.peft_adapter import base_of, is_adapter, load_adapter
 
 _WITHOUT_EFFECT = re.compile(
     r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$"
@@ -162,10 +161,10 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
         ValueError: If the folder or its files are not usable.
     """
     check_device(device)
-    if (folder / "adapter_config.json").is_file():
+    if is_adapter(folder):
         # transformers would load the model that is named there in place of this folder.
         raise ValueError(
-            f"{folder} holds an adapter of peft (adapter_config.json). Merge it into the weights: "
+            f"{folder} holds a PEFT adapter, and this needs whole weights. Merge it into them: "
             f"model.merge_and_unload().save_pretrained(folder)"
         )
     read_architecture(folder)
@@ -176,17 +175,6 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
         f"the model in {folder} cannot be put on {device!r}", "Likely cause: too little memory"
     ):
         return Parts(hf.to(device), tokenizer, files)
-
-
-def _check_tokenizer(model: Model) -> None:
-    largest = max(model.tokenizer.get_vocab().values(), default=-1)
-    # The reverse is harmless: many models pad the embedding beyond the tokenizer.
-    if largest >= model.d_vocab:
-        raise ValueError(
-            f"the tokenizer of {model.name} has ids up to {largest}, but the model scores only ids "
-            f"0 to {model.d_vocab - 1}. Likely tokens were added without resizing the embedding: "
-            f"call hf.resize_token_embeddings(len(tokenizer)) before saving"
-        )
 
 
 def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
@@ -205,19 +193,29 @@ def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
     """
     adapter = find_adapter(type(hf).__name__)(hf.config)
     model = Model(name, hf.eval(), tokenizer, adapter, _hash_tensors(hf))
-    _check_tokenizer(model)
+    check_tokenizer(model)
     check_model(model)
     return model
 
 
-def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "float32") -> Model:
+def load_model(
+    path_or_id: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    base: Model | None = None,
+) -> Model:
     """Loads a model and verifies it.
 
     Args:
-        path_or_id: A folder in Hugging Face format, or a hub id 'owner/name'.
+        path_or_id: A folder in Hugging Face format, a folder with a PEFT adapter, or a hub id:
+            'owner/name', or 'owner/name@revision'.
         device: Where to put it, for example 'cpu' or 'cuda:0'.
         dtype: Number format: 'float32', 'bfloat16' or 'float16'. Weights stored otherwise are
             converted.
+        base: Over whose weights an adapter is loaded (`interp.models.peft_adapter`), whose device
+            and dtype it then has; None loads the base that the adapter names. A whole model needs
+            none.
 
     Returns:
         The model, in evaluation mode and without gradients on its weights.
@@ -227,11 +225,14 @@ def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "flo
             what was found, the likely cause and what to do.
     """
     folder = find_folder(path_or_id, dtype)
-    adapter = _read_adapter(folder)
-    hf, tokenizer, files = load_parts(folder, device=device, dtype=dtype, kernel=adapter.kernel)
     # Resolved, because the path '.' has no name; the cached folder of a hub id is named by a hash.
     name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
+    if is_adapter(folder):
+        base = base or load_model(base_of(folder), device=device, dtype=dtype)
+        return load_adapter(folder, base, name=name)
+    adapter = _read_adapter(folder)
+    hf, tokenizer, files = load_parts(folder, device=device, dtype=dtype, kernel=adapter.kernel)
     model = Model(name, hf, tokenizer, adapter, hash_files(files))
-    _check_tokenizer(model)
+    check_tokenizer(model)
     check_model(model)
     return model

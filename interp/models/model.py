@@ -29,6 +29,8 @@ class Model:
     adapter: Adapter
     weights_sha256: str
     """Of the weight files in order of their names, or of the tensors if made in memory."""
+    notes: tuple[str, ...] = ()
+    """What a reader of results should know about how it was loaded, one sentence each."""
 
     @property
     def n_layers(self) -> int:

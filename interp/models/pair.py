@@ -62,6 +62,6 @@ class ModelPair:
             return self.shared.notes
         padded = (
             f"base scores {sizes[0]} ids and post {sizes[1]}; their predictions are compared over "
-            f"first {self.shared.n}"
+            f"the first {self.shared.n}"
         )
         return (*self.shared.notes, padded)
