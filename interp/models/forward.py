@@ -133,13 +133,14 @@ def body(
         The final hidden states, after the last norm.
     """
     run = model.hf.get_submodule(model.adapter.body)
-    return run(
+    hidden = run(
         input_ids=ids,
         attention_mask=None if visible is None else _masks(model, visible, key_positions),
         position_ids=positions,
         past_key_values=cache,
         use_cache=cache is not None,
     ).last_hidden_state
+    return hidden.to(model.device)  # the last block of a spread model may be elsewhere
 
 
 def unembed(
@@ -150,7 +151,7 @@ def unembed(
     Where the model divides its logits (Granite) or caps them (Gemma 2: `cap * tanh(logits / cap)`),
     so does this.
     """
-    logits = model.hf.get_submodule(model.adapter.unembed)(hidden).float()
+    logits = model.hf.get_submodule(model.adapter.unembed)(hidden).to(hidden.device).float()
     if model.adapter.logit_divisor != 1.0:
         logits = logits / model.adapter.logit_divisor
     cap = getattr(model.hf.config, "final_logit_softcapping", None)

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +33,9 @@ from interp.models.folders import (
 )
 from interp.models.model import Model
 from interp.models.peft_adapter import base_of, is_adapter, load_adapter
+
+DeviceMap = str | Mapping[str, str | int]
+"""'auto', or the device of each module by its name."""
 
 _WITHOUT_EFFECT = re.compile(
     r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$"
@@ -92,9 +98,15 @@ def _check_quantisation(folder: Path) -> None:
         )
 
 
-def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
+def _load_weights(
+    folder: Path, dtype: torch.dtype, kernel: str, device_map: DeviceMap | None
+) -> Any:
     from transformers import AutoModelForCausalLM
 
+    if device_map is not None and find_spec("accelerate") is None:
+        raise ModuleNotFoundError(
+            "Spreading a model over devices needs accelerate: pip install 'posthoc[train]'"
+        )
     _check_quantisation(folder)
     failure = explain_failure(
         f"the weights in {folder} cannot be loaded",
@@ -105,6 +117,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
+            device_map=device_map if isinstance(device_map, str | None) else dict(device_map),
             attn_implementation=kernel,
             local_files_only=True,
             use_safetensors=True,
@@ -145,7 +158,9 @@ class Parts(NamedTuple):
     files: list[Path]
 
 
-def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
+def load_parts(
+    folder: Path, *, device: str, dtype: str, kernel: str, device_map: DeviceMap | None = None
+) -> Parts:
     """Loads module and tokenizer from a folder, without knowing the family.
 
     Args:
@@ -153,6 +168,7 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
         device: Where to put the module.
         dtype: A key of `DTYPES`.
         kernel: The attention kernel to run, 'sdpa' or 'eager'.
+        device_map: Spreads the module over devices in place of `device`; None does not.
 
     Returns:
         Module, tokenizer and weight files.
@@ -170,7 +186,9 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
     read_architecture(folder)
     files = check_weight_files(folder)
     tokenizer = load_tokenizer(folder)  # first, since it is the smaller one
-    hf = _load_weights(folder, DTYPES[dtype], kernel).requires_grad_(False).eval()
+    hf = _load_weights(folder, DTYPES[dtype], kernel, device_map).requires_grad_(False).eval()
+    if device_map is not None:
+        return Parts(hf, tokenizer, files)
     with explain_failure(
         f"the model in {folder} cannot be put on {device!r}", "Likely cause: too little memory"
     ):
@@ -203,6 +221,7 @@ def load_model(
     *,
     device: str = "cpu",
     dtype: str = "float32",
+    device_map: DeviceMap | None = None,
     base: Model | None = None,
 ) -> Model:
     """Loads a model and verifies it.
@@ -213,6 +232,9 @@ def load_model(
         device: Where to put it, for example 'cpu' or 'cuda:0'.
         dtype: Number format: 'float32', 'bfloat16' or 'float16'. Weights stored otherwise are
             converted.
+        device_map: For a model larger than one device: 'auto' spreads it over all there are, and
+            over memory and disk where these do not suffice (needs accelerate); or where each
+            module goes, for example {'model.embed_tokens': 0, ...}. `device` is then not used.
         base: Over whose weights an adapter is loaded (`interp.models.peft_adapter`), whose device
             and dtype it then has; None loads the base that the adapter names. A whole model needs
             none.
@@ -228,11 +250,32 @@ def load_model(
     # Resolved, because the path '.' has no name; the cached folder of a hub id is named by a hash.
     name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
     if is_adapter(folder):
-        base = base or load_model(base_of(folder), device=device, dtype=dtype)
+        base = base or load_model(
+            base_of(folder), device=device, dtype=dtype, device_map=device_map
+        )
         return load_adapter(folder, base, name=name)
     adapter = _read_adapter(folder)
-    hf, tokenizer, files = load_parts(folder, device=device, dtype=dtype, kernel=adapter.kernel)
-    model = Model(name, hf, tokenizer, adapter, hash_files(files))
+    hf, tokenizer, files = load_parts(
+        folder, device=device, dtype=dtype, kernel=adapter.kernel, device_map=device_map
+    )
+    model = Model(name, hf, tokenizer, adapter, hash_files(files), _spread_notes(hf, device_map))
     check_tokenizer(model)
     check_model(model)
     return model
+
+
+def _spread_notes(hf: Any, device_map: DeviceMap | None) -> tuple[str, ...]:
+    """Where the modules of a spread model are, and which checks it did not get."""
+    if device_map is None:
+        return ()
+    places: Any = getattr(hf, "hf_device_map", None) or {"": hf.device}
+    counts = Counter(map(str, places.values()))
+    where = ", ".join(f"{place} ({n})" for place, n in counts.items())
+    notes = [f"placed by device_map; modules of the map on each device: {where}"]
+    away = [name for name, weight in hf.named_parameters() if weight.is_meta]
+    if away:
+        notes.append(
+            f"{len(away)} weights are kept outside the device until they are used, so they were "
+            f"not searched for NaN one by one; the other checks of a model ran"
+        )
+    return tuple(notes)
