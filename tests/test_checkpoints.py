@@ -157,3 +157,41 @@ def test_an_unembedding_of_its_own_beside_a_tied_config(tmp_path: Path, same: bo
 
     found = run(load_model(rewrite(folder, untie)), [IDS]).logits[0]
     assert torch.allclose(found, tied * (1.0 if same else 2.0), atol=1e-4)
+
+
+def untie(weights: Weights) -> None:
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"] + 1
+
+
+def wrap(weights: Weights) -> None:
+    """As a merged adapter is named when its wrapper is saved and not the model inside."""
+    for name in list(weights):
+        weights[f"base_model.model.{name}"] = weights.pop(name)
+
+
+def add_prompt(weights: Weights) -> None:
+    weights["prompt_embeddings"] = torch.ones(8, 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (wrap, r"missing or of another shape: .*model\.embed_tokens"),
+        (add_prompt, r"also hold prompt_embeddings \(1 in all\)"),
+    ],
+)
+def test_further_tensors_without_a_place(
+    tiny_copy: Callable[..., Path], change: Callable[[Weights], None], message: str
+):
+    with pytest.raises(ValueError, match=message):
+        load_model(rewrite(tiny_copy(), change))
+
+
+def test_an_unembedding_of_its_own_is_not_lost_to_a_config_that_ties_it(
+    tiny_copy: Callable[..., Path],
+):
+    folder = rewrite(tiny_copy(tie_word_embeddings=True), untie)
+    stored = load_file(folder / "model.safetensors")
+    model = load_model(folder)
+    assert torch.equal(model.hf.lm_head.weight, stored["lm_head.weight"])
+    assert torch.equal(model.hf.model.embed_tokens.weight, stored["model.embed_tokens.weight"])

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, block, make_family, make_hf
+from families import EXPERTS, FAMILIES, block, make_family, make_hf
 from torch import Tensor
 
 from interp.engine import run
@@ -38,6 +38,7 @@ POSITIONS = (2, 7)
 
 TAILS = {
     "olmo2": ("mlp", "post_feedforward_layernorm"),
+    "olmo3": ("mlp", "post_feedforward_layernorm"),
     "gemma2": ("pre_feedforward_layernorm", "mlp", "post_feedforward_layernorm"),
     "gemma3": ("pre_feedforward_layernorm", "mlp", "post_feedforward_layernorm"),
     "gpt2": ("ln_2", "mlp"),
@@ -90,7 +91,8 @@ def bridge_factor(model: Model, site: Site) -> float:
 def test_streams_are_those_of_the_family(family: str, model: Model):
     absent = {
         "olmo2": {"ln1", "ln2"},
-        "qwen3-moe": {"mlp_pre", "mlp_pre_linear", "mlp_post"},
+        "olmo3": {"ln1", "ln2"},
+        **dict.fromkeys(EXPERTS, {"mlp_pre", "mlp_pre_linear", "mlp_post"}),
         "starcoder2": {"mlp_pre_linear"},
         "gpt2": {"mlp_pre_linear"},
         "neox": {"mlp_pre_linear", "resid_mid"},
@@ -227,13 +229,13 @@ WRONG = [
     *(
         (name, swapped("mlp_pre", "mlp_pre_linear"), "mlp_post of")
         for name in UNFUSED
-        if name not in ("starcoder2", "qwen3-moe")
+        if name not in ("starcoder2", *EXPERTS)
     ),
     *((name, swapped("attn_out", "mlp_out"), "attn_out|resid_mid") for name in FAMILIES),
     *((name, swapped("ln1", "ln2"), "constant ln1") for name in ("llama", "gemma3", "neox")),
     *(
         (name, at(f"{part}_out", f"{_RAW}{module}"), "resid_pre . attn_out . mlp_out")
-        for name in ("olmo2", "gemma2", "gemma3")
+        for name in ("olmo2", "olmo3", "gemma2", "gemma3")
         for part, module in (("attn", "self_attn"), ("mlp", "mlp"))
     ),
     *((name, parts("k q v"), "z of head 0|z over") for name in FUSED),

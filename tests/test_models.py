@@ -63,6 +63,41 @@ def test_hub_id_that_cannot_be_fetched():
         load_model("nobody/no-such-model")
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("acme/m", ("acme/m", None)), ("acme/m-1.5b@v1.0", ("acme/m-1.5b", "v1.0")),
+     ("acme/m@refs/pr/3", ("acme/m", "refs/pr/3"))],
+)  # fmt: skip
+def test_hub_ids_may_name_a_revision(
+    name: str, asked: tuple[str, str | None], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import huggingface_hub
+
+    seen: list[tuple[str, str | None]] = []
+
+    def fetch(repo: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        assert "*.safetensors" in allow_patterns
+        seen.append((repo, revision))
+        return str(tiny_folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert load_model(name).name == name
+    assert seen == [asked]
+
+
+@pytest.mark.parametrize(
+    "name", ["acme/m@", "@main", "m@main", "acme/m@a@b", "acme/@main", "a/b/c@x"]
+)
+def test_malformed_revisions_are_refused_before_the_network(name: str):
+    with pytest.raises(ValueError, match="'owner/name@revision'.*does not have the form"):
+        load_model(name)
+
+
+def test_a_folder_with_an_at_sign_is_a_folder(tiny_copy: Copy):
+    folder = tiny_copy()
+    assert load_model(folder.rename(folder.parent / "run@2")).name == "run@2"
+
+
 def test_folder_without_a_model(tmp_path: Path):
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         load_model(tmp_path)

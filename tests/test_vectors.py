@@ -41,7 +41,7 @@ def test_a_model_that_has_vectors_is_refused():
 def test_weights_shared_with_the_parent_are_read_back_and_missed_when_it_is_gone(tmp_path):
     from transformers import LlamaForCausalLM
 
-    from interp.models.loading import weight_files
+    from interp.models.folders import weight_files
     from interp.organisms.zoo import hash_weights
 
     parent, child = tmp_path / "parent", tmp_path / "child"

@@ -251,7 +251,8 @@ class Decoder:
         index = torch.tensor(places, device=self.model.device)
         copy = new_cache(self.model)
         for layer, kept in enumerate(self._cache.layers):
-            copy.update(kept.keys[index], kept.values[index], layer)
+            # Indices on the CPU serve tables on any device: a spread model has them on several.
+            copy.update(kept.keys[places], kept.values[places], layer)
         sizes = torch.tensor([len(tail) for tail in tails], device=index.device)
         first = self._starts[index] + self._n_read - sizes  # position of each tail's first token
         positions = self._positions[index, :n_keys]
@@ -283,7 +284,7 @@ class Decoder:
     def keep(self, places: Sequence[int]) -> None:
         """Drops all rows but those at these places of the batch."""
         index = torch.tensor(places, device=self.model.device)
-        self._cache.batch_select_indices(index)
+        self._cache.batch_select_indices(index.cpu())  # see `reread`
         self._real, self._starts = self._real[index], self._starts[index]
         self._positions = self._positions[index]
         self._rows = [self._rows[place] for place in places]

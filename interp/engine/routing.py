@@ -83,8 +83,10 @@ class _Row:
 class _Reader:
     """One model of the pair with its decoder; its hooks are there only while it reads."""
 
-    def __init__(self, model: Model, decoder: Decoder, capture: Sequence[Site]) -> None:
-        self.model, self.decoder = model, decoder
+    def __init__(
+        self, model: Model, decoder: Decoder, capture: Sequence[Site], n_tokens: int
+    ) -> None:
+        self.model, self.decoder, self._n_tokens = model, decoder, n_tokens
         self.captures: dict[Site, Tensor] = {}
         self._looks: list[tuple[Site, Handler]] = [(site, self._keep(site)) for site in capture]
 
@@ -101,7 +103,11 @@ class _Reader:
                 hidden = self.decoder.read_prompts()
             else:
                 hidden = self.decoder.read(torch.tensor(tokens, device=self.model.device))
-        return unembed(self.model, hidden)
+        return self.unembed(hidden)
+
+    def unembed(self, hidden: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_vocab"]:
+        """Logits of the tokens that both models score."""
+        return unembed(self.model, hidden)[:, : self._n_tokens]
 
 
 class _Writer:
@@ -123,8 +129,9 @@ class _Writer:
         to_read = {n: prompts[row] for n, (row, _) in enumerate(self._readings)}
         base = Decoder(pair.base, to_read, edits, max_new_tokens=n_new)
         post = Decoder(pair.post, prompts, settings.post, max_new_tokens=n_new)
-        self._base = _Reader(pair.base, base, capture)
-        self._post = _Reader(pair.post, post, capture)
+        self._n_tokens = pair.shared.n
+        self._base = _Reader(pair.base, base, capture, self._n_tokens)
+        self._post = _Reader(pair.post, post, capture, self._n_tokens)
         self._receipts: dict[tuple[int, str], list[Receipt]] = {}
 
     def write(self) -> list[Routing]:
@@ -214,7 +221,7 @@ class _Writer:
         readings = [(rows[n].number, name) for n, name in forks]
         edits, names = batch_interventions(readings, self._settings)
         reread = self._base.decoder.reread([n for n, _ in forks], tails, edits)
-        logits = unembed(self._base.model, reread.hidden)
+        logits = self._base.unembed(reread.hidden)
         for (n, name), of_fork in zip(forks, logits, strict=True):
             logits_of[n][name] = of_fork
         self._file(reread.receipts, readings, names)
@@ -232,7 +239,7 @@ class _Writer:
             self._receipts.setdefault(reading, []).append(filed)
 
     def _push(self, row: _Row, step: TokenChoice) -> None:
-        source, token = resolve(self._settings.choose(step), step, self._base.model.d_vocab)
+        source, token = resolve(self._settings.choose(step), step, self._n_tokens)
         row.ids.append(token)
         row.sources.append(source)
         row.proposed.append(dict(step.proposed))

@@ -40,6 +40,7 @@ from interp.models import Model
 from interp.models.forward import check_rows
 from interp.models.identity import hash_config
 from interp.models.model import check_site, site_shape
+from interp.models.shared_tokens import compare_tokenizers
 from interp.models.token_ids import Rows, as_rows
 from interp.progress import track
 from interp.sites import Site, SiteOrName, as_site, as_sites, parse_site
@@ -255,12 +256,9 @@ def _manifest(
             check_site(model, site)
         check_rows(model, rows, "row")
     widths = {str(site): _common_width(models, site) for site in sites}
-    tokenizers = {_sha256(model.tokenizer.get_vocab()) for model in models.values()}
-    if len(tokenizers) > 1:
-        raise ValueError(
-            f"the models {list(models)} have different tokenizers, so the same ids are not the "
-            f"same text. Capture them into stores of their own"
-        )
+    first, *others = models.values()
+    for other in others:  # else the same ids are not the same text
+        compare_tokenizers(first, other)
     shards = _shards([len(row) for row in rows], shard_tokens)
     return {
         "format": FORMAT,
@@ -273,7 +271,7 @@ def _manifest(
         "sites": [str(site) for site in sites],
         "widths": widths,
         "dtype": dtype,
-        "tokenizer_sha256": tokenizers.pop(),
+        "tokenizer_sha256": _sha256(first.tokenizer.get_vocab()),
         "rows_sha256": _sha256([list(row) for row in rows]),
         "n_rows": len(rows),
         "n_tokens": sum(len(row) for row in rows),

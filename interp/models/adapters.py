@@ -19,7 +19,7 @@ Rows differ in:
 
 - `places`: stream -> module and side, and the part of it where one module carries several streams
   (fused projections). `attn_out` and `mlp_out` are what the sublayer *adds to the stream*. Where a
-  norm follows the sublayer (Gemma, OLMo 2) that is the output of the norm, and where the block
+  norm follows the sublayer (Gemma 2, OLMo 2) that is the output of the norm, and where the block
   multiplies the output before adding it (Granite) it is the product: see `Place.factor`.
 - `absent`: the streams that the family lacks, each with the reason. Asking for one is an error that
   gives the reason.
@@ -154,9 +154,9 @@ STARCODER2 = replace(
 
 _HIDDEN = ("mlp_pre", "mlp_pre_linear", "mlp_post")
 
-QWEN3_MOE = replace(
+MOE = replace(
     LLAMA,
-    family="qwen3-moe",
+    family="moe",
     places=_without(LLAMA, *_HIDDEN),
     absent=dict.fromkeys(
         _HIDDEN,
@@ -177,9 +177,9 @@ OLMO2 = replace(
     absent=dict.fromkeys(("ln1", "ln2"), "its norms follow the sublayers and none precedes them"),
 )
 
-GEMMA = replace(
+GEMMA2 = replace(
     LLAMA,
-    family="gemma",
+    family="gemma2",
     places={
         **LLAMA.places,
         **_POST_NORMS,
@@ -288,12 +288,16 @@ ROWS: Mapping[str, Row] = {
     "Phi3ForCausalLM": _all_slide(PHI3, "phi3"),
     "Qwen2ForCausalLM": _some_slide(LLAMA, "qwen2"),
     "Qwen3ForCausalLM": _some_slide(LLAMA, "qwen3"),
-    "Qwen3MoeForCausalLM": _all_slide(QWEN3_MOE, "qwen3-moe"),
+    "Qwen3MoeForCausalLM": _all_slide(MOE, "qwen3-moe"),
+    "MixtralForCausalLM": _all_slide(MOE, "mixtral"),
     "SmolLM3ForCausalLM": _some_slide(LLAMA, "smollm3"),
     "Olmo2ForCausalLM": lambda _: OLMO2,
+    "Olmo3ForCausalLM": _some_slide(OLMO2, "olmo3"),
+    # Its blocks are Llama's; the module that embeds tokens applies their multiplier by itself.
+    "GemmaForCausalLM": lambda _: replace(LLAMA, family="gemma"),
     # Its scores are capped, which fused attention cannot do.
-    "Gemma2ForCausalLM": _some_slide(GEMMA, "gemma2", kernel="eager"),
-    "Gemma3ForCausalLM": _some_slide(GEMMA, "gemma3"),
+    "Gemma2ForCausalLM": _some_slide(GEMMA2, "gemma2", kernel="eager"),
+    "Gemma3ForCausalLM": _some_slide(GEMMA2, "gemma3"),
     "GPT2LMHeadModel": lambda _: GPT2,
     "GPTNeoXForCausalLM": _neox,
 }

@@ -37,7 +37,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.models.loading import find_folder, load_parts
+from interp.models.folders import find_folder
+from interp.models.loading import load_parts
 from interp.models.model import Model
 
 Hook = Callable[..., Tensor | None]

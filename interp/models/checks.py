@@ -87,8 +87,10 @@ def _check_modules(model: Model) -> None:
 
 
 def check_weights(model: Model) -> None:
-    """Raises ValueError, naming the tensor, if a weight is not a finite number."""
+    """Raises ValueError, naming the tensor, if a weight in memory is not a finite number."""
     for name, weight in model.hf.named_parameters():
+        if weight.is_meta:  # of a spread model, kept elsewhere until its module runs
+            continue
         # The sum is cheap, but may overflow where all weights are finite; only then look at each.
         if not bool(torch.isfinite(weight.sum())) and not bool(torch.isfinite(weight).all()):
             n_bad = int((~torch.isfinite(weight)).sum())
@@ -97,6 +99,18 @@ def check_weights(model: Model) -> None:
                 f"numbers. Likely a diverged training run or a damaged conversion: export the "
                 f"checkpoint again, or take an earlier one"
             )
+
+
+def check_tokenizer(model: Model) -> None:
+    """Raises ValueError if the tokenizer has ids that the model does not score."""
+    largest = max(model.tokenizer.get_vocab().values(), default=-1)
+    # The reverse is harmless: many models pad the embedding beyond the tokenizer.
+    if largest >= model.d_vocab:
+        raise ValueError(
+            f"the tokenizer of {model.name} has ids up to {largest}, but the model scores only ids "
+            f"0 to {model.d_vocab - 1}. Likely tokens were added without resizing the embedding: "
+            f"call hf.resize_token_embeddings(len(tokenizer)) before saving"
+        )
 
 
 def _read_all(model: Model, ids: Tensor) -> dict[Site, Tensor]:

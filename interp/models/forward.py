@@ -25,7 +25,6 @@ key, since a branch may leave the text anywhere.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,7 +33,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.models.hooks import HOOKS_CHANGE
+from interp.models.hooks import copy_sharing
 from interp.models.model import Model
 from interp.models.token_ids import Row, Rows, as_ids, as_rows
 
@@ -44,9 +43,7 @@ def with_kernel(model: Model, kernel: str) -> Model:
 
     Changing the kernel of the model itself would change it for passes of other threads, too.
     """
-    shared: dict[int, Any] = {id(t): t for t in (*model.hf.parameters(), *model.hf.buffers())}
-    with HOOKS_CHANGE:
-        hf = copy.deepcopy(model.hf, shared)
+    hf = copy_sharing(model.hf)
     hf.set_attn_implementation(kernel)
     return replace(model, hf=hf)
 
@@ -136,13 +133,14 @@ def body(
         The final hidden states, after the last norm.
     """
     run = model.hf.get_submodule(model.adapter.body)
-    return run(
+    hidden = run(
         input_ids=ids,
         attention_mask=None if visible is None else _masks(model, visible, key_positions),
         position_ids=positions,
         past_key_values=cache,
         use_cache=cache is not None,
     ).last_hidden_state
+    return hidden.to(model.device)  # the last block of a spread model may be elsewhere
 
 
 def unembed(
@@ -153,7 +151,7 @@ def unembed(
     Where the model divides its logits (Granite) or caps them (Gemma 2: `cap * tanh(logits / cap)`),
     so does this.
     """
-    logits = model.hf.get_submodule(model.adapter.unembed)(hidden).float()
+    logits = model.hf.get_submodule(model.adapter.unembed)(hidden).to(hidden.device).float()
     if model.adapter.logit_divisor != 1.0:
         logits = logits / model.adapter.logit_divisor
     cap = getattr(model.hf.config, "final_logit_softcapping", None)

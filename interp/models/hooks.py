@@ -27,6 +27,7 @@ into `attn_out`, so that the edit reaches both the MLP and the skip connection.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -50,6 +51,13 @@ _Change = Callable[[Tensor], Tensor | None]
 _ORDER = {name: order for order, name in enumerate(STREAMS)}
 
 
+def copy_sharing(hf: Any) -> Any:
+    """A module of its own on the same tensors."""
+    shared: dict[int, Any] = {id(t): t for t in (*hf.parameters(), *hf.buffers())}
+    with HOOKS_CHANGE:
+        return copy.deepcopy(hf, shared)
+
+
 def _chain(
     site: Site, handlers: Sequence[Handler], fired: set[Site], activation: Tensor
 ) -> Tensor | None:
@@ -68,6 +76,12 @@ def _chain(
             )
         current = changed
     return None if current is activation else current
+
+
+def _at_home(change: _Change, device: torch.device, activation: Tensor) -> Tensor | None:
+    """A change on the device of the model's inputs: a block of a spread model may be elsewhere."""
+    changed = change(activation.to(device))
+    return None if changed is None else changed.to(activation.device)
 
 
 def _in_heads(change: _Change, n_heads: int, activation: Tensor) -> Tensor | None:
@@ -172,7 +186,7 @@ def _remember(entered: list[Tensor], activation: Tensor) -> None:
 
 def _fold_back(entered: list[Tensor], change: _Change, attn_out: Tensor) -> Tensor | None:
     """Computes resid_mid from the input of the block and attn_out, and folds a change into it."""
-    before = entered.pop()
+    before = entered.pop().to(attn_out.device)
     middle = before + attn_out
     changed = change(middle)
     if changed is None:
@@ -194,13 +208,14 @@ def _hooks(model: Model, site: Site, change: _Change) -> list[AbstractContextMan
         entered: list[Tensor] = []
         hooks.append(_on_input(block, partial(_remember, entered)))
         change = partial(_fold_back, entered, change)
-    # The wrapper put on last sees the activation first: scaled, cut to its part, split into heads.
+    # The wrapper put on last sees the activation first: moved, scaled, cut to its part, split.
     if place.heads is not None:
         change = partial(_in_heads, change, getattr(model, place.heads))
     if place.parts:
         change = partial(_in_part, model, site, change)
     if place.factor != 1.0:
         change = partial(_in_units_of_the_stream, change, place.factor)
+    change = partial(_at_home, change, model.device)
     return [*hooks, (_on_input if place.side == "in" else _on_output)(module, change)]
 
 
@@ -255,7 +270,7 @@ class BlockCall:
             output = block(hidden, *self.args[1:], **self.kwargs)
         else:
             output = block(**{**self.kwargs, "hidden_states": hidden})
-        return output if isinstance(output, Tensor) else output[0]
+        return (output if isinstance(output, Tensor) else output[0]).to(hidden.device)
 
 
 @contextmanager
@@ -277,7 +292,8 @@ def recorded_blocks(model: Model) -> Generator[list[BlockCall]]:
     def watch(layer: int) -> Any:
         def note(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             order.append(layer)
-            calls.append(BlockCall(args[0] if args else kwargs["hidden_states"], args, kwargs))
+            entered = args[0] if args else kwargs["hidden_states"]
+            calls.append(BlockCall(entered.to(model.device), args, kwargs))
 
         return note
 

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from interp.models.loading import weight_files
+from interp.models.folders import weight_files
 from interp.models.model import Model
 
 _ABOUT_FILES = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "_commit_hash")
@@ -34,6 +34,7 @@ def describe_model(model: Model) -> dict[str, str]:
         "tokenizer_sha256": hash_tokenizer(model.tokenizer),
         "dtype": str(model.dtype),
         "device": model.device.type,  # rounding differs between types of devices
+        **({"notes": "; ".join(model.notes)} if model.notes else {}),
     }
 
 

@@ -1,19 +1,18 @@
 """Loading a model from a folder or from the hub, and saying clearly what is wrong when it fails.
 
-In order: find the folder; read its configuration, which is small, and see whether the architecture
-is known; see whether the weight files are whole; load them; verify the model (`check_model`).
-
-Only safetensors are read, because other formats can run code when opened, and no code that comes
-with a model is executed. Nothing is fetched unless the text names no folder and has the form of a
-hub id (`owner/name`).
+In order: find the folder (`interp.models.folders`); read its configuration, which is small, and see
+whether the architecture is known; see whether the weight files are whole; load them; verify the
+model (`check_model`). A folder with a PEFT adapter is loaded over the weights of its base
+(`interp.models.peft_adapter`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +21,21 @@ import torch
 from interp.errors import explain_failure
 from interp.files import read_json
 from interp.models.adapters import Adapter, find_adapter
-from interp.models.checks import check_model
+from interp.models.checks import check_model, check_tokenizer
+from interp.models.folders import (
+    DTYPES,
+    check_weight_files,
+    find_folder,
+    hash_files,
+    load_tokenizer,
+    loading_quietly,
+    read_architecture,
+)
 from interp.models.model import Model
+from interp.models.peft_adapter import base_of, is_adapter, load_adapter
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DeviceMap = str | Mapping[str, str | int]
+"""'auto', or the device of each module by its name."""
 
 _WITHOUT_EFFECT = re.compile(
     r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$"
@@ -36,39 +46,6 @@ _WITHOUT_EFFECT = re.compile(
 """Tensors of real checkpoints that may be left out: the model computes the same without them.
 
 The first three kinds are constants that the model makes by itself."""
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_HUB_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
-"""Each holds the vocabulary of a tokenizer."""
-
-
-def find_folder(path: str | Path, dtype: str) -> Path:
-    """Finds the folder of a model, or fetches it from the hub; checks the dtype as well.
-
-    Raises:
-        ValueError: If there is neither folder nor hub id of that name, or the dtype is unknown.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}")
-    path_or_id = str(path)
-    folder = Path(path_or_id).expanduser()
-    if folder.is_dir():
-        return folder
-    if not _HUB_ID.fullmatch(path_or_id) or folder.exists():
-        raise ValueError(
-            f"a model is a folder with config.json and safetensors, or a hub id 'owner/name'; "
-            f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it does not "
-            f"have the form of a hub id"
-        )
-    from huggingface_hub import snapshot_download
-
-    with explain_failure(
-        f"there is no folder {path_or_id!r} (looked in {Path.cwd()}), and it could not be "
-        f"fetched from the hub as a model id",
-        "Likely causes: a name that is misspelt, or no network. Give a folder",
-    ):
-        return Path(snapshot_download(path_or_id, allow_patterns=list(_HUB_FILES)))
 
 
 def check_device(device: str) -> None:
@@ -86,31 +63,8 @@ def check_device(device: str) -> None:
         raise ValueError(f"the device 'meta' holds no numbers. {remedy}")
 
 
-def _read_architecture(folder: Path) -> str:
-    path = folder / "config.json"
-    if (folder / "adapter_config.json").is_file():
-        # transformers would apply it only where PEFT is installed.
-        raise ValueError(
-            f"{folder} holds a PEFT adapter (adapter_config.json), and a model is read with its "
-            f"adapter merged into the weights. Load it by peft.AutoPeftModelForCausalLM, and save "
-            f"model.merge_and_unload() and the tokenizer into another folder"
-        )
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} holds no config.json, so it is not a model in Hugging Face format. "
-            f"Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)"
-        )
-    names: Any = read_json(path).get("architectures")
-    if not isinstance(names, list) or not names:
-        raise ValueError(
-            f'{path} names no architecture in a list, such as "architectures": '
-            f'["LlamaForCausalLM"]; received {names!r}'
-        )
-    return str(names[0])
-
-
 def _read_adapter(folder: Path) -> Adapter:
-    row = find_adapter(_read_architecture(folder))
+    row = find_adapter(read_architecture(folder))
     from transformers import AutoConfig
 
     with explain_failure(
@@ -122,61 +76,6 @@ def _read_adapter(folder: Path) -> Adapter:
     return row(config)
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint: those in the folder, and those that its index names.
-
-    An index may name a file of a neighbouring folder (``../base-s0/model.safetensors``), so that a
-    model which differs from another in a few tensors need not store the rest again.
-
-    Raises:
-        ValueError: If there are none, or a named one is missing.
-    """
-    files = set(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = set(map(str, dict(read_json(index, "weight_map")["weight_map"]).values()))
-        missing = sorted(name for name in named if not (folder / name).is_file())
-        if missing:
-            raise ValueError(
-                f"{folder} lacks weight files that its index names: {', '.join(missing)}. "
-                f"Likely an interrupted copy or download: fetch them again"
-            )
-        files |= {folder / name for name in named}
-    if not files:
-        raise ValueError(
-            f"{folder} holds no *.safetensors, the only weight format that is read (others can run "
-            f"code when opened). Convert with model.save_pretrained(folder)"
-        )
-    return sorted(files)  # the checksum runs over the files in this order
-
-
-def _check_weight_files(folder: Path) -> list[Path]:
-    from safetensors import SafetensorError, safe_open
-
-    files = weight_files(folder)
-    for file in files:
-        try:
-            # Opening reads the header only, and refuses a file shorter than the header says.
-            with safe_open(file, framework="pt") as tensors:
-                tensors.keys()
-        except SafetensorError as error:
-            raise ValueError(
-                f"{file} is damaged ({file.stat().st_size} bytes; {error}). Likely an interrupted "
-                f"copy or download: fetch this file again"
-            ) from error
-    return files
-
-
-def hash_files(files: list[Path]) -> str:
-    """Checksum of files, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _hash_tensors(hf: Any) -> str:
     digest = hashlib.sha256()
     for name, weight in sorted(hf.state_dict().items()):
@@ -184,22 +83,6 @@ def _hash_tensors(hf: Any) -> str:
         # As bytes, because numpy has no bfloat16.
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def loading_quietly() -> Generator[None]:
-    """Silences the bars and reports of transformers, and leaves the settings as they were."""
-    from transformers.utils import logging
-
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what it reports of missing weights is refused below
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _check_quantisation(folder: Path) -> None:
@@ -215,9 +98,15 @@ def _check_quantisation(folder: Path) -> None:
         )
 
 
-def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
+def _load_weights(
+    folder: Path, dtype: torch.dtype, kernel: str, device_map: DeviceMap | None
+) -> Any:
     from transformers import AutoModelForCausalLM
 
+    if device_map is not None and find_spec("accelerate") is None:
+        raise ModuleNotFoundError(
+            "Spreading a model over devices needs accelerate: pip install 'posthoc[train]'"
+        )
     _check_quantisation(folder)
     failure = explain_failure(
         f"the weights in {folder} cannot be loaded",
@@ -228,6 +117,7 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
+            device_map=device_map if isinstance(device_map, str | None) else dict(device_map),
             attn_implementation=kernel,
             local_files_only=True,
             use_safetensors=True,
@@ -259,24 +149,6 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     return hf
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    # Without one of these transformers makes an empty tokenizer of some families.
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise ValueError(
-            f"{folder} holds no tokenizer: none of {', '.join(TOKENIZER_FILES)}. Save it next to "
-            f"the weights with tokenizer.save_pretrained(folder)"
-        )
-    with explain_failure(
-        f"the tokenizer in {folder} cannot be loaded",
-        "Likely causes: files of a newer version of tokenizers or transformers, a package that "
-        "is missing, or code that comes with the model, which is not executed. Save it again "
-        "with tokenizer.save_pretrained(folder)",
-    ):
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-
-
 class Parts(NamedTuple):
     """What a folder holds."""
 
@@ -286,7 +158,9 @@ class Parts(NamedTuple):
     files: list[Path]
 
 
-def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
+def load_parts(
+    folder: Path, *, device: str, dtype: str, kernel: str, device_map: DeviceMap | None = None
+) -> Parts:
     """Loads module and tokenizer from a folder, without knowing the family.
 
     Args:
@@ -294,6 +168,7 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
         device: Where to put the module.
         dtype: A key of `DTYPES`.
         kernel: The attention kernel to run, 'sdpa' or 'eager'.
+        device_map: Spreads the module over devices in place of `device`; None does not.
 
     Returns:
         Module, tokenizer and weight files.
@@ -302,31 +177,22 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
         ValueError: If the folder or its files are not usable.
     """
     check_device(device)
-    if (folder / "adapter_config.json").is_file():
+    if is_adapter(folder):
         # transformers would load the model that is named there in place of this folder.
         raise ValueError(
-            f"{folder} holds an adapter of peft (adapter_config.json). Merge it into the weights: "
+            f"{folder} holds a PEFT adapter, and this needs whole weights. Merge it into them: "
             f"model.merge_and_unload().save_pretrained(folder)"
         )
-    _read_architecture(folder)
-    files = _check_weight_files(folder)
-    tokenizer = _load_tokenizer(folder)  # first, since it is the smaller one
-    hf = _load_weights(folder, DTYPES[dtype], kernel).requires_grad_(False).eval()
+    read_architecture(folder)
+    files = check_weight_files(folder)
+    tokenizer = load_tokenizer(folder)  # first, since it is the smaller one
+    hf = _load_weights(folder, DTYPES[dtype], kernel, device_map).requires_grad_(False).eval()
+    if device_map is not None:
+        return Parts(hf, tokenizer, files)
     with explain_failure(
         f"the model in {folder} cannot be put on {device!r}", "Likely cause: too little memory"
     ):
         return Parts(hf.to(device), tokenizer, files)
-
-
-def _check_tokenizer(model: Model) -> None:
-    largest = max(model.tokenizer.get_vocab().values(), default=-1)
-    # The reverse is harmless: many models pad the embedding beyond the tokenizer.
-    if largest >= model.d_vocab:
-        raise ValueError(
-            f"the tokenizer of {model.name} has ids up to {largest}, but the model scores only ids "
-            f"0 to {model.d_vocab - 1}. Likely tokens were added without resizing the embedding: "
-            f"call hf.resize_token_embeddings(len(tokenizer)) before saving"
-        )
 
 
 def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
@@ -345,19 +211,33 @@ def make_model(hf: Any, tokenizer: Any, *, name: str) -> Model:
     """
     adapter = find_adapter(type(hf).__name__)(hf.config)
     model = Model(name, hf.eval(), tokenizer, adapter, _hash_tensors(hf))
-    _check_tokenizer(model)
+    check_tokenizer(model)
     check_model(model)
     return model
 
 
-def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "float32") -> Model:
+def load_model(
+    path_or_id: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    device_map: DeviceMap | None = None,
+    base: Model | None = None,
+) -> Model:
     """Loads a model and verifies it.
 
     Args:
-        path_or_id: A folder in Hugging Face format, or a hub id 'owner/name'.
+        path_or_id: A folder in Hugging Face format, a folder with a PEFT adapter, or a hub id:
+            'owner/name', or 'owner/name@revision'.
         device: Where to put it, for example 'cpu' or 'cuda:0'.
         dtype: Number format: 'float32', 'bfloat16' or 'float16'. Weights stored otherwise are
             converted.
+        device_map: For a model larger than one device: 'auto' spreads it over all there are, and
+            over memory and disk where these do not suffice (needs accelerate); or where each
+            module goes, for example {'model.embed_tokens': 0, ...}. `device` is then not used.
+        base: Over whose weights an adapter is loaded (`interp.models.peft_adapter`), whose device
+            and dtype it then has; None loads the base that the adapter names. A whole model needs
+            none.
 
     Returns:
         The model, in evaluation mode and without gradients on its weights.
@@ -367,11 +247,35 @@ def load_model(path_or_id: str | Path, *, device: str = "cpu", dtype: str = "flo
             what was found, the likely cause and what to do.
     """
     folder = find_folder(path_or_id, dtype)
-    adapter = _read_adapter(folder)
-    hf, tokenizer, files = load_parts(folder, device=device, dtype=dtype, kernel=adapter.kernel)
     # Resolved, because the path '.' has no name; the cached folder of a hub id is named by a hash.
     name = folder.resolve().name if Path(path_or_id).expanduser().is_dir() else str(path_or_id)
-    model = Model(name, hf, tokenizer, adapter, hash_files(files))
-    _check_tokenizer(model)
+    if is_adapter(folder):
+        base = base or load_model(
+            base_of(folder), device=device, dtype=dtype, device_map=device_map
+        )
+        return load_adapter(folder, base, name=name)
+    adapter = _read_adapter(folder)
+    hf, tokenizer, files = load_parts(
+        folder, device=device, dtype=dtype, kernel=adapter.kernel, device_map=device_map
+    )
+    model = Model(name, hf, tokenizer, adapter, hash_files(files), _spread_notes(hf, device_map))
+    check_tokenizer(model)
     check_model(model)
     return model
+
+
+def _spread_notes(hf: Any, device_map: DeviceMap | None) -> tuple[str, ...]:
+    """Where the modules of a spread model are, and which checks it did not get."""
+    if device_map is None:
+        return ()
+    places: Any = getattr(hf, "hf_device_map", None) or {"": hf.device}
+    counts = Counter(map(str, places.values()))
+    where = ", ".join(f"{place} ({n})" for place, n in counts.items())
+    notes = [f"placed by device_map; modules of the map on each device: {where}"]
+    away = [name for name, weight in hf.named_parameters() if weight.is_meta]
+    if away:
+        notes.append(
+            f"{len(away)} weights are kept outside the device until they are used, so they were "
+            f"not searched for NaN one by one; the other checks of a model ran"
+        )
+    return tuple(notes)

@@ -29,6 +29,8 @@ class Model:
     adapter: Adapter
     weights_sha256: str
     """Of the weight files in order of their names, or of the tensors if made in memory."""
+    notes: tuple[str, ...] = ()
+    """What a reader of results should know about how it was loaded, one sentence each."""
 
     @property
     def n_layers(self) -> int:
@@ -85,8 +87,13 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.hf.parameters()).device
+        """Where the weights are; of a model spread over several, where its inputs go."""
+        spread: Any = getattr(self.hf, "hf_device_map", None)
+        if spread is None:
+            return next(self.hf.parameters()).device
+        # What lies on the disk, or on the CPU of a model that runs elsewhere, is computed here.
+        devices = [torch.device(of) for of in spread.values() if of != "disk"]
+        return next((of for of in devices if of.type != "cpu"), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,38 +1,18 @@
 """Pairs: a base model and the same model after post-training.
 
-Everything here compares the two token by token and site by site, which means something only if they
-share tokenizer, vocabulary, width, depth and number format. A `ModelPair` cannot be made of models
-that do not; the error says in what they differ.
+Everything here compares the two token by token and site by site, which means something only if
+they share the tokens of ordinary text, width, depth and number format. A `ModelPair` cannot be made
+of models that do not; the error says in what they differ. What may differ (special tokens, padding
+of the vocabulary) is accepted and listed in `notes`: see `interp.models.shared_tokens`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from interp.models.model import Model
-
-N_SHOWN = 5
-"""Differing tokens listed in an error."""
-
-
-def _differing_tokens(base: dict[str, int], post: dict[str, int]) -> list[str]:
-    """Tokens with unequal ids, in the order of the ids, as text."""
-    tokens = {token for token in base.keys() | post.keys() if base.get(token) != post.get(token)}
-    order = sorted(tokens, key=lambda token: (base.get(token, post.get(token, 0)), token))
-    return [f"{token!r} (base {base.get(token)}, post {post.get(token)})" for token in order]
-
-
-def _check_tokenizers(base: Model, post: Model) -> None:
-    vocabularies: list[Any] = [model.tokenizer.get_vocab() for model in (base, post)]
-    differing = _differing_tokens(*vocabularies)
-    if differing:
-        raise ValueError(
-            f"the models of a pair must share one tokenizer; those of {base.name} and {post.name} "
-            f"differ in {len(differing)} tokens, the first being {', '.join(differing[:N_SHOWN])}. "
-            f"If post-training added tokens, add them to the tokenizer of the base model too and "
-            f"resize its embedding; models of two families are not a pair"
-        )
+from interp.models.shared_tokens import SharedTokens, compare_tokenizers
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +20,18 @@ class ModelPair:
     """A base model and what post-training made of it.
 
     Raises:
-        ValueError: If the two differ in tokenizer, vocabulary size, width, depth, heads, dtype or
-            device.
+        ValueError: If the two differ in ordinary tokens, in how they split text, in width, depth,
+            heads, dtype or device.
     """
 
     base: Model
     post: Model
+    shared: SharedTokens = field(init=False)
+    """What their tokenizers have in common."""
 
     def __post_init__(self) -> None:
-        _check_tokenizers(self.base, self.post)
-        sizes = ("d_vocab", "d_model", "n_layers", "n_heads", "n_kv_heads", "dtype", "device")
+        sizes = ("d_model", "n_layers", "n_heads", "n_kv_heads", "dtype", "device")
+        object.__setattr__(self, "shared", compare_tokenizers(self.base, self.post))
         differing = [
             f"{size}: base {getattr(self.base, size)}, post {getattr(self.post, size)}"
             for size in sizes
@@ -69,5 +51,17 @@ class ModelPair:
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer that both share."""
+        """The tokenizer of the base; that of the post may name added tokens otherwise."""
         return self.base.tokenizer
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results should know about how the two differ, one sentence each."""
+        sizes = [model.d_vocab for model in (self.base, self.post)]
+        if sizes[0] == sizes[1]:
+            return self.shared.notes
+        padded = (
+            f"base scores {sizes[0]} ids and post {sizes[1]}; their predictions are compared over "
+            f"the first {self.shared.n}"
+        )
+        return (*self.shared.notes, padded)

@@ -199,7 +199,7 @@ def load_organism(folder: Path) -> Any:
     import torch
     from transformers import LlamaForCausalLM
 
-    from interp.models.loading import loading_quietly
+    from interp.models.folders import loading_quietly
 
     with loading_quietly():
         return LlamaForCausalLM.from_pretrained(
@@ -214,6 +214,6 @@ def folder_name(name: str, seed: int) -> str:
 
 def hash_weights(folder: Path) -> str:
     """Checksum of the weights of an organism, those that it shares with its parent included."""
-    from interp.models.loading import hash_files, weight_files
+    from interp.models.folders import hash_files, weight_files
 
     return hash_files(weight_files(folder))

@@ -224,6 +224,16 @@ def pair_readers(base: Model, *posts: Model, names: Sequence[str] = ("post",)) -
     return readers
 
 
+def reader_notes(readers: Readers) -> tuple[str, ...]:
+    """How the models were loaded, and how those of a pair differ where they may."""
+    base = readers.get("base")
+    notes = [f"{role}: {note}" for role, model in readers.items() for note in model.notes]
+    for role, model in readers.items():
+        if base is not None and model is not base:
+            notes += [f"{role} against base: {note}" for note in ModelPair(base, model).notes]
+    return tuple(notes)
+
+
 def _write_chains(
     readers: Readers, task: Task, settings: AuditSettings
 ) -> Mapping[str, Sequence[Trace]]:
@@ -249,8 +259,9 @@ def _make_tasks(settings: AuditSettings) -> list[Task]:
 
 def describe_run(readers: Readers, settings: AuditSettings) -> dict[str, Any]:
     """What determines the results of a run: models, questions, settings, and files of probes."""
-    probes = make_probes(settings)
+    probes, notes = make_probes(settings), reader_notes(readers)
     return {
+        **({"notes": list(notes)} if notes else {}),
         "models": {role: describe_model(model) for role, model in readers.items()},
         "examples": {task.name: hash_examples(task) for task in _make_tasks(settings)},
         "settings": asdict(settings),

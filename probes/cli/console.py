@@ -28,7 +28,7 @@ Out = Annotated[
     Path | None, typer.Option(help="Run folder (default: runs/ and the names of models and probe).")
 ]
 Data = Annotated[str | None, typer.Option(help="Folder of downloaded data sets.")]
-Device = Annotated[str, typer.Option(help="Torch device.")]
+Device = Annotated[str, typer.Option(help="Torch device, or auto: spread over all.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Writers = Annotated[
     list[str] | None,

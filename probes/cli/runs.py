@@ -186,7 +186,7 @@ def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table P
 def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dtype: str) -> None:
     from probes import find_probe
     from probes.audit.run import audit as run_audit
-    from probes.audit.run import describe_run, pair_readers
+    from probes.audit.run import describe_run, pair_readers, reader_notes
     from probes.model_names import find_model
 
     is_one = len(settings.probes) == 1
@@ -196,9 +196,11 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
             f"this command compares a base model and one post-trained model, received "
             f"{len(names)} models: {', '.join(names)}"
         )
-    models = [find_model(name, device=device, dtype=dtype) for name in names]
-    readers = pair_readers(*models, names=names[1:] if takes_many else ("post",))
+    base = find_model(names[0], device=device, dtype=dtype)
+    posts = [find_model(name, device=device, dtype=dtype, base=base) for name in names[1:]]
+    readers = pair_readers(base, *posts, names=names[1:] if takes_many else ("post",))
     named = [*names, *(settings.probes if is_one else ())]
+    echo(f"Note: {note}" for note in reader_notes(readers))
     folder = out or name_folder(named, describe_run(readers, settings))
     done = run_audit(readers, settings, folder)
     if all(isnan(item.value) for item in done.items):
