@@ -1,15 +1,17 @@
-"""A task made of the questions and right answers that a file of traces holds.
+r"""A task made of the questions and right answers that a file of traces holds.
 
 Logs of an evaluation carry both, so traces on any data set can be read without a task of that data
 set. Each question is an example, whoever answered it. How answers are read follows from the right
 ones: as numbers if all of them are numbers; as letters if all are letters, such as ``(B)``; else as
-text, white space and a full stop at the end aside. No reference chains are known.
+text, white space and a full stop at the end aside. A chain leads to what its last step with a
+result or an announced answer (``\boxed{}``, "the answer is") says. No reference chains are known.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from interp.chains.text_trace import TextTrace, plain
 from interp.chains.trace_formats.outputs import split_answer
@@ -50,7 +52,13 @@ def make_traced_task(name: str, traces: Sequence[TextTrace]) -> Task:
                 f"{first.target!r} for the same question"
             )
     read = choose_reader([trace.target for trace in targets.values()])
-    examples = [_example(name, at, trace, read) for at, trace in enumerate(targets.values())]
+    labels = [trace.example for trace in targets.values()]
+    if "" in labels or len(set(labels)) < len(labels):
+        labels = [str(at) for at in range(len(targets))]
+    examples = [
+        _example(f"{name}:{label}", trace, read)
+        for label, trace in zip(labels, targets.values(), strict=True)
+    ]
     n_words = max(len(trace.chain.split()) for trace in traces)
     return Task(
         name=name,
@@ -59,6 +67,7 @@ def make_traced_task(name: str, traces: Sequence[TextTrace]) -> Task:
         rewriter=NumberRewriter(),
         split_steps=split_reasoning,
         read_answer=read,
+        leads_to=partial(_conclude, read),
         max_chain_tokens=min(LONGEST_CHAIN, max(SHORTEST_CHAIN, 2 * n_words)),
         max_answer_tokens=10 if read is not read_text else 40,
     )
@@ -90,14 +99,25 @@ def read_text(text: str) -> str:
     return plain(split_answer(text).answer).rstrip(".").casefold()
 
 
-def _example(name: str, at: int, trace: TextTrace, read: Callable[[str], str]) -> Example:
+def _conclude(read: Callable[[str], str], _: Example, steps: Sequence[str]) -> str | None:
+    """The answer of the last step that announces one or works one out."""
+    rewriter = NumberRewriter()
+    for step in reversed(steps):
+        parts = split_answer(step)
+        stated = read(parts.answer) if parts.is_announced else rewriter.result(step)
+        if stated:
+            return stated
+    return None
+
+
+def _example(name: str, trace: TextTrace, read: Callable[[str], str]) -> Example:
     answer = read(trace.target)
     asked = trace.question.strip()
     letters = dict.fromkeys(found for found in re.findall(r"\(([A-Z])\)", asked))
     is_choice = read is read_letter and answer in letters
     return Example(
-        id=f"{name}:{at}",
-        problem=f"{name}:{at}",
+        id=name,
+        problem=name,
         question=f"Question: {asked}\nAnswer:",
         answer=answer,
         steps=(),

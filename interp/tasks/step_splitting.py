@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 
 SHORTEST = 10
-"""Pieces with fewer characters than this (white space aside) are joined to a neighbour."""
+"""Pieces with fewer characters than this (white space around them aside) are joined to a neighbour."""
 
 # The second alternative is an empty match at the end of a line, before its white space.
 _SENTENCE_END = re.compile(r"[.?!]+[\"'”’)\]]*(?=\s)|(?=\s*\n)(?<!\s)")
@@ -95,12 +95,13 @@ def split_at_semicolons(text: str) -> tuple[str, ...]:
 
 def _without_short(pieces: list[str]) -> tuple[str, ...]:
     kept: list[str] = []
-    waiting = ""
+    waiting = bare = ""
     for piece in pieces:
         waiting += piece
-        if len(waiting.strip()) >= SHORTEST:
+        bare = f"{bare} {piece.strip()}".strip()
+        if len(bare) >= SHORTEST:
             kept.append(waiting)
-            waiting = ""
+            waiting = bare = ""
     if waiting and kept:
         kept[-1] += waiting
     elif waiting:
