@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 
 SHORTEST = 10
-"""Pieces with fewer characters than this (white space around them aside) are joined to a neighbour."""
+"""Pieces with fewer characters than this (white space around aside) are joined to a neighbour."""
 
 # The second alternative is an empty match at the end of a line, before its white space.
 _SENTENCE_END = re.compile(r"[.?!]+[\"'”’)\]]*(?=\s)|(?=\s*\n)(?<!\s)")

@@ -82,6 +82,7 @@ def audit(
     from probes.audit.run import WRITERS, AuditSettings
     from probes.seeds.names import pair_up
 
+    _check_writers(writer, traces)
     settings = AuditSettings(
         tasks=tuple(task or (() if traces else AUDIT_TASKS)),
         n=n,
@@ -118,6 +119,7 @@ def probe(
     from probes.settings import parse_settings
 
     made = find_probe(name)
+    _check_writers(writer, traces)
     options = parse_settings(name, option or ())
     settings = AuditSettings(
         tasks=tuple(task or (() if traces else made.tasks)),
@@ -130,6 +132,18 @@ def probe(
         options=((name, options),) if options else (),
     )
     _run([model, *(posts or ())], settings, out, device, dtype)
+
+
+def _check_writers(writers: Sequence[str] | None, traces: Sequence[str] | None) -> None:
+    """Refuses a misspelt writer before models are loaded; files may hold any."""
+    from probes.audit.run import WRITERS
+
+    unknown = sorted(set(writers or ()) - set(WRITERS))
+    if unknown and not traces:
+        raise ValueError(
+            f"unknown writer {unknown[0]!r}; known: {', '.join(WRITERS)}. Another writer's chains "
+            f"come from a file: --traces {unknown[0]}=FILE"
+        )
 
 
 def _default_writers(writers: Sequence[str], posts: Sequence[str] | None) -> tuple[str, ...]:
