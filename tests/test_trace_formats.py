@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,8 @@ def test_a_file_of_no_known_format_lists_the_known_ones(tmp_path: Path):
         ("14", None, False, "", "14", "missing"),
         ("The answer is 14.", CHAIN, False, CHAIN, "14.", "valid"),
         ("", CHAIN, False, CHAIN, "", "truncated"),
+        (f"A: {CHAIN}", None, False, f"A: {CHAIN}", f"A: {CHAIN}", "valid"),
+        (f"{CHAIN}\nA: 14", None, False, CHAIN, "14", "valid"),
         (f"{CHAIN}\n#### 14", None, False, CHAIN, "14", "valid"),
         ("So:\n\\boxed{\\frac{1}{2}}", None, False, "So:", "\\frac{1}{2}", "valid"),
     ],
@@ -272,3 +275,45 @@ def test_answers_are_read_as_the_right_ones_are_written():
     twice = [TextTrace(f"f, line {k}", "1", question="q", target=str(k)) for k in (1, 2)]
     with pytest.raises(ValueError, match="line 2: the right answer is '2', where f, line 1 has"):
         make_traced_task("t", twice)
+
+
+def published(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        pytest.skip(f"no published traces at {path}")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_published_solutions_are_graded_as_their_authors_did(data_folder: Path, tmp_path: Path):
+    """Answers of a 175B model to GSM8K, each with the authors' word on whether it is right."""
+    records = published(data_folder / "gsm8k/example_model_solutions.jsonl")[::7]
+    solved = [record["175b_verification"] for record in records]
+    chats = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Solve this.\n\n{record['question']}"},
+                {"role": "assistant", "content": re.sub("<<.*?>>", "", one["solution"])},
+            ]
+        }
+        for record, one in zip(records, solved, strict=True)
+    ]
+    task = make_task("gsm8k", n=None, seed=0, data=data_folder)
+    finder = ExampleFinder.of(task)
+    assert len(task.examples) == 1319
+    for trace, one in zip(read(tmp_path / "t.jsonl", *chats), solved, strict=True):
+        given = task.read_answer(trace.answer)
+        assert (given == finder.find(trace).answer) == one["is_correct"], one["solution"]
+        assert "\nA:" not in trace.chain
+
+
+@pytest.mark.parametrize("name", ["multistep_arithmetic", "tracking_shuffled_objects"])
+def test_published_mistakes_are_graded_by_their_text(name: str, data_folder: Path):
+    path = data_folder / f"bigbench_mistake/{name}.jsonl"
+    records = published(path)
+    traces = read_trace_file(path).traces
+    task = make_traced_task(name, traces)
+    finder = ExampleFinder.of(task)
+    for trace, record in zip(traces, records, strict=True):
+        is_right = task.read_answer(trace.answer) == finder.find(trace).answer
+        assert is_right == (record["answer"].strip() == record["target"].strip())
+    assert [len(trace.steps or ()) for trace in traces] == [len(r["steps"]) for r in records]
+    assert all(e.candidates == () or e.answer in e.candidates for e in task.examples)

@@ -7,7 +7,7 @@ r"""What a model wrote, cut into a chain and an answer.
   that ends in the answer would give it away: ``... = 18. | The answer is 18.``
 
 The answer is what stands in the last ``\boxed{}``; else after the last ``####``; else after the
-last "answer is" or "Answer:"; else it is the last line, which then stays in the chain.
+last "answer is", "Answer:" or "A:"; else it is the last line, which then stays in the chain.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from interp.chains.trace import TraceStatus
 OPEN, CLOSE = "<think>", "</think>"
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _CUE = re.compile(
-    r"####|\b(?:final\s+)?answer(?:\s+to[^.\n]{0,80}?)?\s*(?:\*\*)?\s*(?:is\b|:)\s*(?:\*\*)?:?",
+    r"####|(?<=\n)(?-i:A):|\b(?:final\s+)?answer(?:\s+to[^.\n]{0,80}?)?\s*(?:\*\*)?\s*(?:is\b|:)\s*(?:\*\*)?:?",
     re.I,
 )
 _SENTENCE_START = re.compile(r"(?:(?<=[.?!])\s+|\s*\n\s*)(?=\S)")
