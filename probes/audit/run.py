@@ -249,7 +249,7 @@ def plan_run(settings: AuditSettings, traces: Mapping[str, Sequence[Trace]]) -> 
         ValueError: No task, or a trace that answers no example of the tasks.
     """
     given = None
-    wanted = {"n": settings.n, "seed": settings.seed, "data": settings.data}
+    wanted: dict[str, Any] = {"n": settings.n, "seed": settings.seed, "data": settings.data}
     if settings.traces or traces:
         given = gather_traces(settings.traces, traces, tasks=settings.tasks, **wanted)
         tasks = given.tasks

@@ -62,9 +62,8 @@ def objects_of(record: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any],
     Raises:
         ValueError: It is absent or empty, or holds something else.
     """
-    value = record.get(name)
-    is_list = isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
-    if not is_list:
+    value: Any = record.get(name)
+    if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
         raise ValueError(f"{name!r} is a list of objects, and {short(value)} was received")
     return tuple(value)
 

@@ -14,6 +14,7 @@ log-probability hold no text and are refused.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from interp.chains.text_trace import TextTrace
@@ -69,8 +70,6 @@ def merge_filters(traces: Sequence[TextTrace]) -> list[TextTrace]:
 
 
 def _read_text(text: str, filtered: str, trace: TextTrace) -> TextTrace:
-    from dataclasses import replace
-
     written = read_output(text)
     answer = written.answer
     is_read = filtered not in ("", _INVALID) and filtered.strip() != text.strip()

@@ -10,7 +10,7 @@ where the run was stopped) and each sample is a file in ``samples/``.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def read_archive(path: Path) -> tuple[list[TextTrace], int]:
 
 
 def _read_samples(
-    place: str, head: Mapping[str, Any], samples: Iterator[Any] | tuple[Mapping[str, Any], ...]
+    place: str, head: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]
 ) -> tuple[list[TextTrace], int]:
     traces: list[TextTrace] = []
     n_empty = 0
