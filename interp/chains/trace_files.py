@@ -1,8 +1,11 @@
-"""Traces as JSON lines, so that they can be kept, and read when they were written elsewhere.
+"""Traces in files: written as JSON lines, and read from the files of whoever wrote them.
 
 A line needs no more than the example, the chain and the answer::
 
     {"example": "arith:3+4*2", "chain": "3 + 4 = 7 ; 7 * 2 = 3 ;", "answer": "3"}
+
+`interp.chains.trace_formats` reads this and other formats as text; `make_trace` is the one place
+where a text becomes a `Trace`, encoded as the task and the tokenizer of its readers want it.
 """
 
 from __future__ import annotations
@@ -10,27 +13,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from interp.chains.chain import Chain, Step, decode, encode, encode_answer, encode_steps, step_texts
-from interp.chains.trace import Trace, TraceMode, TraceStatus
-from interp.files import read_json_lines, write_file
+from interp.chains.text_trace import ExampleFinder, TextTrace
+from interp.chains.trace import Trace
+from interp.chains.trace_formats import read_trace_file
+from interp.chains.trace_formats.fields import short
+from interp.chains.trace_formats.own_lines import FIELDS
+from interp.files import write_file
 from interp.tasks import Example, Task
 
 Ids = tuple[int, ...]
 TAGS = ("<think>", "</think>")
 """Never part of a chain: the layout of the task puts tags around it."""
-_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "example": (str, "the id of an example"),
-    "chain": (str, "a text"),
-    "steps": (list, "a list of texts (one text is given as 'chain', and is cut into steps)"),
-    "answer": ((str, int, float), "a text or a number"),
-    "writer": (str, "a name"),
-    "seed": (int, "a whole number"),
-    "logprobs": (list, "a list of numbers"),
-    "ids": (dict, "an object with the token ids of prompt, steps and answer"),
-}
-"""Field of a line -> its types, and what it holds."""
 
 
 def export_traces(path: Path, traces: Sequence[Trace]) -> None:
@@ -50,16 +46,14 @@ def format_traces(traces: Sequence[Trace]) -> bytes:
 
 
 def import_traces(path: Path, tokenizer: Any, task: Task) -> tuple[Trace, ...]:
-    """Reads traces from JSON lines, whoever wrote them.
+    """Reads traces from a file, whoever wrote them (`interp.chains.trace_formats`).
 
-    Each line needs ``example`` (an id of the task), ``chain`` (text) or ``steps`` (a list of
-    texts), and ``answer`` (text or number). ``writer`` and ``seed`` may be given. A field that is
-    null counts as absent. What `export_traces` adds is read too; token ids are used only if they
-    spell the text with this tokenizer. In running text a chain begins with the white space with
-    which the task's own chains begin.
+    Each trace belongs to an example of the task, by its id or else by the text of its question. In
+    lines of our own, token ids are used only if they spell the text with this tokenizer. In running
+    text a chain begins with the white space with which the task's own chains begin.
 
     Args:
-        path: The file.
+        path: The file, or a folder of Thought Anchors.
         tokenizer: Of the models that will read the traces.
         task: The task that the traces answer.
 
@@ -67,23 +61,34 @@ def import_traces(path: Path, tokenizer: Any, task: Task) -> tuple[Trace, ...]:
         The traces, in the order of the file, graded again; a truncated one is not correct.
 
     Raises:
-        ValueError: If the file has no lines, a line is malformed, its example is unknown, its chain
-            is empty, holds the tags around it or has a blank step, no answer can be read though
-            its status is valid (or not given), or its token ids belong to another tokenizer. The
-            message gives line and field. Where a model wrote the tokens itself (the line has
-            ``ids``), an answer that cannot be read is a finding.
+        ValueError: If the file has no traces, a record is malformed, its example is unknown, its
+            chain is empty, holds the tags around it or has a blank step, no answer can be read
+            though its status is valid (or not given), or its token ids belong to another
+            tokenizer. The message gives line and field. Where the record is what a model wrote, an
+            answer that cannot be read is a finding.
     """
-    examples = {example.id: example for example in task.examples}
-    traces: list[Trace] = []
-    for place, line in read_json_lines(path):
-        record = {name: value for name, value in line.items() if value is not None}
-        try:
-            traces.append(_imported(record, tokenizer, task, examples))
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from error
-    if not traces:
-        raise ValueError(f"{path} holds no traces: it is empty. Likely cause: a broken export")
-    return tuple(traces)
+    finder = ExampleFinder.of(task)
+    return tuple(make_trace(text, finder, tokenizer) for text in read_trace_file(path).traces)
+
+
+def make_trace(text: TextTrace, finder: ExampleFinder, tokenizer: Any) -> Trace:
+    """Makes a trace of a text: matched to its example, cut, graded and encoded.
+
+    Args:
+        text: What a file says.
+        finder: The examples of the task.
+        tokenizer: Of the models that will read the trace.
+
+    Returns:
+        The trace.
+
+    Raises:
+        ValueError: See `import_traces`; the message begins with the place of the text.
+    """
+    try:
+        return _encoded(text, finder, tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{text.place}: {error}") from error
 
 
 def _record(trace: Trace) -> dict[str, Any]:
@@ -107,67 +112,45 @@ def _record(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _imported(
-    record: Mapping[str, Any], tokenizer: Any, task: Task, examples: Mapping[str, Example]
-) -> Trace:
-    _check_kinds(record)
-    example = _example_of(record, task, examples)
-    texts = _texts_of(record, task, example)
-    status = record.get("status", "valid")
-    mode = record.get("mode", "imported")
-    if status not in get_args(TraceStatus) or mode not in get_args(TraceMode):
+def _encoded(text: TextTrace, finder: ExampleFinder, tokenizer: Any) -> Trace:
+    task, example = finder.task, finder.find(text)
+    texts = _texts_of(text, task, example)
+    if text.status == "valid" and not any(one.strip() for one in texts):
         raise ValueError(
-            f"unknown status {status!r} or mode {mode!r}; known: "
-            f"{', '.join(get_args(TraceStatus))}; {', '.join(get_args(TraceMode))}. Both may be "
-            "left out."
+            "'chain' or 'steps': the chain is empty, so there is nothing to measure. Leave the "
+            'line out, or say so: "status": "empty"'
         )
-    if status == "valid" and not any(text.strip() for text in texts):
+    answer, status = task.read_answer(text.answer), text.status
+    if status == "valid" and not answer and not text.is_output:
         raise ValueError(
-            "the chain is empty, so there is nothing to measure. Leave the line out, or say so: "
-            '"status": "empty"'
+            f"'answer': the answer is read by task {task.name!r}, which finds none in "
+            f"{text.answer!r}. Give it in the form {example.answer!r} has (right or wrong), or "
+            "leave the line out."
         )
-    answer = task.read_answer(_answer_text(record["answer"]))
-    if status == "valid" and not answer and "ids" not in record:
-        raise ValueError(
-            f"the answer is read by task {task.name!r}, which finds none in {record['answer']!r}. "
-            f"Give it in the form {example.answer!r} has (right or wrong), or leave the line out."
-        )
+    if status != "truncated" and not answer and text.is_output and text.ids is None:
+        status = "truncated"  # no answer follows that anything ends
     prompt_ids = encode(tokenizer, example.question)
-    steps = encode_steps(tokenizer, texts)
-    answer_ids = encode_answer(tokenizer, task.layout, answer)
-    if "ids" in record:
-        steps, answer_ids = _ids_of(record["ids"], tokenizer, texts, prompt_ids)
+    if text.ids is not None:
+        steps, answer_ids = _ids_of(text.ids, tokenizer, texts, prompt_ids)
     else:
         _check_steps(texts, task)
+        steps = encode_steps(tokenizer, texts)
+        answer_ids = encode_answer(tokenizer, task.layout, answer)
     return Trace(
         example=example.id,
         problem=example.problem,
         task=task.name,
-        writer=str(record.get("writer", "imported")),
-        mode=mode,
+        writer=text.writer,
+        mode=text.mode,
         status=status,
         prompt_ids=prompt_ids,
         steps=steps,
         answer=answer,
         answer_ids=answer_ids,
         correct=status != "truncated" and answer == example.answer,
-        logprobs=tuple(record.get("logprobs", ())),
-        seed=record.get("seed", 0),
+        logprobs=text.logprobs,
+        seed=text.seed,
     )
-
-
-def _check_kinds(record: Mapping[str, Any]) -> None:
-    for name, (kind, words) in _KINDS.items():
-        value = record.get(name)
-        # True is an int to Python, and NaN a number to JSON.
-        is_odd = isinstance(value, bool) or value != value
-        if value is not None and (is_odd or not isinstance(value, kind)):
-            raise ValueError(f"{name!r} is {words}, and {_short(value)} was received")
-    for name, kind in (("steps", str), ("logprobs", (int, float))):
-        for at, value in enumerate(record.get(name, ()), start=1):
-            if not isinstance(value, kind):
-                words = _KINDS[name][1]
-                raise ValueError(f"{name!r} is {words}, and entry {at} is {_short(value)}")
 
 
 def _check_steps(texts: Sequence[str], task: Task) -> None:
@@ -176,49 +159,25 @@ def _check_steps(texts: Sequence[str], task: Task) -> None:
     tags = [tag.strip() for tag in (layout.think_open, layout.think_close, *TAGS)]
     for at, text in enumerate(texts, start=1):
         if not text.strip() and len(texts) > 1:
-            raise ValueError(f"step {at} of {len(texts)} is blank. Leave it out")
+            raise ValueError(f"'steps': step {at} of {len(texts)} is blank. Leave it out")
         for tag in filter(None, tags):
             if tag in text:
                 raise ValueError(
-                    f"step {at} holds {tag!r}. A chain is given without the tags around it, "
-                    f"which the task adds: remove them"
+                    f"'chain' or 'steps': step {at} holds {tag!r}. A chain is given without the "
+                    f"tags around it, which the task adds: remove them"
                 )
 
 
-def _answer_text(answer: str | int | float) -> str:
-    """An answer as text; pandas writes whole numbers as 3.0 where a column has a gap."""
-    is_whole = isinstance(answer, float) and answer.is_integer()
-    return str(int(answer) if is_whole else answer)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _example_of(record: Mapping[str, Any], task: Task, examples: Mapping[str, Example]) -> Example:
-    missing = [key for key in ("example", "answer") if key not in record]
-    if missing or not {"chain", "steps"} & record.keys():
-        raise ValueError(
-            f"example, chain (or steps) and answer are needed; this line has "
-            f"{', '.join(map(str, record)) or 'nothing'}"
-        )
-    if record["example"] not in examples:
-        raise ValueError(
-            f"unknown example {record['example']!r}; task {task.name!r} has {len(examples)}, such "
-            f"as {', '.join(list(examples)[:3])}. Likely cause: the task was made with another "
-            "seed or n than the traces."
-        )
-    return examples[record["example"]]
-
-
-def _texts_of(record: Mapping[str, Any], task: Task, example: Example) -> tuple[str, ...]:
+def _texts_of(text: TextTrace, task: Task, example: Example) -> tuple[str, ...]:
     """Step texts; each begins with white space where the task's own steps do."""
-    own = example.steps[0] if example.steps else ""
-    space = own[: len(own) - len(own.lstrip())]
-    if "steps" in record:
-        return tuple(_begun(text, space) for text in record["steps"])
-    return task.split_steps(_begun(record["chain"], space))
+    if example.steps:
+        own = example.steps[0]
+        space = own[: len(own) - len(own.lstrip())]
+    else:  # running text goes on after a blank
+        space = "" if task.layout.joiner else " "
+    if text.steps is not None:
+        return tuple(_begun(one, space) for one in text.steps)
+    return task.split_steps(_begun(text.chain, space))
 
 
 def _begun(text: str, space: str) -> str:
@@ -234,16 +193,16 @@ def _ids_of(
         prompt, answer = (tuple(map(int, ids[name])) for name in ("prompt", "answer"))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"'ids' is {_KINDS['ids'][1]}, and {_short(dict(ids))} was received"
+            f"'ids' is {FIELDS['ids'][1]}, and {short(dict(ids))} was received"
         ) from error
     spelled = decode(tokenizer, [token for group in groups for token in group])
     # White space aside: a joiner stands between steps and belongs to the text of none.
     same_text = "".join(spelled.split()) == "".join("".join(texts).split())
     if prompt != prompt_ids or len(groups) != len(texts) or not same_text:
         raise ValueError(
-            "the token ids do not spell the question and the steps with this tokenizer. Likely "
-            "cause: the traces were written with another one. Remove 'ids' from the file to have "
-            "the text encoded again."
+            "'ids': the token ids do not spell the question and the steps with this tokenizer. "
+            "Likely cause: the traces were written with another one. Remove 'ids' from the file to "
+            "have the text encoded again."
         )
     steps = tuple(Step(text, group) for text, group in zip(texts, groups, strict=True))
     return steps, answer

@@ -3,7 +3,12 @@
 from interp.tasks.number_reading import read_number
 from interp.tasks.numbers import NumberRewriter
 from interp.tasks.registry import make_task, task_names
-from interp.tasks.step_splitting import split_at_semicolons, split_lines, split_sentences
+from interp.tasks.step_splitting import (
+    split_at_semicolons,
+    split_lines,
+    split_reasoning,
+    split_sentences,
+)
 from interp.tasks.task import Example, Grade, Layout, Rewriter, StepTruth, Task
 
 __all__ = [
@@ -19,5 +24,6 @@ __all__ = [
     "read_number",
     "split_at_semicolons",
     "split_lines",
+    "split_reasoning",
     "split_sentences",
 ]

@@ -73,11 +73,11 @@ _OPENING = "Answer: Let us work it out step by step."
 _ANNOTATION = re.compile(r"<<([^<>]*)>>")
 
 
-def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
+def gsm8k_task(*, n: int | None, seed: int, data: Path | None) -> Task:
     """Problems of the GSM8K test set, few-shot.
 
     Args:
-        n: How many problems, drawn without replacement.
+        n: How many problems, drawn without replacement; None for all.
         seed: Which ones.
         data: Folder that holds ``gsm8k/test.jsonl`` (or ``test.jsonl``); the environment variable
             POSTHOC_DATA by default.
@@ -92,6 +92,7 @@ def gsm8k_task(*, n: int, seed: int, data: Path | None) -> Task:
     path = _test_file(data)
     # Not splitlines(), which also cuts at U+2028 inside a text.
     lines = [line for line in read_text(path).split("\n") if line.strip()]
+    n = len(lines) if n is None else n
     if n > len(lines):
         raise ValueError(f"{path} holds {len(lines)} problems, but n={n} was received")
     # Random hashes a text by itself: the same seed draws the same in every process.

@@ -3,8 +3,8 @@ r"""Tasks by name: the table of all tasks.
 To add a task, write one module and add one line to `SOURCES`. The module defines `SPLITS`: name of
 a split -> the function that makes it, called as ``make(n=20, seed=0)``. A function with the
 parameter ``data`` also gets the user's folder of data sets (a `Path`, or None if the user named
-none). A task that reads questions from a file looks like this, `interp.tasks.gsm8k` being the full
-example::
+none), and may get ``n=None``, which asks for all questions there are. A task that reads questions
+from a file looks like this, `interp.tasks.gsm8k` being the full example::
 
     # interp/tasks/fares.py
     import json
@@ -18,9 +18,10 @@ example::
     LAYOUT = Layout(think_open="", think_close="", answer_cue="\nThe answer is",
                     answer_end=".\n", filler=" ...", joiner="", answer_open=" ")
 
-    def fares_task(*, n: int, seed: int, data: Path | None) -> Task:
+    def fares_task(*, n: int | None, seed: int, data: Path | None) -> Task:
         path = (data or Path(".")) / "fares.json"
         records = json.loads(path.read_text(encoding="utf-8"))
+        n = len(records) if n is None else n
         if n > len(records):
             raise ValueError(f"{path} holds {len(records)} questions, n={n} was received. "
                              f"Ask for fewer (--n {len(records)})")
@@ -67,12 +68,12 @@ SOURCES = {
 """First part of a task's name -> the module that makes it. The second part is the split."""
 
 
-def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -> Task:
+def make_task(name: str, *, n: int | None, seed: int, data: str | Path | None = None) -> Task:
     """Makes a task by its name.
 
     Args:
         name: One of `task_names()`, such as ``arith/fresh`` or ``gsm8k``.
-        n: How many examples.
+        n: How many examples; None for all of a task that reads questions from a file.
         seed: Which ones; equal arguments give equal tasks.
         data: Folder of data sets, for tasks that read questions from a file (gsm8k).
 
@@ -83,16 +84,32 @@ def make_task(name: str, *, n: int, seed: int, data: str | Path | None = None) -
         ValueError: If the name is unknown, or the source has fewer than `n` examples.
         FileNotFoundError: If a data set is not there.
     """
+    has_end = reads_file(name)
+    if n is not None and n < 1:
+        raise ValueError(f"a task needs at least one example; received n={n}")
+    if n is None and not has_end:
+        raise ValueError(
+            f"n=None asks for all questions of a file, and task {name!r} draws its own without an "
+            "end: say how many, such as n=100"
+        )
+    source, _, split = name.partition("/")
+    make = _splits(source)[split]
+    if has_end:
+        make = partial(make, data=None if data is None else Path(data))
+    return make(n=n, seed=seed)
+
+
+def reads_file(name: str) -> bool:
+    """Whether a task reads its questions from a file, so that there is an end to them.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
     source, _, split = name.partition("/")
     makers = _splits(source) if source in SOURCES else {}
     if split not in makers:
         raise ValueError(f"unknown task {name!r}; known: {', '.join(task_names())}")
-    if n < 1:
-        raise ValueError(f"a task needs at least one example; received n={n}")
-    make = makers[split]
-    if "data" in signature(make).parameters:
-        make = partial(make, data=None if data is None else Path(data))
-    return make(n=n, seed=seed)
+    return "data" in signature(makers[split]).parameters
 
 
 def task_names() -> tuple[str, ...]:

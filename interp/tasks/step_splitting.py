@@ -1,15 +1,19 @@
 r"""Where a chain of thought is cut into steps: by fixed rules, never by a model.
 
-- `split_sentences`, for running text: after ``. ? !`` before white space, and before line breaks;
-  pieces of fewer than 10 characters join the next one (the last joins the one before). This is the
-  rule of Thought Anchors (arXiv 2506.19143), with two additions: a list number (``1. First``) stays
-  with its line, and every line break cuts, not only a blank line.
+- `split_reasoning`, for the chains of reasoning models: after ``. ? !`` before a blank or a line
+  break, and before blank lines; pieces of fewer than 10 characters join the next one (the last
+  joins the one before). This is the rule of Thought Anchors (arXiv 2506.19143), so that what is
+  measured on a sentence here and there is about the same sentence. The authors drop an end without
+  a full stop; here it is a step.
+- `split_sentences`, for short chains in running text: the same with three additions: a list number
+  (``1. First``) stays with its line, quotation marks and brackets stay with the sentence that they
+  close, and every line break cuts, not only a blank line.
 - `split_lines`, where each line is a step.
 - `split_at_semicolons`, for the worlds of the organisms.
 
-The first two keep every character, white space going to the piece that follows it, so that joining
-the pieces gives the text back. The third drops the single blanks between words, and joining its
-pieces with blanks gives the text back.
+All but the last keep every character, white space going to the piece that follows it, so that
+joining the pieces gives the text back. The last drops the single blanks between words, and joining
+its pieces with blanks gives the text back.
 """
 
 from __future__ import annotations
@@ -17,10 +21,11 @@ from __future__ import annotations
 import re
 
 SHORTEST = 10
-"""Pieces with fewer characters than this (white space aside) are joined to a neighbour."""
+"""Pieces with fewer characters than this (white space around aside) are joined to a neighbour."""
 
 # The second alternative is an empty match at the end of a line, before its white space.
 _SENTENCE_END = re.compile(r"[.?!]+[\"'”’)\]]*(?=\s)|(?=\s*\n)(?<!\s)")
+_THOUGHT_END = re.compile(r"[.?!](?=[ \n])|(?=\n\n)(?<!\n)")
 _LIST_NUMBER = re.compile(r"\(?\d+[.)]")
 
 
@@ -44,6 +49,25 @@ def split_sentences(text: str) -> tuple[str, ...]:
             pieces.append(piece)
             start = match.end()
     pieces.append(text[start:])
+    return _without_short([piece for piece in pieces if piece])
+
+
+def split_reasoning(text: str) -> tuple[str, ...]:
+    r"""Cuts the chain of a reasoning model into sentences, as Thought Anchors does.
+
+    Example:
+        >>> split_reasoning("Okay, so x = 2.\n\nWait. Let me see: is it?\nYes: 2 is even.")
+        ('Okay, so x = 2.', '\n\nWait. Let me see: is it?', '\nYes: 2 is even.')
+
+    Args:
+        text: A chain of thought.
+
+    Returns:
+        Pieces that give the text when joined; none for an empty text.
+    """
+    ends = [match.end() for match in _THOUGHT_END.finditer(text)]
+    edges = [0, *(end for end in ends if end > 0), len(text)]
+    pieces = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
     return _without_short([piece for piece in pieces if piece])
 
 
@@ -71,12 +95,13 @@ def split_at_semicolons(text: str) -> tuple[str, ...]:
 
 def _without_short(pieces: list[str]) -> tuple[str, ...]:
     kept: list[str] = []
-    waiting = ""
+    waiting = bare = ""
     for piece in pieces:
         waiting += piece
-        if len(waiting.strip()) >= SHORTEST:
+        bare = f"{bare} {piece.strip()}".strip()
+        if len(bare) >= SHORTEST:
             kept.append(waiting)
-            waiting = ""
+            waiting = bare = ""
     if waiting and kept:
         kept[-1] += waiting
     elif waiting:

@@ -1,7 +1,8 @@
 """A run: probes on a pair or one model, on the same items, in a folder of its own.
 
 Order of work: make the tasks; let each model write its chains (forced: the chain is opened for it,
-so that both models have one) beside the task's own correct ones; run each probe; keep what it found
+so that both models have one) beside the task's own correct ones and those that were written
+elsewhere (`probes.audit.given_traces`); run each probe; keep what it found
 as soon as it is there; make rows, the verdict, figures and the page. A run that is stopped and
 started again with the same settings goes on after the last finished probe and ends with the same
 rows. `posthoc audit` runs all probes of an audit, every other command that measures runs one.
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from interp.chains.trace import Trace
@@ -26,6 +28,7 @@ from interp.results.run_folder import WORK, Run, RunData, load_run
 from interp.results.summaries import summarise
 from interp.tasks import Task, make_task
 from probes import audit_probes, find_probe, statistics_of
+from probes.audit.given_traces import GivenTraces, gather_traces
 from probes.audit.page import draw_figures, make_sections
 from probes.audit.verdict import SMALLEST, judge, say_checkpoints
 from probes.calibration.table import kept_table
@@ -39,35 +42,41 @@ class AuditSettings:
     """What is run. Saved with the result."""
 
     tasks: tuple[str, ...]
-    """Names of tasks (`interp.tasks.make_task`)."""
+    """Names of tasks (`interp.tasks.make_task`). May be empty where traces are given that name
+    theirs, or that come with questions and right answers."""
     n: int = 100
-    """Examples of each task."""
+    """Examples of each task; where traces are given, at most so many of those that they answer."""
     probes: tuple[str, ...] = ()
     """Names of probes; all of an audit when empty."""
     writers: tuple[str, ...] = WRITERS
-    """Whose chains are read. The verdict rests on those that each model wrote itself; on the first
-    writer's where a model's own are not among them."""
+    """Whose chains are read; writers of given traces are added. The verdict rests on those that
+    each model wrote itself; on the first writer's where a model's own are not among them."""
     seed: int = 0
     """Of examples, edits and the bootstrap."""
     data: str | None = None
     """Folder of downloaded data sets, for tasks that need one."""
     smallest: float = SMALLEST
     """Size of a difference of accuracy or reliance that matters, 0 to 1."""
+    traces: tuple[str, ...] = ()
+    """Files of traces that are read instead of being written, each as FILE or WRITER=FILE."""
     options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     """Settings of single probes that differ from their defaults: (probe, ((field, value), ...))."""
 
     def __post_init__(self) -> None:
         if not self.probes:
             object.__setattr__(self, "probes", audit_probes())
-        if self.n < 1 or not self.tasks:
-            raise ValueError(
-                "a run needs at least one task and one example, received "
-                f"tasks={self.tasks}, n={self.n}"
-            )
+        if self.n < 1:
+            raise ValueError(f"a run needs at least one example of each task, received n={self.n}")
         make_probes(self)  # for its checks of names and settings, before models are loaded
-        unknown = sorted(set(self.writers) - set(WRITERS))
-        if unknown:
-            raise ValueError(f"unknown writer {unknown[0]!r}; known: {', '.join(WRITERS)}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before models are asked: its tasks, and settings that name them and all writers."""
+
+    tasks: tuple[Task, ...]
+    settings: AuditSettings
+    given: GivenTraces | None
 
 
 @dataclass(frozen=True)
@@ -80,13 +89,21 @@ class Audit:
     items: tuple[Item, ...]
 
 
-def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
+def audit(
+    readers: Readers,
+    settings: AuditSettings,
+    out: Path,
+    *,
+    traces: Mapping[str, Sequence[Trace]] = MappingProxyType({}),
+) -> Audit:
     """Runs the probes and writes the run folder.
 
     Args:
         readers: From `pair_readers`: `{"base": model, "post": model}`, or `{"base": model}`.
         settings: What to run.
         out: Run folder; made, or taken up again if it was begun with the same settings.
+        traces: Writer -> traces that are read instead of being written, beside those in the files
+            of the settings. They name their tasks and examples.
 
     Returns:
         The verdict, rows and items, and the path of `report.html`.
@@ -94,25 +111,21 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
     Raises:
         ValueError: Unknown names, an unwritable folder, models that do not form a pair.
     """
-    absent = sorted(set(settings.writers) - {"gold", *readers})
-    if absent:
-        raise ValueError(
-            f"a writer is 'gold' or one of the models that are read ({', '.join(readers)}), "
-            f"received {absent[0]!r}. Give a second model, or writers=('gold', 'base')"
-        )
-    tasks = _make_tasks(settings)
+    planned = plan_run(settings, traces)
+    _check_writers(readers, planned)
+    tasks, settings = planned.tasks, planned.settings
     probes = make_probes(settings)
     # Before the slow part, since it refuses a folder that cannot be written or holds another run.
-    run = Run.create(out, describe_run(readers, settings))
+    run = Run.create(out, _describe(readers, planned))
     run.save_examples(tasks)
     items: list[Item] = []
     # Not kept as parts: decoding is greedy, so a run that goes on writes the same chains again.
-    traces = {task.name: _write_chains(readers, task, settings) for task in tasks}
-    run.save_traces([t for by_writer in traces.values() for ts in by_writer.values() for t in ts])
+    chains = {task.name: _write_chains(readers, task, planned) for task in tasks}
+    run.save_traces([t for by_writer in chains.values() for ts in by_writer.values() for t in ts])
     for task in tasks:
         for name, probe in probes.items():
             work = partial(
-                probe.examine, readers, task, traces[task.name], seed=settings.seed,
+                probe.examine, readers, task, chains[task.name], seed=settings.seed,
                 folder=out / WORK / name,
             )  # fmt: skip
             items += run.part(part_name(name, task.name), work).items
@@ -158,7 +171,8 @@ def verdict_of(data: RunData) -> Verdict:
         smallest=settings.smallest, items=data.items, facts=facts,
     )  # fmt: skip
     n_models = len({row.reader for row in data.rows} - {CONTRAST})
-    return replace(verdict, lines=(*verdict.lines, say_checkpoints(n_models)))
+    account = data.manifest.get("traces", {}).get("account", ())
+    return replace(verdict, lines=(*verdict.lines, *account, say_checkpoints(n_models)))
 
 
 def results_of(data: RunData) -> dict[str, Results]:
@@ -192,7 +206,7 @@ def read_settings(data: RunData) -> AuditSettings:
         )
     # JSON has no tuples: what was saved as tuples comes back as lists.
     options = tuple((name, tuple((k, v) for k, v in pairs)) for name, pairs in kept["options"])
-    names = ("tasks", "probes", "writers")
+    names = ("tasks", "probes", "writers", "traces")
     return AuditSettings(
         **{name: tuple(kept[name]) for name in names},
         **{name: kept[name] for name in ("n", "seed", "data", "smallest")}, options=options,
@@ -234,37 +248,76 @@ def reader_notes(readers: Readers) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _write_chains(
-    readers: Readers, task: Task, settings: AuditSettings
-) -> Mapping[str, Sequence[Trace]]:
+def plan_run(settings: AuditSettings, traces: Mapping[str, Sequence[Trace]]) -> Plan:
+    """Makes the tasks of a run and reads the traces that are given to it.
+
+    Args:
+        settings: What to run.
+        traces: As `audit` takes them.
+
+    Raises:
+        ValueError: No task, or a trace that answers no example of the tasks.
+    """
+    given = None
+    wanted: dict[str, Any] = {"n": settings.n, "seed": settings.seed, "data": settings.data}
+    if settings.traces or traces:
+        given = gather_traces(settings.traces, traces, tasks=settings.tasks, **wanted)
+        tasks = given.tasks
+    else:
+        tasks = tuple(make_task(name, **wanted) for name in settings.tasks)
+    if not tasks:
+        raise ValueError("a run needs at least one task, received none. Name one: --task gsm8k")
+    elsewhere = () if given is None else given.writers
+    writers = tuple(dict.fromkeys((*settings.writers, *elsewhere)))
+    if "gold" not in elsewhere and not any(e.steps for task in tasks for e in task.examples):
+        writers = tuple(name for name in writers if name != "gold")  # nobody knows a chain
+    names = tuple(task.name for task in tasks)
+    return Plan(tasks, replace(settings, tasks=names, writers=writers), given)
+
+
+def _check_writers(readers: Readers, plan: Plan) -> None:
+    elsewhere = () if plan.given is None else plan.given.writers
+    absent = sorted(set(plan.settings.writers) - {"gold", *readers, *elsewhere})
+    if absent:
+        raise ValueError(
+            f"a writer is 'gold', one of the models that are read ({', '.join(readers)}) or one "
+            f"whose traces are given ({', '.join(elsewhere) or 'none are'}), received "
+            f"{absent[0]!r}. Give a second model, or writers=('gold', 'base')"
+        )
+
+
+def _write_chains(readers: Readers, task: Task, plan: Plan) -> Mapping[str, Sequence[Trace]]:
     """Each writer's chains on the same examples."""
+    tokenizer = next(iter(readers.values())).tokenizer
+    given = {} if plan.given is None else plan.given.encode(task, tokenizer)
     traces: dict[str, Sequence[Trace]] = {}
-    for writer in settings.writers:
-        if writer == "gold":
-            tokenizer = next(iter(readers.values())).tokenizer
+    for writer in plan.settings.writers:
+        if writer in given:
+            traces[writer] = given[writer]
+        elif writer == "gold":
             traces[writer] = gold_traces(tokenizer, task)
-        else:
+        elif writer in readers:  # another one has given no trace on this task
             traces[writer] = write_traces(
-                readers[writer], task, mode="forced", writer=writer, seed=settings.seed
+                readers[writer], task, mode="forced", writer=writer, seed=plan.settings.seed
             )
     return traces
 
 
-def _make_tasks(settings: AuditSettings) -> list[Task]:
-    return [
-        make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
-        for name in settings.tasks
-    ]
-
-
 def describe_run(readers: Readers, settings: AuditSettings) -> dict[str, Any]:
     """What determines the results of a run: models, questions, settings, and files of probes."""
-    probes, notes = make_probes(settings), reader_notes(readers)
+    return _describe(readers, plan_run(settings, {}))
+
+
+def _describe(readers: Readers, plan: Plan) -> dict[str, Any]:
+    probes, notes = make_probes(plan.settings), reader_notes(readers)
+    given = plan.given
+    about = {} if given is None else {"sha256": given.sha256, "account": list(given.account)}
     return {
         **({"notes": list(notes)} if notes else {}),
         "models": {role: describe_model(model) for role, model in readers.items()},
-        "examples": {task.name: hash_examples(task) for task in _make_tasks(settings)},
-        "settings": asdict(settings),
+        "examples": {task.name: hash_examples(task) for task in plan.tasks},
+        "settings": asdict(plan.settings),
+        **({"traces": about} if about else {}),
         # With all defaults: `settings` has only what differs from them, and a default may change.
         "probes": {name: repr(probe) for name, probe in probes.items()},
         "files": {name: dict(probe.hash_inputs(readers)) for name, probe in probes.items()},

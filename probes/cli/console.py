@@ -33,7 +33,18 @@ Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Writers = Annotated[
     list[str] | None,
     typer.Option(
-        "--writer", help="Whose chains: gold, base or post; repeatable (default: the probe's)."
+        "--writer",
+        help="Whose chains: gold, base, post or a writer of --traces; repeatable (default: those "
+        "of the probe, or all three).",
+    ),
+]
+Traces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--traces",
+        help="Chains written elsewhere, as FILE or WRITER=FILE; repeatable. Lines of this project, "
+        "chats (OpenAI, vLLM), logs of inspect_ai, samples of lm-evaluation-harness, "
+        "BIG-Bench-Mistake, folders of Thought Anchors.",
     ),
 ]
 Set = Annotated[

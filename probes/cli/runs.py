@@ -27,6 +27,7 @@ from probes.cli.console import (
     Seed,
     Set,
     Tasks,
+    Traces,
     Writers,
     echo,
     name_folder,
@@ -49,6 +50,9 @@ SHORT = {
 }
 """Command -> the probe that it runs, and its help."""
 
+AUDIT_TASKS = ("arith/pool", "arith/fresh")
+"""What an audit asks where no task is named and no traces are given."""
+
 
 def audit(
     base: Annotated[
@@ -57,10 +61,16 @@ def audit(
     post: Annotated[
         str, typer.Argument(help="The same after post-training; seeds in the order of their bases.")
     ],
-    task: Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")] = [  # noqa: B006  (typer copies it)
-        "arith/pool",
-        "arith/fresh",
-    ],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            help="Task name; repeatable (default: arith/pool and arith/fresh; with --traces the "
+            "task that they answer).",
+        ),
+    ] = None,
+    traces: Traces = None,
+    writer: Writers = None,
     n: N = 100,
     seed: Seed = 0,
     out: Out = None,
@@ -69,10 +79,18 @@ def audit(
     dtype: Dtype = "float32",
 ) -> None:
     """Run all audit probes on a pair, or on several seeds of it, and write the report."""
-    from probes.audit.run import AuditSettings
+    from probes.audit.run import WRITERS, AuditSettings
     from probes.seeds.names import pair_up
 
-    settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
+    _check_writers(writer, traces)
+    settings = AuditSettings(
+        tasks=tuple(task or (() if traces else AUDIT_TASKS)),
+        n=n,
+        writers=tuple(writer or WRITERS),
+        seed=seed,
+        data=data,
+        traces=tuple(traces or ()),
+    )
     pairs = pair_up(base, post)
     if len(pairs) == 1:
         _run([base, post], settings, out, device, dtype)
@@ -85,6 +103,7 @@ def probe(
     model: Model,
     posts: Posts = None,
     task: Tasks = None,
+    traces: Traces = None,
     writer: Writers = None,
     option: Set = None,
     n: Count = None,
@@ -100,17 +119,31 @@ def probe(
     from probes.settings import parse_settings
 
     made = find_probe(name)
+    _check_writers(writer, traces)
     options = parse_settings(name, option or ())
     settings = AuditSettings(
-        tasks=tuple(task or made.tasks),
+        tasks=tuple(task or (() if traces else made.tasks)),
         n=made.n if n is None else n,
         probes=(name,),
         writers=tuple(writer) if writer else _default_writers(made.writers, posts),
         seed=seed,
         data=data,
+        traces=tuple(traces or ()),
         options=((name, options),) if options else (),
     )
     _run([model, *(posts or ())], settings, out, device, dtype)
+
+
+def _check_writers(writers: Sequence[str] | None, traces: Sequence[str] | None) -> None:
+    """Refuses a misspelt writer before models are loaded; files may hold any."""
+    from probes.audit.run import WRITERS
+
+    unknown = sorted(set(writers or ()) - set(WRITERS))
+    if unknown and not traces:
+        raise ValueError(
+            f"unknown writer {unknown[0]!r}; known: {', '.join(WRITERS)}. Another writer's chains "
+            f"come from a file: --traces {unknown[0]}=FILE"
+        )
 
 
 def _default_writers(writers: Sequence[str], posts: Sequence[str] | None) -> tuple[str, ...]:
@@ -135,7 +168,7 @@ def short_command(name: str) -> Callable[..., None]:
         device: Device = "cpu",
         dtype: Dtype = "float32",
     ) -> None:
-        probe(target, model, posts, task, writer, option, n, seed, out, data, device, dtype)
+        probe(target, model, posts, task, None, writer, option, n, seed, out, data, device, dtype)
 
     command.__doc__ = f"{text} The same as 'posthoc probe {target}'."
     return command

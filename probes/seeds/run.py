@@ -82,6 +82,11 @@ def audit_seeds(
     Raises:
         ValueError: One training is given twice, or what `probes.audit.run.audit` refuses.
     """
+    if settings.traces:
+        raise ValueError(
+            "each pair of a run over seeds has problems of its own, so traces from a file cannot "
+            "be read in all of them. Audit the pairs one by one with --traces"
+        )
     places = {
         pair: f"{PAIRS}/{at}-{_slug(pair.base)}-{_slug(pair.post)}"
         for at, pair in enumerate(pairs, start=1)
