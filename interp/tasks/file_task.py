@@ -18,7 +18,8 @@ Other columns are not read. Solutions are understood as data sets write them: GS
 (steps with ``<<3*4=12>>``, then ``#### 12``); MATH's columns ``problem`` and ``solution`` in place
 of question and answer, and any answer that is a solution with ``\boxed{12}`` in it.
 
-How answers are compared is chosen from the gold answers (`interp.tasks.graders`) unless it is named.
+How answers are compared is chosen from the gold answers unless it is named
+(`interp.tasks.graders`).
 """
 
 from __future__ import annotations

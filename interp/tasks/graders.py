@@ -76,9 +76,7 @@ def choose_grader(answers: Sequence[str], choices: Sequence[Sequence[str]] = ())
     return "labels" if is_few else "text"
 
 
-def make_grader(
-    name: str, answers: Sequence[str], choices: Sequence[Sequence[str]] = ()
-) -> Grader:
+def make_grader(name: str, answers: Sequence[str], choices: Sequence[Sequence[str]] = ()) -> Grader:
     """A grader for the gold answers of a task.
 
     Args:
@@ -151,7 +149,10 @@ def _first_line(text: str) -> str:
 
 
 def _read_label(text: str, known: Mapping[str, str]) -> str:
-    """The label with which a text begins, else the only one that it mentions; none of "yes or no"."""
+    """The label with which a text begins, else the only one that it mentions.
+
+    "Yes or no" gives none.
+    """
     stated = find_answer(text)
     if found := _known(text, known):
         return found
@@ -184,7 +185,9 @@ def _choice_grader(choices: Sequence[Sequence[str]]) -> Grader:
         match = _LETTER.match(stated)
         letter = match[1] if match is not None else ""
         # "A" and "I" are words: "A cat" and "I think" give no letter.
-        is_word = letter in "aAI" and match is not None and re.match(r"\s+\w", stated[match.end() :])
+        is_word = (
+            letter in "aAI" and match is not None and re.match(r"\s+\w", stated[match.end() :])
+        )
         is_listed = bool(letter) and letter.upper() in letters("x" * last)
         return letter.upper() if is_listed and not is_word else ""
 

@@ -46,18 +46,23 @@ HIGHEST_CANCELLED = 30
 
 _CUE = re.compile(r"\banswer(?:\s+is|\s*:)(?:\s*:)?", re.I)
 _NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Problem|Q)\s*:", re.I)
-_IN_DOLLARS = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$(?!\s)([^$]*?[^$\s\\])\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)  # fmt: skip
+_IN_DOLLARS = re.compile(
+    r"\$\$(.+?)\$\$|(?<!\\)\$(?!\s)([^$]*?[^$\s\\])\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S
+)
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[A-Za-z]*\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _FUNCTIONS = {"sin", "cos", "tan", "log", "ln", "exp", "pi", "sqrt", "min", "max", "gcd", "lcm"}
 _ORNAMENT = re.compile(
-    r"\\(?:left|right|displaystyle|quad|qquad|big|Big|limits)(?![A-Za-z])|(?<!\\)\\[,!;: ]|\^\s*\{?\\circ\}?"
-    r"|\\?%|\\\$|\\degree|~"
+    r"\\(?:left|right|displaystyle|quad|qquad|big|Big|limits)(?![A-Za-z])|(?<!\\)\\[,!;: ]"
+    r"|\^\s*\{?\\circ\}?|\\?%|\\\$|\\degree|~"
 )
 _PLAIN = re.compile(r"[-−–+*/×÷=≈$€£¥%\d\s.]*")
 _REPEATING = re.compile(r"(-?)(\d*)\.(\d*)\\overline\s*\{?(\d+)\}?")
-_TOO_LARGE = re.compile(r"!\s*!|\d{4,}\s*\)?\s*!|\)\s*!|binom|choose|\^[^+\-=,]*\^[^+\-=,]*\^|\\(?:sum|prod|int|lim)")  # fmt: skip
+_TOO_LARGE = re.compile(
+    r"!\s*!|\d{4,}\s*\)?\s*!|\)\s*!|binom|choose|\^[^+\-=,]*\^[^+\-=,]*\^"
+    r"|\\(?:sum|prod|int|lim)"
+)
 _LOCK = Lock()
 """The parser keeps tables that grow while it parses."""
 

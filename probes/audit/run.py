@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,15 @@ from interp.results.report import Verdict, write_report
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.run_folder import WORK, Run, RunData, load_run
 from interp.results.summaries import summarise
-from interp.tasks import Task, make_task
-from probes import audit_probes, find_probe, statistics_of
+from interp.tasks import Task
+from probes import audit_probes, statistics_of
+from probes.audit.named import (
+    describe_probes,
+    make_probes,
+    make_tasks,
+    names_of_tasks,
+    own_classes,
+)
 from probes.audit.page import draw_figures, make_sections
 from probes.audit.verdict import SMALLEST, judge, say_checkpoints
 from probes.calibration.table import kept_table
@@ -38,12 +45,12 @@ WRITERS = ("gold", "base", "post")
 class AuditSettings:
     """What is run. Saved with the result."""
 
-    tasks: tuple[str, ...]
-    """Names of tasks (`interp.tasks.make_task`)."""
+    tasks: tuple[str | Task, ...]
+    """Names of tasks (`interp.tasks.make_task`), files of questions, or tasks themselves."""
     n: int = 100
-    """Examples of each task."""
-    probes: tuple[str, ...] = ()
-    """Names of probes; all of an audit when empty."""
+    """Examples of each task that is named; a task itself is asked whole."""
+    probes: tuple[str | Probe, ...] = ()
+    """Names of probes, or probes themselves; all of an audit when empty."""
     writers: tuple[str, ...] = WRITERS
     """Whose chains are read. The verdict rests on those that each model wrote itself; on the first
     writer's where a model's own are not among them."""
@@ -55,6 +62,8 @@ class AuditSettings:
     """Size of a difference of accuracy or reliance that matters, 0 to 1."""
     options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     """Settings of single probes that differ from their defaults: (probe, ((field, value), ...))."""
+    grader: str | None = None
+    """How answers to the questions of a file are compared; chosen from them when None."""
 
     def __post_init__(self) -> None:
         if not self.probes:
@@ -64,7 +73,8 @@ class AuditSettings:
                 "a run needs at least one task and one example, received "
                 f"tasks={self.tasks}, n={self.n}"
             )
-        make_probes(self)  # for its checks of names and settings, before models are loaded
+        # For their checks of names and settings, before models are loaded.
+        names_of_tasks(self.tasks), make_probes(self.probes, self.options)
         unknown = sorted(set(self.writers) - set(WRITERS))
         if unknown:
             raise ValueError(f"unknown writer {unknown[0]!r}; known: {', '.join(WRITERS)}")
@@ -101,9 +111,9 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
             f"received {absent[0]!r}. Give a second model, or writers=('gold', 'base')"
         )
     tasks = _make_tasks(settings)
-    probes = make_probes(settings)
+    probes = make_probes(settings.probes, settings.options)
     # Before the slow part, since it refuses a folder that cannot be written or holds another run.
-    run = Run.create(out, describe_run(readers, settings))
+    run = Run.create(out, describe_run(readers, settings, tasks))
     run.save_examples(tasks)
     items: list[Item] = []
     # Not kept as parts: decoding is greedy, so a run that goes on writes the same chains again.
@@ -121,63 +131,68 @@ def audit(readers: Readers, settings: AuditSettings, out: Path) -> Audit:
         pair=" -> ".join(model.name for model in readers.values()),
         chance={task.name: task.chance for task in tasks},
         seed=settings.seed,
-        **statistics_of(settings.probes),
+        **statistics_of(map(type, probes.values())),
     )
     run.save_results(items, rows)
-    report = redraw(out)
+    report = redraw(out, settings)
     # Read back, so that the caller gets what a later reader of the folder will get.
     data = load_run(out)
-    return Audit(report, verdict_of(data), data.rows, data.items)
+    return Audit(report, verdict_of(data, settings), data.rows, data.items)
 
 
-def redraw(folder: Path) -> Path:
+def redraw(folder: Path, settings: AuditSettings | None = None) -> Path:
     """Draws the figures and the page of a finished run from its rows.
+
+    Args:
+        folder: Of the run.
+        settings: Those of the run; read from its manifest where they are not given.
 
     Raises:
         ValueError: The folder holds no finished run.
     """
     data = load_run(folder)
-    settings = read_settings(data)
-    results = results_of(data)
-    figures = draw_figures(data.rows, make_probes(settings), results, settings.writers)
-    parts = make_sections(settings.probes, figures, kept_table())
-    return write_report(folder, parts, verdict_of(data), figures)
+    settings = settings or read_settings(data)
+    probes = make_probes(settings.probes, settings.options)
+    figures = draw_figures(data.rows, probes, results_of(data, settings), settings.writers)
+    parts = make_sections(probes, figures, kept_table())
+    return write_report(folder, parts, verdict_of(data, settings), figures)
 
 
-def verdict_of(data: RunData) -> Verdict:
+def verdict_of(data: RunData, settings: AuditSettings | None = None) -> Verdict:
     """The verdict on the rows of a run, with what each probe that was run alone describes."""
-    settings = read_settings(data)
-    probes = make_probes(settings)
+    settings = settings or read_settings(data)
+    probes = make_probes(settings.probes, settings.options)
     described: list[str] = []
     if len(probes) == 1:
         ((name, probe),) = probes.items()
-        described = probe.describe(results_of(data)[name])
+        described = probe.describe(results_of(data, settings)[name])
     facts = {example["id"]: example["facts"] for example in data.examples}
     verdict = judge(
-        data.rows, tasks=settings.tasks, writers=settings.writers, described=described,
-        smallest=settings.smallest, items=data.items, facts=facts,
+        data.rows, tasks=names_of_tasks(settings.tasks), writers=settings.writers,
+        described=described, smallest=settings.smallest, items=data.items, facts=facts,
+        own=own_classes(probes),
     )  # fmt: skip
     n_models = len({row.reader for row in data.rows} - {CONTRAST})
     return replace(verdict, lines=(*verdict.lines, say_checkpoints(n_models)))
 
 
-def results_of(data: RunData) -> dict[str, Results]:
+def results_of(data: RunData, settings: AuditSettings) -> dict[str, Results]:
     """What a run has of each of its probes."""
-    settings = read_settings(data)
+    tasks = names_of_tasks(settings.tasks)
     return {
         name: Results(
             rows=tuple(row for row in data.rows if row.probe == name),
             items=tuple(item for item in data.items if item.probe == name),
             records={
                 task: data.records[part_name(name, task)]
-                for task in settings.tasks
+                for task in tasks
                 if part_name(name, task) in data.records
             },
-            tasks=settings.tasks,
+            tasks=tasks,
             writer=settings.writers[0] if settings.writers else "",
             seed=settings.seed,
         )
-        for name in settings.probes
+        for name in make_probes(settings.probes, settings.options)
     }
 
 
@@ -193,16 +208,8 @@ def read_settings(data: RunData) -> AuditSettings:
     # JSON has no tuples: what was saved as tuples comes back as lists.
     options = tuple((name, tuple((k, v) for k, v in pairs)) for name, pairs in kept["options"])
     names = ("tasks", "probes", "writers")
-    return AuditSettings(
-        **{name: tuple(kept[name]) for name in names},
-        **{name: kept[name] for name in ("n", "seed", "data", "smallest")}, options=options,
-    )  # fmt: skip
-
-
-def make_probes(settings: AuditSettings) -> dict[str, Probe]:
-    """The probes of a run under their settings, by name."""
-    options = dict(settings.options)
-    return {name: find_probe(name)(**dict(options.get(name, ()))) for name in settings.probes}
+    read = {**kept, **{name: tuple(kept[name]) for name in names}, "options": options}
+    return AuditSettings(**read)
 
 
 def part_name(probe: str, task: str) -> str:
@@ -241,23 +248,38 @@ def _write_chains(
 
 
 def _make_tasks(settings: AuditSettings) -> list[Task]:
-    return [
-        make_task(name, n=settings.n, seed=settings.seed, data=settings.data)
-        for name in settings.tasks
-    ]
+    return make_tasks(
+        settings.tasks, n=settings.n, seed=settings.seed, data=settings.data, grader=settings.grader
+    )
 
 
-def describe_run(readers: Readers, settings: AuditSettings) -> dict[str, Any]:
-    """What determines the results of a run: models, questions, settings, and files of probes."""
-    probes = make_probes(settings)
+def describe_run(
+    readers: Readers, settings: AuditSettings, tasks: Sequence[Task] | None = None
+) -> dict[str, Any]:
+    """What determines the results of a run: models, questions, settings, and files of probes.
+
+    Args:
+        readers: The models.
+        settings: Of the run.
+        tasks: Made by these settings; made here where they are not given.
+    """
+    probes = make_probes(settings.probes, settings.options)
+    tasks = _make_tasks(settings) if tasks is None else tasks
     return {
         "models": {role: describe_model(model) for role, model in readers.items()},
-        "examples": {task.name: hash_examples(task) for task in _make_tasks(settings)},
-        "settings": asdict(settings),
+        "examples": {task.name: hash_examples(task) for task in tasks},
+        "settings": describe_settings(settings),
         # With all defaults: `settings` has only what differs from them, and a default may change.
         "probes": {name: repr(probe) for name, probe in probes.items()},
         "files": {name: dict(probe.hash_inputs(readers)) for name, probe in probes.items()},
     }
+
+
+def describe_settings(settings: AuditSettings) -> dict[str, Any]:
+    """Settings as plain data: tasks by their names, probes by name or place, and their settings."""
+    plain = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    plain["tasks"] = names_of_tasks(settings.tasks)
+    return plain | describe_probes(settings.probes, settings.options)
 
 
 def hash_examples(task: Task) -> str:
