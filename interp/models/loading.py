@@ -43,8 +43,13 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.j
 """Each holds the vocabulary of a tokenizer."""
 
 
-def find_folder(path: str | Path, dtype: str) -> Path:
+def find_folder(path: str | Path, dtype: str, *, with_weights: bool = True) -> Path:
     """Finds the folder of a model, or fetches it from the hub; checks the dtype as well.
+
+    Args:
+        path: A folder, or a hub id.
+        dtype: A key of `DTYPES`.
+        with_weights: Whether the weights are fetched, too; a folder is taken as it is.
 
     Raises:
         ValueError: If there is neither folder nor hub id of that name, or the dtype is unknown.
@@ -68,7 +73,8 @@ def find_folder(path: str | Path, dtype: str) -> Path:
         f"fetched from the hub as a model id",
         "Likely causes: a name that is misspelt, or no network. Give a folder",
     ):
-        return Path(snapshot_download(path_or_id, allow_patterns=list(_HUB_FILES)))
+        wanted = _HUB_FILES if with_weights else _HUB_FILES[1:]
+        return Path(snapshot_download(path_or_id, allow_patterns=list(wanted)))
 
 
 def check_device(device: str) -> None:
@@ -259,7 +265,12 @@ def _load_weights(folder: Path, dtype: torch.dtype, kernel: str) -> Any:
     return hf
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
+    """Loads the tokenizer of a folder.
+
+    Raises:
+        ValueError: If the folder holds none, or one that cannot be read.
+    """
     from transformers import AutoTokenizer
 
     # Without one of these transformers makes an empty tokenizer of some families.
@@ -310,7 +321,7 @@ def load_parts(folder: Path, *, device: str, dtype: str, kernel: str) -> Parts:
         )
     _read_architecture(folder)
     files = _check_weight_files(folder)
-    tokenizer = _load_tokenizer(folder)  # first, since it is the smaller one
+    tokenizer = load_tokenizer(folder)  # first, since it is the smaller one
     hf = _load_weights(folder, DTYPES[dtype], kernel).requires_grad_(False).eval()
     with explain_failure(
         f"the model in {folder} cannot be put on {device!r}", "Likely cause: too little memory"

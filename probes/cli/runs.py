@@ -20,6 +20,7 @@ from probes.cli.console import (
     Data,
     Device,
     Dtype,
+    Grader,
     Model,
     N,
     Out,
@@ -48,6 +49,8 @@ SHORT = {
     ),
 }
 """Command -> the probe that it runs, and its help."""
+AUDIT_TASKS = ("arith/pool", "arith/fresh")
+"""What an audit asks organisms."""
 
 
 def audit(
@@ -57,23 +60,24 @@ def audit(
     post: Annotated[
         str, typer.Argument(help="The same after post-training; seeds in the order of their bases.")
     ],
-    task: Annotated[list[str], typer.Option("--task", help="Task name; repeatable.")] = [  # noqa: B006  (typer copies it)
-        "arith/pool",
-        "arith/fresh",
-    ],
+    task: Tasks = None,
     n: N = 100,
     seed: Seed = 0,
     out: Out = None,
     data: Data = None,
+    grader: Grader = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
     """Run all audit probes on a pair, or on several seeds of it, and write the report."""
     from probes.audit.run import AuditSettings
+    from probes.model_names import default_tasks
     from probes.seeds.names import pair_up
 
-    settings = AuditSettings(tasks=tuple(task), n=n, seed=seed, data=data)
     pairs = pair_up(base, post)
+    names = [name for pair in pairs for name in pair]
+    tasks = tuple(task) if task else default_tasks(names, AUDIT_TASKS)
+    settings = AuditSettings(tasks=tasks, n=n, seed=seed, data=data, grader=grader)
     if len(pairs) == 1:
         _run([base, post], settings, out, device, dtype)
     else:
@@ -81,7 +85,7 @@ def audit(
 
 
 def probe(
-    name: Annotated[str, typer.Argument(help="Probe; see 'posthoc list'.")],
+    name: Annotated[str, typer.Argument(help="Probe; see 'posthoc list'. Your own: module:Class.")],
     model: Model,
     posts: Posts = None,
     task: Tasks = None,
@@ -91,24 +95,27 @@ def probe(
     seed: Seed = 0,
     out: Out = None,
     data: Data = None,
+    grader: Grader = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
     """Run one probe on one model or a pair."""
     from probes import find_probe
     from probes.audit.run import AuditSettings
+    from probes.model_names import default_tasks
     from probes.settings import parse_settings
 
     made = find_probe(name)
     options = parse_settings(name, option or ())
     settings = AuditSettings(
-        tasks=tuple(task or made.tasks),
+        tasks=tuple(task) if task else default_tasks([model, *(posts or ())], made.tasks),
         n=made.n if n is None else n,
         probes=(name,),
         writers=tuple(writer) if writer else _default_writers(made.writers, posts),
         seed=seed,
         data=data,
-        options=((name, options),) if options else (),
+        options=((made.name, options),) if options else (),
+        grader=grader,
     )
     _run([model, *(posts or ())], settings, out, device, dtype)
 
@@ -132,10 +139,11 @@ def short_command(name: str) -> Callable[..., None]:
         seed: Seed = 0,
         out: Out = None,
         data: Data = None,
+        grader: Grader = None,
         device: Device = "cpu",
         dtype: Dtype = "float32",
     ) -> None:
-        probe(target, model, posts, task, writer, option, n, seed, out, data, device, dtype)
+        probe(target, model, posts, task, writer, option, n, seed, out, data, grader, device, dtype)
 
     command.__doc__ = f"{text} The same as 'posthoc probe {target}'."
     return command
@@ -167,7 +175,7 @@ def list_names(
     for probe_name in PROBES:
         made = find_probe(probe_name)
         typer.echo(f"  {'*' if made.is_in_audit else ' '} {probe_name:24} {made.question}")
-    typer.echo("Tasks\n  " + "  ".join(task_names()))
+    typer.echo("Tasks (or a file: .jsonl, .csv, .parquet)\n  " + "  ".join(task_names()))
     typer.echo("Bundled organisms (name:seed)")
     echo(f"  {entry.name}:{entry.seed}" for entry in read_cards())
 
