@@ -133,7 +133,10 @@ def read_math(text: str) -> str:
 def is_math(text: str) -> bool:
     """Whether a gold answer is a number or a formula, and not words."""
     formula = find_answer(text).strip().strip("$")
-    return bool(formula) and not _has_words(formula) and any(c.isdigit() for c in formula)
+    if not any(c.isdigit() for c in formula) or _has_words(formula):
+        return False
+    # "a, b, c1" is a list of names.
+    return bool(re.search(r"[\\^]", formula)) or not re.search(r"[A-Za-z].*,|,.*[A-Za-z]", formula)
 
 
 def _has_words(text: str) -> bool:

@@ -251,14 +251,14 @@ def _time_blocks(outline: Outline, n_layers: int, length: int, *, dtype: str, de
     ids = torch.randint(vocabulary, (ROWS_TIMED, length), device=device)
     texts = torch.randint(vocabulary, (max(1, READ_TIMED // length), length), device=device)
 
-    def read(n_scored: int) -> float:
+    def read(n_scored: int) -> int:
         scores = hf(texts, logits_to_keep=n_scored, use_cache=True).logits
         scores.float().log_softmax(-1)
         return texts.numel()
 
     cache = hf(ids, logits_to_keep=1, use_cache=True).past_key_values
 
-    def write() -> float:
+    def write() -> int:
         hf(ids[:, :1], past_key_values=cache, logits_to_keep=1, use_cache=True)
         return ROWS_TIMED
 
@@ -269,7 +269,7 @@ def _time_blocks(outline: Outline, n_layers: int, length: int, *, dtype: str, de
     return Speed(short, scored, _fastest(write, device))
 
 
-def _fastest(work: Callable[[], float], device: str) -> float:
+def _fastest(work: Callable[[], int], device: str) -> float:
     """Seconds of the fastest of three runs, for one of the tokens that it says it takes."""
     seconds: list[float] = []
     for _ in range(3):
@@ -286,7 +286,7 @@ def _length(task: Task, outline: Outline, example: Any) -> int:
     return sum(len(encode(outline.tokenizer, text)) for text in texts)
 
 
-def _bytes(n: float) -> str:
+def _bytes(n: int) -> str:
     return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{ceil(n / 1e6)} MB"
 
 
