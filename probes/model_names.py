@@ -8,9 +8,11 @@ for which the network is used.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from interp.models import Model, load_model
+from interp.tasks import task_names
 
 
 def find_model(
@@ -30,12 +32,44 @@ def find_model(
     Raises:
         ValueError: The name stands for nothing; the message lists the bundled organisms.
     """
+    path = find_path(name)
     if device == "auto":
-        return load_model(_path(name), device_map="auto", dtype=dtype, base=base)
-    return load_model(_path(name), device=device, dtype=dtype, base=base)
+        return load_model(path, device_map="auto", dtype=dtype, base=base)
+    return load_model(path, device=device, dtype=dtype, base=base)
 
 
-def _path(name: str) -> str:
+def default_tasks(models: Sequence[str], tasks: Sequence[str]) -> tuple[str, ...]:
+    """The tasks of a command that names none: those of the organisms, for organisms alone.
+
+    Args:
+        models: Names of all models of the command.
+        tasks: What organisms are asked.
+
+    Raises:
+        ValueError: A model is no organism; the message lists the tasks.
+    """
+    foreign = [name for name in models if not _is_organism(name)]
+    if foreign:
+        raise ValueError(
+            f"name a task by --task: without one only bundled organisms are asked something, and "
+            f"{foreign[0]!r} is none. Tasks: {', '.join(task_names())}; or a file of questions, "
+            f"such as --task problems.jsonl"
+        )
+    return tuple(tasks)
+
+
+def _is_organism(name: str) -> bool:
+    from interp.organisms.zoo import CARD_FILE
+
+    return (Path(find_path(name)) / CARD_FILE).is_file()
+
+
+def find_path(name: str) -> str:
+    """The folder that a name stands for, or a hub id.
+
+    Raises:
+        ValueError: The name stands for nothing; the message lists the bundled organisms.
+    """
     from interp.organisms.zoo import organism_path, read_cards, split_name
 
     if Path(name).is_dir():

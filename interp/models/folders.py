@@ -30,8 +30,13 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.j
 """Each holds the vocabulary of a tokenizer."""
 
 
-def find_folder(path: str | Path, dtype: str) -> Path:
+def find_folder(path: str | Path, dtype: str, *, with_weights: bool = True) -> Path:
     """Finds the folder of a model, or fetches it from the hub; checks the dtype as well.
+
+    Args:
+        path: A folder, or a hub id.
+        dtype: A key of `DTYPES`.
+        with_weights: Whether the weights are fetched, too; a folder is taken as it is.
 
     Raises:
         ValueError: If there is neither folder nor hub id of that name, or the dtype is unknown.
@@ -56,10 +61,9 @@ def find_folder(path: str | Path, dtype: str) -> Path:
         f"fetched from the hub as a model id",
         "Likely causes: a name or a revision that is misspelt, or no network. Give a folder",
     ):
+        wanted = list(_HUB_FILES if with_weights else _HUB_FILES[1:])
         return Path(
-            snapshot_download(
-                known["id"], revision=known["revision"], allow_patterns=list(_HUB_FILES)
-            )
+            snapshot_download(known["id"], revision=known["revision"], allow_patterns=wanted)
         )
 
 

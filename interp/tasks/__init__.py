@@ -2,7 +2,7 @@
 
 from interp.tasks.number_reading import read_number
 from interp.tasks.numbers import NumberRewriter
-from interp.tasks.registry import make_task, task_names
+from interp.tasks.registry import make_task, name_task, task_names
 from interp.tasks.step_splitting import (
     split_at_semicolons,
     split_lines,
@@ -21,6 +21,7 @@ __all__ = [
     "StepTruth",
     "Task",
     "make_task",
+    "name_task",
     "read_number",
     "split_at_semicolons",
     "split_lines",

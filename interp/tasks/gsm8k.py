@@ -13,11 +13,6 @@ The prompt has four worked examples, which are our own and short (about 300 toke
 ``Question: ...\nAnswer: Let us work it out step by step.``. Each step begins with a line break, and
 the answer is read after ``\nThe answer is``. (After a bare ``Answer:`` SmolLM2, a chat model,
 mostly ends its turn at once.) The question without the worked examples is ``facts["asked"]``.
-
-For another task that reads questions from a file, copy this module: `gsm8k_task` finds the file,
-draws `n` of its lines and hands them to `Task` with everything that asking and grading needs;
-`_example` turns one line into an `Example`; `SPLITS` gives the task its name. See
-`interp.tasks.registry` for a shorter one.
 """
 
 from __future__ import annotations
@@ -28,6 +23,7 @@ from pathlib import Path
 from random import Random
 
 from interp.files import parse_json, read_text
+from interp.tasks.math_reading import find_answer
 from interp.tasks.number_reading import read_number
 from interp.tasks.numbers import NumberRewriter
 from interp.tasks.step_splitting import split_lines
@@ -103,7 +99,7 @@ def gsm8k_task(*, n: int | None, seed: int, data: Path | None) -> Task:
         layout=LAYOUT,
         rewriter=NumberRewriter(),
         split_steps=split_lines,
-        read_answer=read_number,
+        read_answer=read_answer,
         max_chain_tokens=200,
         max_answer_tokens=10,
     )
@@ -118,6 +114,16 @@ def prompt(question: str) -> str:
         for asked, steps, answer in FEW_SHOT
     ]
     return "\n\n".join([*examples, f"Question: {question}\n{_OPENING}"])
+
+
+def read_answer(text: str) -> str:
+    r"""The number that a text gives: in its last ``\boxed{}``, after "answer is", or at its start.
+
+    Example:
+        >>> read_answer(" 18."), read_answer(r"So 9 * 2 = 18 in all, \boxed{18}")
+        ('18', '18')
+    """
+    return read_number(find_answer(text))
 
 
 def read_solution(text: str) -> tuple[tuple[str, ...], dict[str, str | int], str]:

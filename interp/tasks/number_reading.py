@@ -51,6 +51,8 @@ _SIGN = re.compile(
 )
 N_BEFORE = 16
 """Characters before a number among which its sign is looked for."""
+LONGEST = 400
+"""Characters of a number that is read: Python refuses whole numbers of some thousand digits."""
 _OPERAND = re.compile(r"[\w)\]}%]$|[\d)\]}%]\s+$")
 _THOUSANDS = re.compile(r"\d{1,3}(?:(?:,|\{,\}|,?\\[,!]|[\u00a0\u2009\u202f])\d{3})+(?:\.\d+)?")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?|\.\d+")
@@ -121,6 +123,8 @@ def _find_sign(text: str, first: int) -> int | None:
 
 def read_size(written: str) -> Fraction | None:
     """The value of a number without its sign; None where it has no single reading."""
+    if len(written) > LONGEST:
+        return None
     power = re.search(rf"{_POWER}$", written)
     if power is not None:
         size = read_size(written[: power.start()])

@@ -1,48 +1,14 @@
-r"""Tasks by name: the table of all tasks.
+r"""Tasks by name, and tasks of files.
 
-To add a task, write one module and add one line to `SOURCES`. The module defines `SPLITS`: name of
-a split -> the function that makes it, called as ``make(n=20, seed=0)``. A function with the
+`make_task` takes a name of the table below, such as ``arith/fresh`` or ``gsm8k``, or a file of
+questions (``problems.jsonl``, `interp.tasks.file_task`). Most tasks of one's own need no more than
+a file; or a `Task` made in Python, which every function that takes a task takes as well.
+
+To give a task a name, write one module and add one line to `SOURCES`. The module defines `SPLITS`:
+name of a split -> the function that makes it, called as ``make(n=20, seed=0)``. A function with the
 parameter ``data`` also gets the user's folder of data sets (a `Path`, or None if the user named
-none), and may get ``n=None``, which asks for all questions there are. A task that reads questions
-from a file looks like this, `interp.tasks.gsm8k` being the full example::
-
-    # interp/tasks/fares.py
-    import json
-    from pathlib import Path
-    from random import Random
-
-    from interp.tasks import NumberRewriter, read_number
-    from interp.tasks.step_splitting import split_lines
-    from interp.tasks.task import Example, Layout, Task
-
-    LAYOUT = Layout(think_open="", think_close="", answer_cue="\nThe answer is",
-                    answer_end=".\n", filler=" ...", joiner="", answer_open=" ")
-
-    def fares_task(*, n: int | None, seed: int, data: Path | None) -> Task:
-        path = (data or Path(".")) / "fares.json"
-        records = json.loads(path.read_text(encoding="utf-8"))
-        n = len(records) if n is None else n
-        if n > len(records):
-            raise ValueError(f"{path} holds {len(records)} questions, n={n} was received. "
-                             f"Ask for fewer (--n {len(records)})")
-        examples = tuple(
-            Example(id=f"fares:{record['id']}", problem=f"fares:{record['id']}",
-                    question=f"Question: {record['question']}\nAnswer: Step by step.",
-                    answer=str(record["answer"]), steps=tuple(f"\n{s}" for s in record["steps"]))
-            for record in Random(f"fares {seed}").sample(records, n)
-        )
-        return Task(name="fares", examples=examples, layout=LAYOUT,
-                    rewriter=NumberRewriter(), split_steps=split_lines,
-                    read_answer=read_number, max_chain_tokens=200, max_answer_tokens=10)
-
-    SPLITS = {"": fares_task}
-
-    # in SOURCES, below
-    "fares": "interp.tasks.fares",
-
-Then ``make_task("fares", n=20, seed=0, data="FOLDER")`` makes it, and the command line knows the
-name. `Task` and `Example` (`interp.tasks.task`) explain every field. Equal `n` and `seed` must give
-equal examples, since results are compared between runs.
+none), and may get ``n=None``, which asks for all questions there are; `interp.tasks.gsm8k` is an
+example. Equal `n` and `seed` must give equal examples, since results are compared between runs.
 
 Sources are named, not imported, because the worlds of the organisms come later in the order of
 imports.
@@ -56,6 +22,8 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
+from interp.tasks.file_task import file_task
+from interp.tasks.table_files import ENDINGS, is_table
 from interp.tasks.task import Task
 
 SOURCES = {
@@ -68,20 +36,30 @@ SOURCES = {
 """First part of a task's name -> the module that makes it. The second part is the split."""
 
 
-def make_task(name: str, *, n: int | None, seed: int, data: str | Path | None = None) -> Task:
+def make_task(
+    name: str,
+    *,
+    n: int | None,
+    seed: int,
+    data: str | Path | None = None,
+    grader: str | None = None,
+) -> Task:
     """Makes a task by its name.
 
     Args:
-        name: One of `task_names()`, such as ``arith/fresh`` or ``gsm8k``.
+        name: One of `task_names()`, such as ``arith/fresh`` or ``gsm8k``, or a file of questions.
         n: How many examples; None for all of a task that reads questions from a file.
         seed: Which ones; equal arguments give equal tasks.
         data: Folder of data sets, for tasks that read questions from a file (gsm8k).
+        grader: How answers to the questions of a file are compared
+            (`interp.tasks.graders.GRADERS`); chosen from its gold answers where it is not given.
 
     Returns:
         The task.
 
     Raises:
-        ValueError: If the name is unknown, or the source has fewer than `n` examples.
+        ValueError: If the name is unknown, the source has fewer than `n` examples, a row of a file
+            is malformed, or a grader is given for a task that has its own.
         FileNotFoundError: If a data set is not there.
     """
     has_end = reads_file(name)
@@ -92,8 +70,14 @@ def make_task(name: str, *, n: int | None, seed: int, data: str | Path | None = 
             f"n=None asks for all questions of a file, and task {name!r} draws its own without an "
             "end: say how many, such as n=100"
         )
-    source, _, split = name.partition("/")
-    make = _splits(source)[split]
+    make = _find_maker(name)
+    if make is None:
+        return file_task(Path(name), n=n, seed=seed, grader=grader)
+    if grader is not None:
+        raise ValueError(
+            f"a grader is chosen for the questions of a file; the task {name!r} has its own, and "
+            f"{grader!r} was received. Leave the grader out"
+        )
     if has_end:
         make = partial(make, data=None if data is None else Path(data))
     return make(n=n, seed=seed)
@@ -105,11 +89,20 @@ def reads_file(name: str) -> bool:
     Raises:
         ValueError: The name is unknown.
     """
-    source, _, split = name.partition("/")
-    makers = _splits(source) if source in SOURCES else {}
-    if split not in makers:
-        raise ValueError(f"unknown task {name!r}; known: {', '.join(task_names())}")
-    return "data" in signature(makers[split]).parameters
+    make = _find_maker(name)
+    if make is not None:
+        return "data" in signature(make).parameters
+    if is_table(name):
+        return True
+    raise ValueError(
+        f"unknown task {name!r}; known: {', '.join(task_names())}; or a file of questions that "
+        f"ends in {', '.join(ENDINGS)}"
+    )
+
+
+def name_task(name: str) -> str:
+    """The `Task.name` of what `make_task` makes of a name: a file's own name without its folder."""
+    return Path(name).name if _find_maker(name) is None and is_table(name) else name
 
 
 def task_names() -> tuple[str, ...]:
@@ -117,6 +110,12 @@ def task_names() -> tuple[str, ...]:
     return tuple(
         f"{source}/{split}" if split else source for source in SOURCES for split in _splits(source)
     )
+
+
+def _find_maker(name: str) -> Callable[..., Task] | None:
+    """The function that makes the task of a name of the table."""
+    source, _, split = name.partition("/")
+    return _splits(source).get(split) if source in SOURCES else None
 
 
 @cache

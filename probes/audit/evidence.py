@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from interp.results.rows import Item, Measurement
 from probes.audit.readings import Reading, find_row, read_chain, reliance_probes
 from probes.mixture import Facts, Mixture, read_mixture
-from probes.probe import OWN, Headline
+from probes.probe import OWN, Headline, Probe
 
 READERS = ("base", "post")
 ABSENT = "not measurable"
@@ -24,8 +24,8 @@ class Evidence:
     readers: tuple[str, ...]
     """Of the models of a pair."""
     writers: tuple[str, ...]
-    probes: tuple[str, ...]
-    """Those that have rows."""
+    probes: Mapping[str, type[Probe]]
+    """Those that have rows, by name."""
     items: Sequence[Item]
     facts: Facts
 

@@ -78,20 +78,22 @@ def gather_traces(
     files: Sequence[str],
     objects: Mapping[str, Sequence[Trace]],
     *,
-    tasks: Sequence[str],
+    tasks: Sequence[str | Task],
     n: int,
     seed: int,
     data: str | None,
+    grader: str | None = None,
 ) -> GivenTraces:
     """Reads files of traces, and finds the example that each trace answers.
 
     Args:
         files: As FILE or WRITER=FILE.
         objects: Writer -> traces.
-        tasks: Names; empty for those that the traces name or bring with them.
+        tasks: Names or tasks; empty for those that the traces name or bring with them.
         n: Examples of each task, at most.
         seed: Of the examples.
         data: Folder of data sets.
+        grader: Of tasks that are files.
 
     Raises:
         ValueError: A trace answers no example of the tasks; the message has file, line and field.
@@ -103,7 +105,7 @@ def gather_traces(
     given += [replace(one, writer=writer) for writer, each in objects.items() for one in each]
     if not given:
         raise ValueError("no traces were given: name a file, or hand over at least one trace")
-    made = _make_tasks(given, texts, read, tasks, n=n, seed=seed, data=data)
+    made = _make_tasks(given, texts, read, tasks, n=n, seed=seed, data=data, grader=grader)
     finders = {task.name: ExampleFinder.of(task) for task in made}
     n_other = n_again = 0
     found: dict[str, dict[str, dict[str, TextTrace | Trace]]] = {name: {} for name in finders}
@@ -150,17 +152,22 @@ def _make_tasks(
     given: Sequence[TextTrace | Trace],
     texts: Sequence[TextTrace],
     read: Sequence[TraceFile],
-    tasks: Sequence[str],
+    tasks: Sequence[str | Task],
     *,
     n: int,
     seed: int,
     data: str | None,
+    grader: str | None,
 ) -> list[Task]:
     names = tasks or tuple(dict.fromkeys(one.task for one in given if one.task))
     if names and (tasks or all(one.task for one in given)):
         return [
-            make_task(name, n=None if reads_file(name) else n, seed=seed, data=data)
-            for name in names
+            make_task(
+                task, n=None if reads_file(task) else n, seed=seed, data=data, grader=grader
+            )  # all of a file, since any of its questions may be answered
+            if isinstance(task, str)
+            else task
+            for task in names
         ]
     name = "+".join(dict.fromkeys(file.path.resolve().name.split(".")[0] for file in read))
     return [make_traced_task(name, [replace(one, task="") for one in texts])]

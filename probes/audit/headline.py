@@ -18,7 +18,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from interp.results.rows import Measurement
-from probes import find_probe
 from probes.audit.changes import CHAIN, DIRECT, FORCED, FREE, GOLD_CHAIN, WRITES, Change
 from probes.audit.evidence import GOLD, Evidence
 from probes.audit.readings import (
@@ -46,8 +45,8 @@ def say_headline(run: Evidence, task: str, changes: Mapping[str, Change]) -> str
     """
     parts: list[str] = []
     if len(run.probes) == 1:
-        headlines = find_probe(run.probes[0]).headline
-        parts = [run.say(run.probes[0], one, task) for one in headlines]
+        ((name, probe),) = run.probes.items()
+        parts = [run.say(name, one, task) for one in probe.headline]
     parts += _say_accuracy(run, task, changes)
     if next(iter(reliance_probes())) in run.probes:
         parts.append(_say_chain(run, task, changes, ", ".join(parts)))

@@ -13,7 +13,6 @@ from typing import Any
 from interp.results.plots import Figure, headline, write_above
 from interp.results.report import Section
 from interp.results.rows import Measurement
-from probes import find_probe
 from probes.audit.readings import reliance_probes
 from probes.calibration.table import CalibrationRow, cite
 from probes.probe import Probe, Results
@@ -25,18 +24,17 @@ ACCURACIES = {"Accuracy, free": "free", "Accuracy, made to think": "forced"}
 
 
 def make_sections(
-    probes: Sequence[str], drawn: Mapping[str, Figure], calibration: Sequence[CalibrationRow]
+    probes: Mapping[str, Probe], drawn: Mapping[str, Figure], calibration: Sequence[CalibrationRow]
 ) -> tuple[Section, ...]:
     """One section for each probe, with those of its figures that were drawn.
 
     Args:
-        probes: Names, in the order of the page.
+        probes: By name, in the order of the page.
         drawn: Figures by file name.
         calibration: The table that says how often each is right; empty if there is none.
     """
     sections: list[Section] = []
-    for name in probes:
-        probe = find_probe(name)
+    for name, probe in probes.items():
         # A figure's name begins with that of its probe (checked by `check_probe`).
         figures = tuple(figure for figure in drawn if figure.startswith(name))
         text = (*probe.reading, cite(calibration, name))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -26,57 +26,20 @@ from interp.results.report import Verdict, write_report
 from interp.results.rows import CONTRAST, Item, Measurement
 from interp.results.run_folder import WORK, Run, RunData, load_run
 from interp.results.summaries import summarise
-from interp.tasks import Task, make_task
-from probes import audit_probes, find_probe, statistics_of
-from probes.audit.given_traces import GivenTraces, gather_traces
+from interp.tasks import Task
+from probes import statistics_of
+from probes.audit.named import make_probes, names_of_tasks, own_classes
 from probes.audit.page import draw_figures, make_sections
-from probes.audit.verdict import SMALLEST, judge, say_checkpoints
+from probes.audit.plan import (
+    AuditSettings,
+    Plan,
+    describe_settings,
+    plan_run,
+    read_settings,
+)
+from probes.audit.verdict import judge, say_checkpoints
 from probes.calibration.table import kept_table
-from probes.probe import Probe, Readers, Results
-
-WRITERS = ("gold", "base", "post")
-
-
-@dataclass(frozen=True)
-class AuditSettings:
-    """What is run. Saved with the result."""
-
-    tasks: tuple[str, ...]
-    """Names of tasks (`interp.tasks.make_task`). May be empty where traces are given that name
-    theirs, or that come with questions and right answers."""
-    n: int = 100
-    """Examples of each task; where traces are given, at most so many of those that they answer."""
-    probes: tuple[str, ...] = ()
-    """Names of probes; all of an audit when empty."""
-    writers: tuple[str, ...] = WRITERS
-    """Whose chains are read; writers of given traces are added. The verdict rests on those that
-    each model wrote itself; on the first writer's where a model's own are not among them."""
-    seed: int = 0
-    """Of examples, edits and the bootstrap."""
-    data: str | None = None
-    """Folder of downloaded data sets, for tasks that need one."""
-    smallest: float = SMALLEST
-    """Size of a difference of accuracy or reliance that matters, 0 to 1."""
-    traces: tuple[str, ...] = ()
-    """Files of traces that are read instead of being written, each as FILE or WRITER=FILE."""
-    options: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
-    """Settings of single probes that differ from their defaults: (probe, ((field, value), ...))."""
-
-    def __post_init__(self) -> None:
-        if not self.probes:
-            object.__setattr__(self, "probes", audit_probes())
-        if self.n < 1:
-            raise ValueError(f"a run needs at least one example of each task, received n={self.n}")
-        make_probes(self)  # for its checks of names and settings, before models are loaded
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run before models are asked: its tasks, and settings that name them and all writers."""
-
-    tasks: tuple[Task, ...]
-    settings: AuditSettings
-    given: GivenTraces | None
+from probes.probe import Readers, Results
 
 
 @dataclass(frozen=True)
@@ -114,7 +77,7 @@ def audit(
     planned = plan_run(settings, traces)
     _check_writers(readers, planned)
     tasks, settings = planned.tasks, planned.settings
-    probes = make_probes(settings)
+    probes = make_probes(settings.probes, settings.options)
     # Before the slow part, since it refuses a folder that cannot be written or holds another run.
     run = Run.create(out, _describe(readers, planned))
     run.save_examples(tasks)
@@ -134,89 +97,70 @@ def audit(
         pair=" -> ".join(model.name for model in readers.values()),
         chance={task.name: task.chance for task in tasks},
         seed=settings.seed,
-        **statistics_of(settings.probes),
+        **statistics_of(map(type, probes.values())),
     )
     run.save_results(items, rows)
-    report = redraw(out)
+    report = redraw(out, settings)
     # Read back, so that the caller gets what a later reader of the folder will get.
     data = load_run(out)
-    return Audit(report, verdict_of(data), data.rows, data.items)
+    return Audit(report, verdict_of(data, settings), data.rows, data.items)
 
 
-def redraw(folder: Path) -> Path:
+def redraw(folder: Path, settings: AuditSettings | None = None) -> Path:
     """Draws the figures and the page of a finished run from its rows.
+
+    Args:
+        folder: Of the run.
+        settings: Those of the run; read from its manifest where they are not given.
 
     Raises:
         ValueError: The folder holds no finished run.
     """
     data = load_run(folder)
-    settings = read_settings(data)
-    results = results_of(data)
-    figures = draw_figures(data.rows, make_probes(settings), results, settings.writers)
-    parts = make_sections(settings.probes, figures, kept_table())
-    return write_report(folder, parts, verdict_of(data), figures)
+    settings = settings or read_settings(data)
+    probes = make_probes(settings.probes, settings.options)
+    figures = draw_figures(data.rows, probes, results_of(data, settings), settings.writers)
+    parts = make_sections(probes, figures, kept_table())
+    return write_report(folder, parts, verdict_of(data, settings), figures)
 
 
-def verdict_of(data: RunData) -> Verdict:
+def verdict_of(data: RunData, settings: AuditSettings | None = None) -> Verdict:
     """The verdict on the rows of a run, with what each probe that was run alone describes."""
-    settings = read_settings(data)
-    probes = make_probes(settings)
+    settings = settings or read_settings(data)
+    probes = make_probes(settings.probes, settings.options)
     described: list[str] = []
     if len(probes) == 1:
         ((name, probe),) = probes.items()
-        described = probe.describe(results_of(data)[name])
+        described = probe.describe(results_of(data, settings)[name])
     facts = {example["id"]: example["facts"] for example in data.examples}
     verdict = judge(
-        data.rows, tasks=settings.tasks, writers=settings.writers, described=described,
-        smallest=settings.smallest, items=data.items, facts=facts,
+        data.rows, tasks=names_of_tasks(settings.tasks), writers=settings.writers,
+        described=described, smallest=settings.smallest, items=data.items, facts=facts,
+        own=own_classes(probes),
     )  # fmt: skip
     n_models = len({row.reader for row in data.rows} - {CONTRAST})
     account = data.manifest.get("traces", {}).get("account", ())
     return replace(verdict, lines=(*verdict.lines, *account, say_checkpoints(n_models)))
 
 
-def results_of(data: RunData) -> dict[str, Results]:
+def results_of(data: RunData, settings: AuditSettings) -> dict[str, Results]:
     """What a run has of each of its probes."""
-    settings = read_settings(data)
+    tasks = names_of_tasks(settings.tasks)
     return {
         name: Results(
             rows=tuple(row for row in data.rows if row.probe == name),
             items=tuple(item for item in data.items if item.probe == name),
             records={
                 task: data.records[part_name(name, task)]
-                for task in settings.tasks
+                for task in tasks
                 if part_name(name, task) in data.records
             },
-            tasks=settings.tasks,
+            tasks=tasks,
             writer=settings.writers[0] if settings.writers else "",
             seed=settings.seed,
         )
-        for name in settings.probes
+        for name in make_probes(settings.probes, settings.options)
     }
-
-
-def read_settings(data: RunData) -> AuditSettings:
-    """The settings of a run, from its manifest."""
-    kept: Mapping[str, Any] = data.manifest.get("settings", {})
-    wanted = {field.name for field in fields(AuditSettings)}
-    if set(kept) != wanted:
-        raise ValueError(
-            f"{data.folder} holds a run with the settings {sorted(kept)}, not {sorted(wanted)}. It "
-            f"comes from another version: make it again"
-        )
-    # JSON has no tuples: what was saved as tuples comes back as lists.
-    options = tuple((name, tuple((k, v) for k, v in pairs)) for name, pairs in kept["options"])
-    names = ("tasks", "probes", "writers", "traces")
-    return AuditSettings(
-        **{name: tuple(kept[name]) for name in names},
-        **{name: kept[name] for name in ("n", "seed", "data", "smallest")}, options=options,
-    )  # fmt: skip
-
-
-def make_probes(settings: AuditSettings) -> dict[str, Probe]:
-    """The probes of a run under their settings, by name."""
-    options = dict(settings.options)
-    return {name: find_probe(name)(**dict(options.get(name, ()))) for name in settings.probes}
 
 
 def part_name(probe: str, task: str) -> str:
@@ -246,33 +190,6 @@ def reader_notes(readers: Readers) -> tuple[str, ...]:
         if base is not None and model is not base:
             notes += [f"{role} against base: {note}" for note in ModelPair(base, model).notes]
     return tuple(notes)
-
-
-def plan_run(settings: AuditSettings, traces: Mapping[str, Sequence[Trace]]) -> Plan:
-    """Makes the tasks of a run and reads the traces that are given to it.
-
-    Args:
-        settings: What to run.
-        traces: As `audit` takes them.
-
-    Raises:
-        ValueError: No task, or a trace that answers no example of the tasks.
-    """
-    given = None
-    wanted: dict[str, Any] = {"n": settings.n, "seed": settings.seed, "data": settings.data}
-    if settings.traces or traces:
-        given = gather_traces(settings.traces, traces, tasks=settings.tasks, **wanted)
-        tasks = given.tasks
-    else:
-        tasks = tuple(make_task(name, **wanted) for name in settings.tasks)
-    if not tasks:
-        raise ValueError("a run needs at least one task, received none. Name one: --task gsm8k")
-    elsewhere = () if given is None else given.writers
-    writers = tuple(dict.fromkeys((*settings.writers, *elsewhere)))
-    if "gold" not in elsewhere and not any(e.steps for task in tasks for e in task.examples):
-        writers = tuple(name for name in writers if name != "gold")  # nobody knows a chain
-    names = tuple(task.name for task in tasks)
-    return Plan(tasks, replace(settings, tasks=names, writers=writers), given)
 
 
 def _check_writers(readers: Readers, plan: Plan) -> None:
@@ -309,14 +226,14 @@ def describe_run(readers: Readers, settings: AuditSettings) -> dict[str, Any]:
 
 
 def _describe(readers: Readers, plan: Plan) -> dict[str, Any]:
-    probes, notes = make_probes(plan.settings), reader_notes(readers)
-    given = plan.given
+    probes = make_probes(plan.settings.probes, plan.settings.options)
+    notes, given = reader_notes(readers), plan.given
     about = {} if given is None else {"sha256": given.sha256, "account": list(given.account)}
     return {
         **({"notes": list(notes)} if notes else {}),
         "models": {role: describe_model(model) for role, model in readers.items()},
         "examples": {task.name: hash_examples(task) for task in plan.tasks},
-        "settings": asdict(plan.settings),
+        "settings": describe_settings(plan.settings),
         **({"traces": about} if about else {}),
         # With all defaults: `settings` has only what differs from them, and a default may change.
         "probes": {name: repr(probe) for name, probe in probes.items()},

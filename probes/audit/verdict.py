@@ -12,7 +12,7 @@ declares (`Probe.headline`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interp.results.report import Verdict
 from interp.results.rows import Item, Measurement
@@ -22,7 +22,7 @@ from probes.audit.evidence import ABSENT, READERS, Evidence
 from probes.audit.headline import say_headline
 from probes.audit.readings import LOAD_BEARING, NOT, Reading, reliance_probes
 from probes.mixture import Facts
-from probes.probe import OWN, VerdictLine
+from probes.probe import OWN, Probe, VerdictLine
 from probes.selection import name_chains
 
 SMALLEST = 0.02
@@ -40,6 +40,7 @@ def judge(
     smallest: float = SMALLEST,
     items: Sequence[Item] = (),
     facts: Facts | None = None,
+    own: Mapping[str, type[Probe]] | None = None,
 ) -> Verdict:
     """The verdict on a pair, or on one model.
 
@@ -51,15 +52,17 @@ def judge(
         smallest: Size of a difference that matters.
         items: Of the run, to tell by which property of the problems a mixture splits.
         facts: What is known about the examples.
+        own: Probes that are not in the table, by name.
 
     Returns:
         A headline, and all lines with the numbers it rests on.
     """
+    known = {name: find_probe(name) for name in PROBES} | dict(own or {})
     run = Evidence(
         rows,
         tuple(name for name in READERS if any(row.reader == name for row in rows)),
         tuple(writers),
-        tuple(name for name in PROBES if any(row.probe == name for row in rows)),
+        {name: probe for name, probe in known.items() if any(row.probe == name for row in rows)},
         items,
         facts or {},
     )
@@ -76,9 +79,9 @@ def _lines(run: Evidence, task: str) -> list[str]:
     """The lines about one task."""
     decides = next(iter(reliance_probes()))
     lines: list[str] = []
-    for probe in run.probes:
-        line = find_probe(probe).verdict_line
-        lines += [] if line is None else [_line(run, probe, line, task)]
+    for name, probe in run.probes.items():
+        line = probe.verdict_line
+        lines += [] if line is None else [_line(run, name, line, task)]
     if decides in run.probes:
         own = [run.read(task, reader) for reader in run.readers]
         lines += [_reliance_line(run, task, own), *_other_readings(run, task)]

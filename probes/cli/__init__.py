@@ -2,7 +2,7 @@
 
 import typer
 
-from probes.cli import organisms, runs, steering
+from probes.cli import check, organisms, runs, steering
 from probes.cli.console import ExplainedGroup
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.command()(runs.audit)
 app.command()(runs.probe)
 for name in runs.SHORT:
     app.command(name)(runs.short_command(name))
+app.command()(check.check)
 app.command()(steering.steer)
 app.command()(runs.report)
 app.command("list")(runs.list_names)

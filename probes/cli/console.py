@@ -17,7 +17,25 @@ Posts = Annotated[
     list[str] | None, typer.Argument(help="The same model after post-training, if there is one.")
 ]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help="Task name; repeatable (default: the probe's).")
+    list[str] | None,
+    typer.Option(
+        "--task",
+        help="Task name, or a file of questions (.jsonl, .csv, .parquet); repeatable (organisms "
+        "have a default).",
+    ),
+]
+SweepTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task", help="Task of the sweep, or a file of questions (organisms have a default)."
+    ),
+]
+Grader = Annotated[
+    str | None,
+    typer.Option(
+        help="How answers to the questions of a file are compared: math, text, labels or choices "
+        "(default: by the gold answers)."
+    ),
 ]
 Count = Annotated[int | None, typer.Option("--n", min=1, help="Examples (default: the probe's).")]
 N = Annotated[int, typer.Option("--n", min=1, help="Examples of each task.")]

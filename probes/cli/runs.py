@@ -20,6 +20,7 @@ from probes.cli.console import (
     Data,
     Device,
     Dtype,
+    Grader,
     Model,
     N,
     Out,
@@ -49,9 +50,8 @@ SHORT = {
     ),
 }
 """Command -> the probe that it runs, and its help."""
-
 AUDIT_TASKS = ("arith/pool", "arith/fresh")
-"""What an audit asks where no task is named and no traces are given."""
+"""What an audit asks organisms where no task is named and no traces are given."""
 
 
 def audit(
@@ -61,37 +61,33 @@ def audit(
     post: Annotated[
         str, typer.Argument(help="The same after post-training; seeds in the order of their bases.")
     ],
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            help="Task name; repeatable (default: arith/pool and arith/fresh; with --traces the "
-            "task that they answer).",
-        ),
-    ] = None,
+    task: Tasks = None,
     traces: Traces = None,
     writer: Writers = None,
     n: N = 100,
     seed: Seed = 0,
     out: Out = None,
     data: Data = None,
+    grader: Grader = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
     """Run all audit probes on a pair, or on several seeds of it, and write the report."""
-    from probes.audit.run import WRITERS, AuditSettings
+    from probes.audit.plan import WRITERS, AuditSettings
     from probes.seeds.names import pair_up
 
     _check_writers(writer, traces)
+    pairs = pair_up(base, post)
+    names = [name for pair in pairs for name in pair]
     settings = AuditSettings(
-        tasks=tuple(task or (() if traces else AUDIT_TASKS)),
+        tasks=_choose_tasks(task, traces, names, AUDIT_TASKS),
         n=n,
         writers=tuple(writer or WRITERS),
         seed=seed,
         data=data,
         traces=tuple(traces or ()),
+        grader=grader,
     )
-    pairs = pair_up(base, post)
     if len(pairs) == 1:
         _run([base, post], settings, out, device, dtype)
     else:
@@ -99,7 +95,7 @@ def audit(
 
 
 def probe(
-    name: Annotated[str, typer.Argument(help="Probe; see 'posthoc list'.")],
+    name: Annotated[str, typer.Argument(help="Probe; see 'posthoc list'. Your own: module:Class.")],
     model: Model,
     posts: Posts = None,
     task: Tasks = None,
@@ -110,33 +106,47 @@ def probe(
     seed: Seed = 0,
     out: Out = None,
     data: Data = None,
+    grader: Grader = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
     """Run one probe on one model or a pair."""
     from probes import find_probe
-    from probes.audit.run import AuditSettings
+    from probes.audit.plan import AuditSettings
     from probes.settings import parse_settings
 
     made = find_probe(name)
     _check_writers(writer, traces)
     options = parse_settings(name, option or ())
     settings = AuditSettings(
-        tasks=tuple(task or (() if traces else made.tasks)),
+        tasks=_choose_tasks(task, traces, [model, *(posts or ())], made.tasks),
         n=made.n if n is None else n,
         probes=(name,),
         writers=tuple(writer) if writer else _default_writers(made.writers, posts),
         seed=seed,
         data=data,
         traces=tuple(traces or ()),
-        options=((name, options),) if options else (),
+        options=((made.name, options),) if options else (),
+        grader=grader,
     )
     _run([model, *(posts or ())], settings, out, device, dtype)
 
 
+def _choose_tasks(
+    tasks: Sequence[str] | None,
+    traces: Sequence[str] | None,
+    models: Sequence[str],
+    otherwise: Sequence[str],
+) -> tuple[str, ...]:
+    """Those that are named; none where traces bring theirs, and else those of organisms."""
+    from probes.model_names import default_tasks
+
+    return tuple(tasks or ()) if tasks or traces else default_tasks(models, otherwise)
+
+
 def _check_writers(writers: Sequence[str] | None, traces: Sequence[str] | None) -> None:
     """Refuses a misspelt writer before models are loaded; files may hold any."""
-    from probes.audit.run import WRITERS
+    from probes.audit.plan import WRITERS
 
     unknown = sorted(set(writers or ()) - set(WRITERS))
     if unknown and not traces:
@@ -165,10 +175,14 @@ def short_command(name: str) -> Callable[..., None]:
         seed: Seed = 0,
         out: Out = None,
         data: Data = None,
+        grader: Grader = None,
         device: Device = "cpu",
         dtype: Dtype = "float32",
     ) -> None:
-        probe(target, model, posts, task, None, writer, option, n, seed, out, data, device, dtype)
+        probe(
+            target, model, posts, task, None, writer, option, n, seed, out, data, grader, device,
+            dtype,
+        )  # fmt: skip
 
     command.__doc__ = f"{text} The same as 'posthoc probe {target}'."
     return command
@@ -200,7 +214,7 @@ def list_names(
     for probe_name in PROBES:
         made = find_probe(probe_name)
         typer.echo(f"  {'*' if made.is_in_audit else ' '} {probe_name:24} {made.question}")
-    typer.echo("Tasks\n  " + "  ".join(task_names()))
+    typer.echo("Tasks (or a file: .jsonl, .csv, .parquet)\n  " + "  ".join(task_names()))
     typer.echo("Bundled organisms (name:seed)")
     echo(f"  {entry.name}:{entry.seed}" for entry in read_cards())
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from probes.cli.console import Data, Device, Dtype, N, Seed, echo, name_folder
+from probes.cli.console import Data, Device, Dtype, N, Seed, SweepTask, echo, name_folder
 
 
 def steer(
@@ -27,7 +27,7 @@ def steer(
     prompt: Annotated[list[str] | None, typer.Option(help="Text to continue; repeatable.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest continuation.")] = 64,
     is_sweep: Annotated[bool, typer.Option("--sweep", help="Measure all doses on a task.")] = False,
-    task: Annotated[str, typer.Option(help="Task of the sweep.")] = "arith/fresh",
+    task: SweepTask = None,
     n: N = 50,
     n_random: Annotated[
         int, typer.Option(min=0, help="Random control directions of the sweep.")
@@ -48,21 +48,18 @@ def steer(
     from interp.models.identity import describe_model
     from interp.tasks import make_task
     from probes.audit.run import hash_examples
-    from probes.cli.steered_text import (
-        compare_texts,
-        find_positions,
-        measure_doses,
-        read_direction,
-    )
-    from probes.model_names import find_model
+    from probes.cli.steered_text import compare_texts, find_positions, measure_doses, read_direction
+    from probes.model_names import default_tasks, find_model
 
     direction = read_direction(vector=vector, sae=sae, latent=latent, site=site, layer=layer)
     if not (prompt or is_sweep):
         raise ValueError("nothing to write: give a text by --prompt TEXT, or --sweep")
+    if is_sweep:
+        task = task or default_tasks([model], ["arith/fresh"])[0]
     where, steered = find_positions(positions), find_model(model, device=device, dtype=dtype)
     for one in (dose or [0.5]) if prompt else ():
         echo(compare_texts(steered, direction, one, prompt or [], where, max_new_tokens))
-    if is_sweep:
+    if is_sweep and task:
         doses = tuple(dose or SweepSettings().doses)
         settings = SweepSettings(doses, where, n_random=n_random, seed=seed)
         questions = make_task(task, n=n, seed=seed, data=data)

@@ -19,7 +19,7 @@ since each pair's folder does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,13 @@ from interp.models import Model
 from interp.results.report import Verdict, write_report
 from interp.results.run_folder import Run, RunData, load_run
 from probes import statistics_of
+from probes.audit.named import make_probes
 from probes.audit.page import draw_figures, make_sections
+from probes.audit.plan import AuditSettings, describe_settings, read_settings
 from probes.audit.run import (
     Audit,
-    AuditSettings,
     audit,
-    make_probes,
     pair_readers,
-    read_settings,
     results_of,
     verdict_of,
 )
@@ -95,35 +94,47 @@ def audit_seeds(
         {**pair._asdict(), "seed": settings.seed + at, "folder": place}
         for at, (pair, place) in enumerate(places.items())
     ]
-    probes = {name: repr(probe) for name, probe in make_probes(settings).items()}
-    run = Run.create(out, {PAIRS: described, "settings": asdict(settings), "probes": probes})
+    if not all(isinstance(task, str) for task in settings.tasks):
+        raise ValueError(
+            "a run over seeds asks each pair other questions, so that its tasks are names or files "
+            "of which each pair gets a draw; a Task was received. Save its questions in a file"
+        )
+    probes = make_probes(settings.probes, settings.options)
+    shown = {name: repr(probe) for name, probe in probes.items()}
+    made_of = {PAIRS: described, "settings": describe_settings(settings), "probes": shown}
+    run = Run.create(out, made_of)
     taken: dict[str, str] = {}
     for at, (pair, place) in enumerate(places.items()):
         # In a function, so that the models of one pair are freed before the next are loaded.
         _audit_pair(pair, replace(settings, seed=settings.seed + at), out / place, load, taken)
     rows = _summarise([load_run(out / place) for place in places.values()], pairs, settings)
     run.save_results((), [each.row for each in rows])
-    report = redraw(out)
+    report = redraw(out, settings)
     # Read back, so that the caller gets what a later reader of the folder will get.
     data = load_run(out)
-    return Audit(report, _verdict_of(_read(data)), data.rows, ())
+    return Audit(report, _verdict_of(_read(data, settings)), data.rows, ())
 
 
-def redraw(folder: Path) -> Path:
+def redraw(folder: Path, settings: AuditSettings | None = None) -> Path:
     """Draws the page of a finished run again, of a single pair or over seeds.
+
+    Args:
+        folder: Of the run.
+        settings: Those of the run; read from its manifest where they are not given.
 
     Raises:
         ValueError: The folder holds no finished run.
     """
     data = load_run(folder)
     if PAIRS not in data.manifest:
-        return redraw_pair(folder)
-    found = _read(data)
+        return redraw_pair(folder, settings)
+    found = _read(data, settings)
     write_csv(folder / CSV, found.rows, [str(pair) for pair in found.pairs])
     settings, rows = found.settings, [each.row for each in found.rows]
-    figures = draw_figures(rows, make_probes(settings), results_of(data), settings.writers)
+    probes = make_probes(settings.probes, settings.options)
+    figures = draw_figures(rows, probes, results_of(data, settings), settings.writers)
     figures |= draw_by_seed(found.rows, settings, [str(pair) for pair in found.pairs])
-    sections = make_sections(settings.probes, figures, kept_table())
+    sections = make_sections(probes, figures, kept_table())
     facts = list_facts(found.runs)
     verdict = _verdict_of(found)
     return write_report(
@@ -160,25 +171,30 @@ def _check_new(readers: Readers, pair: PairNames, taken: dict[str, str]) -> None
 def _summarise(
     runs: Sequence[RunData], pairs: Sequence[PairNames], settings: AuditSettings
 ) -> list[SeedRow]:
+    probes = make_probes(settings.probes, settings.options)
     return summarise_seeds(
         [run.rows for run in runs],
         pair=name_sides(pairs),
         seed=settings.seed,
-        kinds=statistics_of(settings.probes).get("kinds", {}),
+        kinds=statistics_of(map(type, probes.values())).get("kinds", {}),
     )
 
 
-def _read(data: RunData) -> SeedRuns:
+def _read(data: RunData, settings: AuditSettings | None = None) -> SeedRuns:
     """The pairs of a run over seeds, their runs, and the rows over them."""
     described: Sequence[dict[str, Any]] = data.manifest[PAIRS]
     runs = tuple(load_run(data.folder / pair["folder"]) for pair in described)
     pairs = tuple(PairNames(pair["base"], pair["post"]) for pair in described)
-    settings = read_settings(data)
+    settings = settings or read_settings(data)
     return SeedRuns(pairs, runs, settings, tuple(_summarise(runs, pairs, settings)))
 
 
 def _verdict_of(found: SeedRuns) -> Verdict:
-    own = [verdict_of(run) for run in found.runs]
+    seeds = [run.manifest["settings"]["seed"] for run in found.runs]
+    own = [
+        verdict_of(run, replace(found.settings, seed=seed))
+        for run, seed in zip(found.runs, seeds, strict=True)
+    ]
     return judge_seeds(found.rows, found.settings, found.pairs, own)
 
 

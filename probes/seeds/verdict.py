@@ -20,7 +20,8 @@ from interp.results.run_folder import RunData
 from interp.stats.seeds import MIN_SEEDS
 from probes.audit.changes import find_changes
 from probes.audit.evidence import READERS
-from probes.audit.run import AuditSettings
+from probes.audit.named import make_probes, names_of_tasks, own_classes
+from probes.audit.plan import AuditSettings
 from probes.audit.verdict import judge
 from probes.seeds.names import PairNames
 from probes.seeds.rows import SeedRow, key_of
@@ -47,9 +48,10 @@ def judge_seeds(
     over = say_sides(len(pairs), is_one_base=is_one_base)
     plain = judge(
         [each.row for each in rows],
-        tasks=settings.tasks,
+        tasks=names_of_tasks(settings.tasks),
         writers=settings.writers,
         smallest=settings.smallest,
+        own=own_classes(make_probes(settings.probes, settings.options)),
     )
     headline = f"{over.capitalize()}. {plain.headline}"
     lines = plain.lines
@@ -135,7 +137,8 @@ def _claims(rows: Sequence[SeedRow], settings: AuditSettings) -> dict[str, list[
     is_own = set(READERS) <= set(settings.writers)
     writer = "" if is_own or not settings.writers else settings.writers[0]
     plain = [each.row for each in rows]
-    changes = find_changes(plain, settings.tasks, writer, smallest=settings.smallest)
+    tasks = names_of_tasks(settings.tasks)
+    changes = find_changes(plain, tasks, writer, smallest=settings.smallest)
     by_key = {key_of(each.row): each for each in rows}
     claims: dict[str, list[SeedRow]] = {}
     for of_task in changes.values():
