@@ -55,15 +55,17 @@ def find_probe(name: str) -> type[Probe]:
 
 
 def _import_probe(module: str, name: str) -> type[Probe]:
-    from interp.errors import explain_failure
+    from interp.errors import InputError
     from probes.probe import Probe
 
-    with explain_failure(
-        f"the probe {module}:{name} cannot be imported",
-        "A class of a notebook or of another folder is known only there: put it into a module that "
-        "Python finds (PYTHONPATH), or draw the page in Python",
-    ):
+    try:
         found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"the probe {module}:{name} cannot be imported: {error}. A class of a notebook or of "
+            "another folder is known only there: put it into a module that Python finds "
+            "(PYTHONPATH), or draw the page in Python"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Probe)):
         raise ValueError(
             f"{module}:{name} is no class of probes (a subclass of probes.probe.Probe)"
