@@ -74,7 +74,8 @@ class AuditSettings:
                 f"tasks={self.tasks}, n={self.n}"
             )
         # For their checks of names and settings, before models are loaded.
-        names_of_tasks(self.tasks), make_probes(self.probes, self.options)
+        names_of_tasks(self.tasks)
+        make_probes(self.probes, self.options)
         unknown = sorted(set(self.writers) - set(WRITERS))
         if unknown:
             raise ValueError(f"unknown writer {unknown[0]!r}; known: {', '.join(WRITERS)}")
@@ -208,7 +209,11 @@ def read_settings(data: RunData) -> AuditSettings:
     # JSON has no tuples: what was saved as tuples comes back as lists.
     options = tuple((name, tuple((k, v) for k, v in pairs)) for name, pairs in kept["options"])
     names = ("tasks", "probes", "writers")
-    read = {**kept, **{name: tuple(kept[name]) for name in names}, "options": options}
+    read: dict[str, Any] = {
+        **kept,
+        **{name: tuple(kept[name]) for name in names},
+        "options": options,
+    }
     return AuditSettings(**read)
 
 
