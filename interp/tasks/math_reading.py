@@ -25,11 +25,12 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache, lru_cache
 from math import comb, prod
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from interp.tasks.number_reading import find_numbers, read_number, write_number
 
@@ -194,9 +195,9 @@ def _parser() -> Any:
 
     log = logging.getLogger("math_verify.parser")
     log.addFilter(lambda record: "Timeout is disabled" not in record.getMessage())
-    wanted = [LatexExtractionConfig()]
+    wanted, no_timeout = [LatexExtractionConfig()], cast("int", None)  # its type forgets None
     return partial(parse, extraction_config=wanted, fallback_mode="no_fallback",
-                   parsing_timeout=None)  # fmt: skip
+                   parsing_timeout=no_timeout)  # fmt: skip
 
 
 def _written(parsed: Any) -> str:
@@ -220,8 +221,7 @@ def _worked_out(parsed: Any) -> Any:
     """The expression with everything evaluated that can be, in one of its equal forms."""
     import sympy
 
-    n = sum(1 for _ in sympy.preorder_traversal(parsed))
-    if n > N_OPERATIONS:
+    if sum(1 for _ in _nodes(parsed)) > N_OPERATIONS:
         raise _TooLarge
     value = _rebuilt(parsed)
     if isinstance(value, sympy.MatrixBase | sympy.Set | sympy.Tuple | sympy.Eq):
@@ -229,16 +229,22 @@ def _worked_out(parsed: Any) -> Any:
     value = _expanded(value)
     if value.is_number:
         return sympy.radsimp(value)
-    powers = [node.exp for node in sympy.preorder_traversal(value) if node.is_Pow]
+    powers = [node.exp for node in _nodes(value) if node.is_Pow]
     is_small = all(bool(power <= HIGHEST_CANCELLED) for power in powers if power.is_number)
     return sympy.cancel(value) if is_small and value.is_rational_function() else value
+
+
+def _nodes(expression: Any) -> Iterator[Any]:
+    import sympy
+
+    return iter(sympy.preorder_traversal(expression))
 
 
 def _expanded(value: Any) -> Any:
     import sympy
 
     n_terms = 1
-    for node in sympy.preorder_traversal(value):
+    for node in _nodes(value):
         if node.is_Pow and node.base.is_Add and node.exp.is_Integer:
             power = min(abs(int(node.exp)), MOST_TERMS)
             n_terms *= comb(len(node.base.args) + power - 1, power)

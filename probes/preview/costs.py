@@ -213,7 +213,7 @@ class _CountedModel:
                 hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
                 num_key_value_heads=2, max_position_embeddings=outline.n_ctx,
                 bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id, attn_implementation="sdpa",
+                pad_token_id=tokenizer.pad_token_id,
             )
         )  # fmt: skip
         hf = hf.requires_grad_(False).eval()
