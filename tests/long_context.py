@@ -17,12 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from interp.engine import Branch, generate, route, run, score_branches
 from interp.interventions import Intervention, add
 from interp.models import ModelPair, make_model
+from interp.organisms.worlds.arith.problems import WORDS
 from interp.sites import Site
-
-
-class NoTokenizer:
-    def get_vocab(self) -> dict[str, int]:
-        return {}
 
 
 def peak() -> float:
@@ -34,12 +30,12 @@ def main(n_tokens: int) -> dict[str, float]:
     """Every job has two rows of unlike length, the longer one filling the context."""
     torch.set_num_threads(1)
     config: Any = {
-        "vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2,
+        "vocab_size": 128, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2,
         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": n_tokens,
         "attn_implementation": "sdpa",
     }  # fmt: skip
     torch.manual_seed(0)
-    model = make_model(LlamaForCausalLM(LlamaConfig(**config)), NoTokenizer(), name="long")
+    model = make_model(LlamaForCausalLM(LlamaConfig(**config)), WORDS.tokenizer(), name="long")
     steer = Intervention(Site(1, "resid_post"), add, torch.ones(16))
 
     def rows(n_free: int) -> list[list[int]]:

@@ -18,6 +18,9 @@ from interp.models.loading import load_model
 from interp.workers import run_jobs
 from probes.__main__ import app
 
+SMALL = ("--task", "arith/fresh", "--n", "2")
+"""Of every run of a model that is no bundled organism."""
+
 
 def call(*words: object) -> tuple[int, str, BaseException | None]:
     done = CliRunner().invoke(app, [str(word) for word in words])
@@ -108,9 +111,9 @@ def test_a_broken_model_is_named_with_the_likely_cause(
     out = tmp_path / "run"
     for words in (
         ("steer", folder, "--vector", vector, "--site", "resid_post.1", "--prompt", "3"),
-        ("probe", "accuracy", folder, "--n", 2, "--out", out),
-        ("audit", tiny_folder, folder, "--n", 2, "--out", out),
-        ("hybrid", folder, tiny_folder, "--n", 2, "--out", out),
+        ("probe", "accuracy", folder, *SMALL, "--out", out),
+        ("audit", tiny_folder, folder, *SMALL, "--out", out),
+        ("hybrid", folder, tiny_folder, *SMALL, "--out", out),
     ):
         line = refused(*words)
         assert told in line and str(folder) in line
@@ -128,15 +131,15 @@ def test_a_config_with_a_byte_order_mark_is_read(tiny_folder: Path, tmp_path: Pa
 
 COMMANDS = (
     ("steer", "MODEL", "--vector", "VECTOR", "--site", "resid_post.1", "--prompt", "3"),
-    ("probe", "accuracy", "MODEL", "--n", "2", "--out", "OUT"),
-    ("audit", "MODEL", "MODEL", "--n", "2", "--out", "OUT"),
+    ("probe", "accuracy", "MODEL", *SMALL, "--out", "OUT"),
+    ("audit", "MODEL", "MODEL", *SMALL, "--out", "OUT"),
     *(
-        (short, "MODEL", "MODEL", "--n", "2", "--out", "OUT")
+        (short, "MODEL", "MODEL", *SMALL, "--out", "OUT")
         for short in ("preexist", "hybrid", "routes", "crosscode", "features", "interact")
     ),
 )
 OPTIONS = (
-    (("--device", "auto"), "Devices here: cpu"),
+    (("--device", "gpu"), "Devices here: cpu"),
     (("--device", "meta"), "holds no numbers"),
     (("--device", "cuda:99"), "Devices here: cpu"),
     (("--dtype", "int4"), "float32"),
@@ -251,7 +254,7 @@ def test_a_run_that_measures_nothing_is_refused_with_the_reason(tiny_folder: Pat
         ("cross_patching", "needs a base and a post"),
         ("hybrid", "base and a post"),
     ):
-        line = refused("probe", probe, tiny_folder, "--n", 2, "--out", tmp_path / probe)
+        line = refused("probe", probe, tiny_folder, *SMALL, "--out", tmp_path / probe)
         assert "nothing could be measured" in line and told in line
 
 

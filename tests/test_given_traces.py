@@ -164,7 +164,7 @@ def test_a_large_task_keeps_what_a_few_chats_answer(reader: Model, gsm8k: Path, 
     asked = [PROBLEMS[k] for k in (30, 3, 17)]
     text = "She has {0} pens.\nThe answer is {0}."
     cut = {"finish_reason": "length", "message": {"role": "assistant", "content": "She has"}}
-    chats = [
+    chats: list[dict[str, Any]] = [
         {
             "model": "org/Chat-1B",
             "messages": [
@@ -174,7 +174,7 @@ def test_a_large_task_keeps_what_a_few_chats_answer(reader: Model, gsm8k: Path, 
         }
         for question, answer in asked
     ]
-    chats[2] |= {"choices": [cut]}
+    chats[2] = {**chats[2], "choices": [cut]}
     file = given(tmp_path / "chat.jsonl", *chats)
     settings = AuditSettings(
         tasks=("gsm8k",), n=10, probes=("early_answering",), writers=(), data=str(gsm8k),

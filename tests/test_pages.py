@@ -130,6 +130,8 @@ def test_the_first_figure_says_whose_chains_are_followed():
 
 def test_a_section_has_the_figures_of_its_probe_and_no_others():
     sections = make_sections(
-        ("information_gain", "accuracy"), {"accuracy": 0, "information_gain_total": 0}, ()
+        {name: find_probe(name)() for name in ("information_gain", "accuracy")},
+        {"accuracy": 0, "information_gain_total": 0},
+        (),
     )
     assert [section.figures for section in sections] == [("information_gain_total",), ("accuracy",)]

@@ -103,9 +103,10 @@ def test_every_loader_of_transformers_is_told_to_run_no_code():
     for top in ("interp", "probes"):
         for path in sorted((ROOT / top).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
-                    "from_pretrained"
-                ):
+                called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                # PEFT reads the settings of an adapter as JSON, and has no such option.
+                if called.endswith("from_pretrained") and called != "PeftConfig.from_pretrained":
+                    assert isinstance(node, ast.Call)
                     given = {k.arg: ast.unparse(k.value) for k in node.keywords}
                     if given.get("trust_remote_code") != "False":
                         missing.append(f"{path}:{node.lineno}")

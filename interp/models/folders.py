@@ -61,7 +61,7 @@ def find_folder(path: str | Path, dtype: str, *, with_weights: bool = True) -> P
         f"fetched from the hub as a model id",
         "Likely causes: a name or a revision that is misspelt, or no network. Give a folder",
     ):
-        wanted = list(_HUB_FILES if with_weights else _HUB_FILES[1:])
+        wanted: list[str] = list(_HUB_FILES if with_weights else _HUB_FILES[1:])
         return Path(
             snapshot_download(known["id"], revision=known["revision"], allow_patterns=wanted)
         )

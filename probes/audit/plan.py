@@ -58,7 +58,8 @@ class AuditSettings:
         if self.n < 1:
             raise ValueError(f"a run needs at least one example of each task, received n={self.n}")
         # For their checks of names and settings, before models are loaded.
-        names_of_tasks(self.tasks), make_probes(self.probes, self.options)
+        names_of_tasks(self.tasks)
+        make_probes(self.probes, self.options)
 
 
 @dataclass(frozen=True)
@@ -117,5 +118,9 @@ def read_settings(data: RunData) -> AuditSettings:
     # JSON has no tuples: what was saved as tuples comes back as lists.
     options = tuple((name, tuple((k, v) for k, v in pairs)) for name, pairs in kept["options"])
     names = ("tasks", "probes", "writers", "traces")
-    read = {**kept, **{name: tuple(kept[name]) for name in names}, "options": options}
+    read: dict[str, Any] = {
+        **kept,
+        **{name: tuple(kept[name]) for name in names},
+        "options": options,
+    }
     return AuditSettings(**read)
