@@ -19,9 +19,7 @@ Edits are hooks with receipts, for every site, head and operator. Results equal 
 With L layers, T positions and one cell at each, the naive grid computes L x T tokens per cell and
 the staircase about a quarter of it: (L + 1) / 2 layers of (T + 1) / 2 tokens. Wider blocks of
 positions recompute more tokens in fewer and larger passes. Where only the last token is read, the
-last block's MLP computes nothing else.
-
-Example: every cell of a layer x position grid of zero ablations::
+last block's MLP computes nothing else. Example, every cell of a grid of zero ablations::
 
     cells = [
         [Intervention(Site(layer, "attn_out"), zero_ablate, positions=(position,))]

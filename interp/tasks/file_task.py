@@ -32,23 +32,13 @@ from random import Random
 from typing import Any
 
 from interp.tasks.graders import choose_grader, letters, make_grader
-from interp.tasks.gsm8k import read_solution
+from interp.tasks.gsm8k import LAYOUT, read_solution
 from interp.tasks.math_reading import find_answer
 from interp.tasks.numbers import NumberRewriter
 from interp.tasks.step_splitting import split_lines, split_sentences
 from interp.tasks.table_files import Row, read_table
-from interp.tasks.task import Example, Layout, Task
+from interp.tasks.task import Example, Task
 
-LAYOUT = Layout(
-    think_open="",
-    think_close="",
-    answer_cue="\nThe answer is",
-    answer_end=".\n",
-    filler=" ...",
-    joiner="",
-    answer_open=" ",
-)
-"""Running text without worked examples."""
 OPENING = "Answer: Let us work it out step by step."
 MAX_CHAIN_TOKENS = 512
 """A model writes at least this many tokens of a chain, and twice the longest gold chain."""
