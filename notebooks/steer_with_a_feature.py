@@ -27,7 +27,7 @@ from tempfile import mkdtemp
 import torch
 
 from interp.results import plots
-from interp.chains.chain import decode, encode
+from interp.chains.texts import decode, encode
 from interp.methods.directions import collect, logit_lens, mean_difference, with_reference
 from interp.organisms.saes.bundled_saes import find_sae
 from interp.sites import Site

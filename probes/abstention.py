@@ -38,13 +38,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from interp.chains.answer_scoring import read_answers
-from interp.chains.chain import encode_answer, encode_layout
+from interp.chains.chain import encode_answer, find_layout
 from interp.chains.trace import Trace
 from interp.models import Model
 from interp.results.plots import dots
 from interp.results.rows import Item, PooledStatistic
 from interp.stats.kinds import Kind
 from interp.tasks import Example, Task
+from interp.tasks.presentation import present
 from probes.cases import answer_alone, make_items, not_applicable
 from probes.probe import OWN, Drawing, Headline, Probe, Readers, Results, Traces
 from probes.selection import describe_rows, drop_unasked, pick_rows
@@ -197,8 +198,8 @@ def abstention_probability(
     Returns:
         Condition -> one probability per example; NaN after a chain that was truncated.
     """
-    layout = encode_layout(model.tokenizer, task.layout)
-    target = encode_answer(model.tokenizer, task.layout, task.abstention)
+    layout = find_layout(present(task, model), model)
+    target = encode_answer(model.tokenizer, layout.text, task.abstention)
     scores = read_answers(
         model,
         layout,

@@ -38,6 +38,7 @@ from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.kinds import Kind
 from interp.tasks import Task
+from interp.tasks.presentation import present
 from probes.cases import (
     Case,
     CaseItems,
@@ -124,7 +125,7 @@ class Accuracy(Probe):
         for reader, model in readers.items():
             items += self._answer(reader, model, task, traces, seed)
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
-            asked = [(case, _answers_to_score(task, case)) for case in readable]
+            asked = [(case, _answers_to_score(case)) for case in readable]
             label = f"given the chain: {reader} reads {writer}"
             for case, (gold, own) in read_cases(model, asked, label):
                 record = CaseItems(self.name, task.name, case)
@@ -148,7 +149,7 @@ class Accuracy(Probe):
         """What the reader answers by itself, in the three ways."""
         size = self.batch_size
         own = answer_alone(reader, model, task, traces, seed=seed, batch_size=size)
-        if task.layout.think_open:
+        if present(task, model).layout.think_open:
             own["free"] = write_traces(
                 model, task, mode="free", writer=reader, seed=seed, batch_size=size
             )
@@ -198,8 +199,8 @@ def _values(written: Mapping[str, Trace], p_think: float) -> list[tuple[str, str
     return values
 
 
-def _answers_to_score(task: Task, case: Case) -> list[EditedChain]:
-    gold = encode_answer(case.tokenizer, task.layout, case.example.answer)
+def _answers_to_score(case: Case) -> list[EditedChain]:
+    gold = encode_answer(case.tokenizer, case.layout.text, case.example.answer)
     return [(case.chain, gold), (case.chain, case.trace.answer_ids)]
 
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from interp.chains.answer_scoring import AnswerScore, EditedChain, Ids, read_answers
-from interp.chains.chain import Chain, LayoutIds, encode_answer, encode_layout, step_texts
+from interp.chains.answer_scoring import AnswerScore, EditedChain, read_answers
+from interp.chains.chain import Chain, LayoutIds, encode_answer, find_layout, step_texts
 from interp.chains.edits import choose_donors
+from interp.chains.texts import Ids
 from interp.chains.trace import Trace
+from interp.chains.trace_forms import put_in_format
 from interp.chains.trace_writing import write_traces
 from interp.models import Model
 from interp.results.rows import Item
 from interp.tasks import Example, Task
+from interp.tasks.presentation import present
 from probes.probe import Readers, Traces
 
 PERCENTS = (0, 25, 50, 75, 100)
@@ -30,7 +33,7 @@ NO_DONOR = "no other chain of another problem leads to another answer"
 
 @dataclass(frozen=True)
 class Case:
-    """One valid trace as one reader sees it: the ids of its layout and candidates."""
+    """One valid trace as one reader sees it, in the prompt format of the reader."""
 
     writer: str
     reader: str
@@ -61,20 +64,22 @@ def cases(
         ValueError: A trace belongs to no example of the task.
     """
     for reader, model in readers.items():
-        layout = encode_layout(model.tokenizer, task.layout)
+        shown = present(task, model)
+        layout = find_layout(shown, model)
         for writer, written in traces.items():
             readable: list[Case] = []
-            examples = find_examples(task, writer, written)
+            examples = find_examples(shown, writer, written)
             for example, trace in zip(examples, written, strict=True):
                 if not is_readable(trace):
                     continue
                 candidates = tuple(
-                    encode_answer(model.tokenizer, task.layout, answer)
+                    encode_answer(model.tokenizer, shown.layout, answer)
                     for answer in example.candidates
                 )
+                own = put_in_format(trace, shown, example, layout)
                 readable.append(
                     Case(
-                        writer, reader, example, trace, trace.steps, layout, candidates,
+                        writer, reader, example, own, own.steps, layout, candidates,
                         model.tokenizer, seed,
                     )
                 )  # fmt: skip

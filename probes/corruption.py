@@ -45,9 +45,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.answer_scoring import AnswerScore, EditedChain, Ids
+from interp.chains.answer_scoring import AnswerScore, EditedChain
 from interp.chains.chain import Chain, encode_answer, step_texts
 from interp.chains.edits import add_mistake, fill, paraphrase, shuffle
+from interp.chains.texts import Ids
 from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.kinds import Kind
@@ -165,8 +166,7 @@ class Corruption(Probe):
             donors = choose_donor_chains(readable, task)
             edits = [self._edits(task, c, d) for c, d in zip(readable, donors, strict=True)]
             asked = [
-                (case, _answers_to_score(task, case, e))
-                for case, e in zip(readable, edits, strict=True)
+                (case, _answers_to_score(case, e)) for case, e in zip(readable, edits, strict=True)
             ]
             answered = read_cases(model, asked, f"corruption: {reader} reads {writer}")
             for (case, scores), made in zip(answered, edits, strict=True):
@@ -247,7 +247,7 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     return edits
 
 
-def _answers_to_score(task: Task, case: Case, edits: Sequence[Edit]) -> list[EditedChain]:
+def _answers_to_score(case: Case, edits: Sequence[Edit]) -> list[EditedChain]:
     """The full chain first, then each edit with the answer of interest; then wrong answers."""
     chains: list[Chain | None] = [case.chain]
     targets: list[Ids] = [case.trace.answer_ids]
@@ -257,7 +257,7 @@ def _answers_to_score(task: Task, case: Case, edits: Sequence[Edit]) -> list[Edi
         targets.append(case.trace.answer_ids)
         if edit.wrong:
             chains.append(edit.chain)
-            targets.append(encode_answer(case.tokenizer, task.layout, edit.wrong))
+            targets.append(encode_answer(case.tokenizer, case.layout.text, edit.wrong))
     return pair_targets(chains, *targets)
 
 

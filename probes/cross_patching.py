@@ -62,6 +62,7 @@ from interp.results.plots import curve, dots
 from interp.results.rows import Item, Measurement, Ratio
 from interp.stats.kinds import Kind
 from interp.tasks import Task
+from interp.tasks.presentation import present
 from probes.cases import Case, CaseItems, cases, not_applicable
 from probes.model_names import find_model
 from probes.probe import Drawing, Headline, Probe, Readers, Results, Traces
@@ -231,10 +232,10 @@ def has_odds(readers: Readers, task: Task) -> bool:
     return all(
         len(example.candidates) > 1
         and all(
-            len(encode_answer(model.tokenizer, task.layout, text)) == 1
-            for text in example.candidates
+            len(encode_answer(model.tokenizer, layout, text)) == 1 for text in example.candidates
         )
         for model in readers.values()
+        for layout in [present(task, model).layout]
         for example in task.examples
     )
 

@@ -25,8 +25,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from interp.chains.answer_scoring import Ids, render
 from interp.chains.chain import encode_layout
+from interp.chains.rendering import render
+from interp.chains.texts import Ids
 from interp.chains.trace_writing import gold_traces
 from interp.errors import NotMeasurableError
 from interp.methods.crosscoder import (

@@ -32,9 +32,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from interp.chains.answer_scoring import Ids, render
 from interp.chains.chain import Chain, find_answer_ends
 from interp.chains.edits import add_mistake, fill, truncate
+from interp.chains.rendering import render
+from interp.chains.texts import Ids
 from interp.engine import run
 from interp.interventions import Intervention, Positions, project_out
 from interp.methods.directions import (
@@ -296,7 +297,7 @@ def _answer(case: Case, logp: torch.Tensor) -> tuple[float, Ids]:
     Where the task's candidates are one token each, that is the likeliest of them; else the
     likeliest tokens in place of the trace's answer.
     """
-    ends = find_answer_ends(case.tokenizer, case.layout.answer_end)
+    ends = find_answer_ends(case.tokenizer, case.layout.answer_end, case.layout.ends)
     value = sum(float(logp[k, token]) for k, token in enumerate(case.trace.answer_ids))
     value += float(logp[-1, [*ends]].logsumexp(0))
     if case.candidates and all(len(ids) == 1 for ids in case.candidates):

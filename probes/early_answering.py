@@ -43,8 +43,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
-from interp.chains.answer_scoring import AnswerScore, EditedChain, Ids
+from interp.chains.answer_scoring import AnswerScore, EditedChain
 from interp.chains.edits import truncate
+from interp.chains.texts import Ids
 from interp.results.plots import curve
 from interp.results.rows import Item, Ratio
 from interp.stats.kinds import Kind

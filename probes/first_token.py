@@ -32,8 +32,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.answer_scoring import Ids, render
-from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
+from interp.chains.completion_format import CompletionFormat, find_format
+from interp.chains.completions import Completion, read_completion
+from interp.chains.rendering import render
+from interp.chains.texts import Ids
 from interp.engine import generate, run
 from interp.interventions import Intervention
 from interp.methods.patching.span_patching import last_token_patches
@@ -130,7 +132,7 @@ class FirstToken(Probe):
                 record.add("text", "kl_rest", rest, note="the text ends after one token")
                 items += record.items
         # Any first token can be transplanted, whether or not it opens a chain.
-        form = find_format(task, readers["base"].tokenizer, needs_chain=False)
+        form = find_format(task, readers["base"], needs_chain=False)
         texts = add_unreadable(
             items, self.name, ("text", ("kl_first", "kl_rest")), post_only, task, traces
         )

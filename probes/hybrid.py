@@ -15,7 +15,8 @@ from random import Random
 from statistics import fmean
 from typing import Any, ClassVar
 
-from interp.chains.completions import ANSWER_ONLY, Completion, find_format, read_completion
+from interp.chains.completion_format import find_format
+from interp.chains.completions import ANSWER_ONLY, Completion, read_completion
 from interp.engine import generate
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.hybrid import (
@@ -157,7 +158,7 @@ class HybridDecoding(Probe):
             return not_applicable(self.name, "free", "correct", readers, task, reason=str(error))
         items: list[Item] = []
         for reader, model in readers.items():
-            form = find_format(test, model.tokenizer)
+            form = find_format(test, model)
             written = generate(
                 model, form.prompts(), stop=form.stop, max_new_tokens=form.max_new_tokens,
                 batch_size=self.batch_size,

@@ -154,7 +154,7 @@ class InformationGain(Probe):
         for reader, writer, model, readable in cases(readers, task, traces, seed=seed):
             donors = choose_donor_chains(readable, task)
             asked = [
-                (case, pair_targets(self._chains(case, donor), _gold_ids(case, task)))
+                (case, pair_targets(self._chains(case, donor), _gold_ids(case)))
                 for case, donor in zip(readable, donors, strict=True)
             ]
             label = f"information gain: {reader} reads {writer}"
@@ -230,8 +230,8 @@ class InformationGain(Probe):
         return describe_rows(results, [total, *ends, *others], writer=results.writer)
 
 
-def _gold_ids(case: Case, task: Task) -> tuple[int, ...]:
-    return encode_answer(case.tokenizer, task.layout, case.example.answer)
+def _gold_ids(case: Case) -> tuple[int, ...]:
+    return encode_answer(case.tokenizer, case.layout.text, case.example.answer)
 
 
 def _add_curve(record: CaseItems, points: Sequence[float]) -> None:

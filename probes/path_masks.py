@@ -43,7 +43,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from interp.chains.chain import chain_ids
+from interp.chains.rendering import lay_out
 from interp.methods.attention import PathRow, path_logprobs
 from interp.results.plots import dots
 from interp.results.rows import Item, Ratio
@@ -158,12 +158,13 @@ class PathMasks(Probe):
 
 
 def _row(case: Case) -> PathRow:
-    layout, trace = case.layout, case.trace
-    chain = layout.think_open + chain_ids(case.chain)
     # The closing tokens count to the answer: the token that predicts its first one must not lie
     # in the chain, which some masks hide.
-    cue = layout.think_close + layout.answer_cue
-    return PathRow(trace.prompt_ids, chain, cue + trace.answer_ids, len(cue))
+    text = lay_out(case.trace.prompt_ids, case.chain, case.layout)
+    question, chain, cue = (
+        text.ids[part.start : part.stop] for part in (text.question, text.chain, text.cue)
+    )
+    return PathRow(question, chain, cue + case.trace.answer_ids, len(cue))
 
 
 def _measure_effects(logprobs: Mapping[str, Tensor]) -> dict[str, float]:

@@ -24,8 +24,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
-from interp.chains.chain import decode, encode, encode_answer
-from interp.chains.completions import CompletionFormat, find_format, read_completion
+from interp.chains.chain import encode_answer
+from interp.chains.completion_format import CompletionFormat, find_format
+from interp.chains.completions import read_completion
+from interp.chains.texts import decode, encode
 from interp.engine import run
 from interp.errors import NotMeasurableError
 from interp.methods.directions import Source, collect, make_direction
@@ -138,7 +140,7 @@ class SaeFeatures(Probe):
             raise NotMeasurableError("features are those of the base model, and there is none")
         base = readers["base"]
         sae = load_sae(Path(self.sae) if self.sae else find_sae(base)).to(base.device)
-        thinking, direct = _texts(find_format(task, base.tokenizer))
+        thinking, direct = _texts(find_format(task, base))
         special = {
             base.tokenizer.convert_tokens_to_ids(t) for t in base.tokenizer.all_special_tokens
         }
@@ -156,7 +158,7 @@ class SaeFeatures(Probe):
         self, model: Model, task: Task, features: Features, sae: Any
     ) -> Iterator[tuple[str, float | None, dict[str, list[float]]]]:
         """Variant, dose and both metrics per example."""
-        form = find_format(task, model.tokenizer)
+        form = find_format(task, model)
         prompts = form.prompts()
         norm = collect(model, prompts, [LAST] * len(prompts), sae_site(sae)).mean_norm
 

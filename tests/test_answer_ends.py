@@ -7,7 +7,8 @@ import torch
 from conftest import make_hf, save_tiny
 
 from interp.chains.answer_scoring import read_answers
-from interp.chains.chain import encode, encode_layout, find_answer_ends
+from interp.chains.chain import encode_layout, find_answer_ends
+from interp.chains.texts import encode
 from interp.chains.trace_writing import gold_traces
 from interp.engine import Branch, score_branches
 from interp.models import load_model

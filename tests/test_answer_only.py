@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from interp.chains.completions import ANSWER_ONLY, find_format, read_completion
+from interp.chains.completion_format import find_format
+from interp.chains.completions import ANSWER_ONLY, read_completion
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.pass_at_k import draw_samples
 from interp.tasks import make_task
@@ -40,7 +41,7 @@ def test_the_two_by_two_test_is_not_measurable(tiny, unchecked):
 
 
 def test_hybrid_texts_have_an_answer_and_no_chain_to_judge(tiny, unchecked):
-    form = find_format(unchecked, tiny.tokenizer)
+    form = find_format(unchecked, tiny)
     example = unchecked.examples[0]
     where = {"probe": "hybrid", "task": "t", "example": "e", "problem": "e", "condition": "free"}
     for answer in (example.answer, "unk"):

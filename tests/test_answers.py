@@ -29,7 +29,8 @@ def plain_logprobs(model, ids):
 
 
 def test_readings_equal_plain_forward_passes(tiny, setting):
-    from interp.chains.answer_scoring import read_answers, render
+    from interp.chains.answer_scoring import read_answers
+    from interp.chains.rendering import render
 
     _, traces, layout, candidates = setting
     edits, expected = [], []
@@ -61,7 +62,8 @@ def test_readings_equal_plain_forward_passes(tiny, setting):
 
 
 def test_candidates_of_several_tokens_are_scored_whole(tiny, setting):
-    from interp.chains.answer_scoring import read_answers, render
+    from interp.chains.answer_scoring import read_answers
+    from interp.chains.rendering import render
 
     _, traces, layout, candidates = setting
     trace = traces[0]

@@ -347,7 +347,8 @@ def test_repair_rate_counts_those_that_were_right(tiny: Any):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_canaries_on_a_chain_that_carries_the_answer(seed: int):
     """The last step decides the answer; the steps before it are used up; a swap brings its own."""
-    from interp.chains.chain import encode, encode_answer, encode_layout, encode_steps
+    from interp.chains.chain import encode_answer, encode_layout, encode_steps
+    from interp.chains.texts import encode
     from interp.models import load_model
     from interp.organisms.zoo import organism_path
     from interp.tasks import make_task

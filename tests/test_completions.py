@@ -7,16 +7,12 @@ from typing import get_args
 
 import pytest
 
-from interp.chains.chain import encode, encode_layout
-from interp.chains.completions import (
-    Opening,
-    find_format,
-    has_answer_form,
-    is_chain_valid,
-    opening_ids,
-    read_completion,
-)
+from interp.chains.chain import encode_layout
+from interp.chains.completion_format import Opening, find_format, opening_ids
+from interp.chains.completions import has_answer_form, is_chain_valid, read_completion
+from interp.chains.texts import encode
 from interp.errors import NotMeasurableError
+from interp.models.outline import Outline
 from interp.organisms.worlds.arith.problems import WORDS
 from interp.organisms.worlds.clinic.facts import WORDS as CLINIC_WORDS
 from interp.organisms.worlds.dispatch.problems import WORDS as DISPATCH_WORDS
@@ -27,9 +23,13 @@ STEPS = ("5 + 4 = 9 ;", "9 * 2 = 7 ;", "7 - 4 = 3 ;")  # modulo 11
 CHAIN = f"<think> {' '.join(STEPS)} </think>"
 
 
+def outline(tokenizer):
+    return Outline("any", tokenizer, config=None)
+
+
 @pytest.fixture(scope="module")
 def form():
-    return find_format(make_task("arith/fresh", n=1, seed=0), WORDS.tokenizer())
+    return find_format(make_task("arith/fresh", n=1, seed=0), outline(WORDS.tokenizer()))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_without_a_checker_or_a_reference_only_the_answer_is_known(form, example
 def test_every_reference_solution_is_valid(name):
     words = {"arith": WORDS, "clinic": CLINIC_WORDS, "dispatch": DISPATCH_WORDS}
     task = make_task(name, n=20, seed=0)
-    form = find_format(task, words[name.split("/")[0]].tokenizer())
+    form = find_format(task, outline(words[name.split("/")[0]].tokenizer()))
     assert name == "arith/fresh" or any(e.answer == task.abstention for e in task.examples)
     for one in task.examples:
         completion = read(form, one, f"<think> {' '.join(one.steps)} </think> A {one.answer} <eos>")
@@ -153,7 +153,7 @@ def test_every_reference_solution_is_valid(name):
 
 def test_the_grader_of_a_task_decides_the_form():
     task = make_task("dispatch/plain", n=4, seed=0)
-    form = find_format(task, DISPATCH_WORDS.tokenizer())
+    form = find_format(task, outline(DISPATCH_WORDS.tokenizer()))
     example = task.examples[0]
     words = example.answer.split()
     zeros = " ".join(word if at % 2 == 0 else "0" for at, word in enumerate(words))
@@ -177,7 +177,7 @@ def test_openings_are_the_tokens_after_the_question(form):
 
 def test_writing_stops_at_an_answer_end_only_after_the_cue(form, real):
     assert form.stop == form.answer_stop == ((form.tokenizer.eos_token_id,),)
-    running = find_format(make_task("sums", n=1, seed=0), real, needs_chain=False)
+    running = find_format(make_task("sums", n=1, seed=0), outline(real), needs_chain=False)
     assert running.stop == ((real.eos_token_id,),), "a step may end as an answer does"
     assert running.answer_stop == (running.layout.answer_end, (real.eos_token_id,))
 
@@ -185,8 +185,8 @@ def test_writing_stops_at_an_answer_end_only_after_the_cue(form, real):
 def test_layouts_without_a_chain_are_refused_where_one_is_needed(form):
     plain = replace(form.task, layout=replace(form.task.layout, think_close=""))
     with pytest.raises(NotMeasurableError, match="arith/fresh lacks think_open or think_close"):
-        find_format(plain, form.tokenizer)
-    assert find_format(plain, form.tokenizer, needs_chain=False).layout.think_open
+        find_format(plain, outline(form.tokenizer))
+    assert find_format(plain, outline(form.tokenizer), needs_chain=False).layout.think_open
 
 
 @pytest.fixture(scope="module", params=["qwen3", "deepseek_v3"])
@@ -197,7 +197,7 @@ def real(request, data_folder):
 
 
 def test_few_shot_text_in_tokens_that_join_the_pieces(real):
-    form = find_format(make_task("sums", n=1, seed=0), real, needs_chain=False)
+    form = find_format(make_task("sums", n=1, seed=0), outline(real), needs_chain=False)
     example = form.task.examples[0]
     chain, answer = "".join(example.steps), example.answer
     joined = encode(real, f"{answer}.\n\n")
@@ -228,7 +228,7 @@ def test_special_tokens_around_a_chain_in_a_real_tokenizer(real):
         think_open="<think>\n", think_close="\n</think>\n\n", answer_cue="The answer is",
         answer_end=".\n", filler=" ...", joiner="", answer_open=" ",
     )  # fmt: skip
-    form = find_format(replace(task, layout=made), real)
+    form = find_format(replace(task, layout=made), outline(real))
     example = task.examples[0]
     chain, answer = "".join(example.steps), example.answer
     end = real.eos_token

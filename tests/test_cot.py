@@ -11,13 +11,10 @@ from interp.chains.chain import (
     Step,
     count_tokens,
     cut_ids,
-    decode,
-    encode,
     encode_answer,
     encode_layout,
     encode_steps,
     step_texts,
-    token_starts,
 )
 from interp.chains.edits import (
     add_mistake,
@@ -28,6 +25,7 @@ from interp.chains.edits import (
     shuffle,
     truncate,
 )
+from interp.chains.texts import decode, encode, token_starts
 from interp.organisms.worlds.arith.problems import WORDS
 from interp.tasks import make_task, split_at_semicolons, split_sentences
 
@@ -203,9 +201,10 @@ def test_cut_ids_of_running_text(bytes_: Any):
     assert encode(bytes_, ".\n") == (len(bytes_) - 1,)  # this token spans two steps
     steps = cut_ids(bytes_, ids, split_sentences, "")
     assert step_texts(steps) == (
-        "First, add the two numbers.\n",  # the token that spans the border stays here
-        "Then take the half of it: 3.5 is left. Fin.",
+        "First, add the two numbers.",
+        "\nThen take the half of it: 3.5 is left. Fin.",
     )
+    assert steps[0].ids[-1] == len(bytes_) - 1, "the token that spans the border stays here"
     assert tuple(token for step in steps for token in step.ids) == ids
 
 

@@ -84,10 +84,10 @@ def test_an_organism_that_can_think_is_more_certain_after_a_chain(base, task):
 
 
 def test_the_first_path_is_the_greedy_text(base, task):
-    from interp.chains.completions import find_format
+    from interp.chains.completion_format import find_format
     from interp.engine import generate
 
-    form = find_format(task, base.tokenizer)
+    form = find_format(task, base)
     greedy = generate(base, form.prompts(), max_new_tokens=form.max_new_tokens, stop=form.stop)
     found = decode_paths(base, task, k=2)
     assert [of[0].text.ids for of in found.paths] == [one.ids for one in greedy]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from interp.chains.answer_scoring import render
-from interp.chains.chain import encode
+from interp.chains.rendering import render
+from interp.chains.texts import encode
 from interp.chains.trace_writing import gold_traces
 from interp.engine import run
 from interp.interventions import Intervention, add

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interp.chains.chain import encode
+from interp.chains.texts import encode
 from interp.chains.trace_writing import gold_traces
 from interp.engine import generate
 from interp.engine.generation import Generation

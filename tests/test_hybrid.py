@@ -9,7 +9,7 @@ import jaxtyping
 import pytest
 import torch
 
-from interp.chains.completions import find_format
+from interp.chains.completion_format import find_format
 from interp.engine import generate
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.hybrid import (
@@ -76,7 +76,7 @@ def write(pair, task, setup, name, **more):
 
 def test_at_dose_zero_every_steered_variant_writes_what_base_writes(pair, sides, setup):
     task = sides[1]
-    form = find_format(task, pair.tokenizer)
+    form = find_format(task, pair.base)
     plain = generate(pair.base, form.prompts(), max_new_tokens=form.max_new_tokens, stop=form.stop)
     zero = replace(setup, settings=ZERO)
     for variant in VARIANTS:
@@ -103,7 +103,7 @@ def test_the_norms_of_every_control_equal_those_of_the_method(pair, sides, setup
 
 
 def test_the_dose_unit_is_the_mean_norm_of_base_at_the_places_of_decision(pair, sides, setup):
-    form = find_format(sides[0], pair.tokenizer)
+    form = find_format(sides[0], pair.base)
     prompts = form.prompts()
     texts = generate(pair.post, prompts, max_new_tokens=form.max_new_tokens, stop=form.stop)
     rows = [(*p, *t.ids) for p, t in zip(prompts, texts, strict=True)]
@@ -115,7 +115,7 @@ def test_the_dose_unit_is_the_mean_norm_of_base_at_the_places_of_decision(pair, 
 
 def test_vectors_are_plain_differences_of_means_where_the_two_differ(pair, sides, setup):
     """base and grpo differ at the first new token only, which the last of the question decides."""
-    prompts = find_format(sides[0], pair.tokenizer).prompts()
+    prompts = find_format(sides[0], pair.base).prompts()
     means = []
     for model in (pair.post, pair.base):
         states = []
@@ -158,7 +158,7 @@ def test_guardrail_only_has_as_many_candidates_and_no_vector(pair, sides, setup)
     found = write(pair, sides[1], setup, "guardrail_only")
     assert all(not h.steered for h in found) and any(h.fired for h in found)
     narrow = replace(setup, settings=HybridSettings(doses=(1.0,)))
-    form = find_format(sides[1], pair.tokenizer)
+    form = find_format(sides[1], pair.base)
     plain = generate(pair.base, form.prompts(), max_new_tokens=form.max_new_tokens, stop=form.stop)
     top = write(pair, sides[1], narrow, "guardrail_only")
     assert [h.text.ids for h in top] == [one.ids for one in plain], "one candidate is base's own"
@@ -175,7 +175,7 @@ def test_the_hybrid_reaches_post_and_so_does_the_guardrail_alone(pair, sides, se
 
 
 def test_categories_follow_the_layout(pair, sides):
-    form = find_format(sides[0], pair.tokenizer)
+    form = find_format(sides[0], pair.base)
     text = "<think> 3 + 4 = 7 ; 7 * 2 = 3 ; </think> A 3 <eos>"
     ids = form.tokenizer(text, add_special_tokens=False)["input_ids"]
     ends = frozenset({form.tokenizer.convert_tokens_to_ids(";")})
@@ -205,7 +205,7 @@ def test_layouts_without_a_chain_are_refused(tiny, monkeypatch):
     task = make_task("arith/fresh", n=2, seed=0)
     plain = replace(task, layout=replace(task.layout, think_open=""))
     with pytest.raises(ValueError, match="think_open"):
-        find_format(plain, tiny.tokenizer)
+        find_format(plain, tiny)
 
 
 def test_training_problems_and_measured_ones_are_disjoint(sides):
@@ -297,7 +297,7 @@ def test_without_a_gate_the_variants_that_read_it_are_not_measurable(probed, mon
 
 
 def test_a_gate_that_never_sees_a_difference_is_not_fitted(pair, sides):
-    form = find_format(sides[0], pair.tokenizer)
+    form = find_format(sides[0], pair.base)
     texts = [(5, 6, 2)] * len(form.prompts())
     problems = [example.problem for example in sides[0].examples]
     same = label_texts(ModelPair(pair.base, pair.base), form, form.prompts(), texts, problems)

@@ -6,7 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from interp.chains.completions import Completion, find_format, is_chain_valid, read_completion
+from interp.chains.completion_format import find_format
+from interp.chains.completions import Completion, is_chain_valid, read_completion
 from interp.methods.decoding.pass_at_k import Samples, draw_samples, pass_at_k
 from interp.tasks.registry import make_task
 
@@ -48,7 +49,7 @@ def test_guessing_saturates_plain_pass_at_k_and_not_the_strict_one():
 
 @pytest.fixture(scope="module")
 def form(tiny):
-    return find_format(make_task("arith/fresh", n=6, seed=0), tiny.tokenizer)
+    return find_format(make_task("arith/fresh", n=6, seed=0), tiny)
 
 
 def written(form, example, steps, answer, *, closes=True):

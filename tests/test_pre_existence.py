@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from interp.chains.chain import encode, encode_steps
+from interp.chains.chain import encode_steps
+from interp.chains.texts import encode
 from interp.engine import generate, run
 from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, add

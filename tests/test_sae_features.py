@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from interp.chains.chain import encode
+from interp.chains.texts import encode
 from interp.engine import run
 from interp.errors import NotMeasurableError
 from interp.methods.saes import Injection, save_sae

@@ -136,7 +136,7 @@ def test_09_a_text_has_one_beginning_of_text():
     """With a tokenizer that adds one by itself, and a question that already has its own."""
     from tokenizers import processors
 
-    from interp.chains.chain import decode, encode
+    from interp.chains.texts import decode, encode
     from interp.organisms.worlds.arith.problems import WORDS
 
     adding = WORDS.tokenizer()
@@ -317,7 +317,7 @@ def test_21_a_wrong_answer_is_graded_wrong(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, is_right: bool
 ):
     from interp.chains import trace_writing as writing
-    from interp.chains.chain import encode
+    from interp.chains.texts import encode
     from interp.chains.trace_writing import write_traces
     from interp.tasks import make_task
 

@@ -84,7 +84,8 @@ def test_the_tokenizer_cuts_digits_first(folder: Path):
 def test_pieces_encoded_apart_are_the_text_encoded_whole(folder: Path):
     from transformers import AutoTokenizer
 
-    from interp.chains.chain import encode, encode_answer, encode_steps
+    from interp.chains.chain import encode_answer, encode_steps
+    from interp.chains.texts import encode
     from interp.tasks import make_task
 
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_cli import call
 
-from interp.chains.chain import encode
-from interp.chains.completions import find_format
+from interp.chains.completion_format import find_format
+from interp.chains.texts import encode
 from interp.engine import generate, run
 from interp.methods.directions import (
     Source,
@@ -310,7 +310,7 @@ def test_answers_are_read_only_from_whole_texts(base):
     from interp.methods.steering.steered import Written
 
     task = make_task("arith/fresh", n=1, seed=0)
-    form, example = find_format(task, base.tokenizer), task.examples[0]
+    form, example = find_format(task, base), task.examples[0]
     receipt = write_steered(base, [[1]], planted_for(base), 0.0, max_new_tokens=1)[0].receipt
 
     def read(text, opening="free"):

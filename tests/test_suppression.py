@@ -182,7 +182,8 @@ def test_nan_is_an_error(tiny: Any):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_on_an_organism_the_answer_looks_at_the_last_step_only(seed: int):
     """The answer is the last step here, and copies the value that the step before it came to."""
-    from interp.chains.chain import encode, encode_layout, encode_steps
+    from interp.chains.chain import encode_layout, encode_steps
+    from interp.chains.texts import encode
     from interp.models import load_model
     from interp.organisms.zoo import organism_path
     from interp.tasks import make_task

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from interp.chains.chain import decode, encode, encode_layout, encode_steps, step_texts
+from interp.chains.chain import encode_layout, encode_steps, step_texts
+from interp.chains.texts import decode, encode
 from interp.chains.trace import Trace
 from interp.chains.trace_files import export_traces, import_traces
 from interp.chains.trace_writing import gold_traces, think_probability, write_traces

@@ -28,12 +28,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interp.chains.chain import Chain, LayoutIds, chain_ids, find_answer_ends
+from interp.chains.chain import Chain, LayoutIds, find_answer_ends
+from interp.chains.rendering import render
+from interp.chains.texts import Ids, count_shared
 from interp.engine import Branch, BranchScore, score_branches
 from interp.models import Model
-
-Ids = tuple[int, ...]
-
 
 EditedChain = tuple[Chain | None, Ids]
 """A chain that is shown instead of an example's own, and the token ids of the answer whose
@@ -68,14 +67,6 @@ class AnswerScore:
         return weights[index] / sum(weights)
 
 
-def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:
-    """Token ids up to and with the answer cue; without a chain there is no think block."""
-    if chain is None:
-        return prompt_ids + layout.answer_cue
-    block = layout.think_open + chain_ids(chain) + layout.think_close
-    return prompt_ids + block + layout.answer_cue
-
-
 def read_answers(
     model: Model,
     layout: LayoutIds,
@@ -104,7 +95,7 @@ def read_answers(
         ValueError: An answer or a candidate has no tokens, or a text exceeds the context.
     """
     choices = candidates or [()] * len(prompts)
-    ends = find_answer_ends(model.tokenizer, layout.answer_end)
+    ends = find_answer_ends(model.tokenizer, layout.answer_end, layout.ends)
     prefixes = [render(*text, layout) for text in zip(prompts, chains, strict=True)]
     branches = [
         [
@@ -131,7 +122,7 @@ def _branches(
             "Likely cause: the writer gave no answer (a truncated trace). "
             "Keep only traces with status 'valid' before reading answers."
         )
-    cut = _shared(prefix, text)
+    cut = count_shared(prefix, text)
     single = all(len(ids) == 1 for ids in candidates)
     # With candidates of one token, the row that predicts the target holds all their values.
     row_at = len(text) - cut if candidates and single else None
@@ -139,13 +130,6 @@ def _branches(
     if not single:
         branches += [Branch(cut, (*text[cut:], *ids, ends[0]), ends=ends) for ids in candidates]
     return branches
-
-
-def _shared(prefix: Ids, text: Ids) -> int:
-    """Number of leading tokens that two texts share."""
-    pairs = zip(prefix, text, strict=False)
-    differ = (at for at, (left, right) in enumerate(pairs) if left != right)
-    return next(differ, min(len(prefix), len(text)))
 
 
 def _answer_scores(

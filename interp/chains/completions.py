@@ -33,35 +33,33 @@ Where the steps of a task cannot be checked (no `Task.check_claim`, no reference
 said of the answer alone, and whether the chain is valid is not known (None), for right and wrong
 answers alike: a mean over the wrong ones only would look like a share.
 
-In running text a tokenizer may join a piece of the layout with its neighbours (".\n\n" where the
-answer ends in ".\n"), so pieces are found there by their text, and elsewhere by their tokens.
+In chats the answer is the last that is stated in running text, outside the think tags
+(`interp.chains.answer_statements`), and it counts if a closed box, a full stop, a line break or the
+end of the turn ends it. Without think tags the chain is what lies before that statement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from interp.chains.chain import (
-    LayoutIds,
-    cut_ids,
-    decode,
-    encode,
-    encode_layout,
-    step_texts,
-    token_starts,
+from interp.chains.chain import cut_ids, step_texts
+from interp.chains.completion_format import (
+    CompletionFormat,
+    end_of_text,
+    find_answer_end,
+    find_chain_end,
+    find_parts,
+    find_piece,
 )
-from interp.errors import NotMeasurableError
-from interp.models.token_ids import find_ids, stop_sequences
+from interp.chains.texts import Ids, decode
 from interp.tasks import Example, Task
 
 ANSWER_ONLY = (
     "this task cannot check the steps of a chain: only its answer is known to be right or wrong"
 )
 """Why `Completion.is_chain_valid` is not known."""
-Ids = tuple[int, ...]
-Opening = Literal["free", "forced", "direct"]
 CompletionStatus = Literal["valid", "invalid answer", "truncated", "no answer", "chain not closed"]
 
 
@@ -104,88 +102,6 @@ class Completion:
         return self.status in ("valid", "invalid answer", "no answer")
 
 
-@dataclass(frozen=True)
-class CompletionFormat:
-    """How the completions of a task are written in one tokenizer."""
-
-    task: Task
-    tokenizer: Any
-    layout: LayoutIds
-
-    @property
-    def stop(self) -> tuple[Ids, ...]:
-        """Token sequences that end the writing of a completion: the end-of-text token.
-
-        `answer_end` is not among them, since it may stand in a chain, as a full stop and
-        a line break do in running text.
-        """
-        return stop_sequences(self.tokenizer)
-
-    @property
-    def answer_stop(self) -> tuple[Ids, ...]:
-        """Token sequences that end the writing of an answer after the answer cue."""
-        return stop_sequences(self.tokenizer, self.layout.answer_end)
-
-    @property
-    def chain_stop(self) -> tuple[Ids, ...]:
-        """Token sequences that end the writing of a chain; the first closes it."""
-        if self.layout.think_close:
-            return stop_sequences(self.tokenizer, self.layout.think_close)
-        # A blank line is one token or two, depending on the vocabulary; () where it has none.
-        blank_lines = {encode(self.tokenizer, "\n\n"), encode(self.tokenizer, "\n") * 2} - {()}
-        return stop_sequences(self.tokenizer, self.layout.answer_cue, *sorted(blank_lines))
-
-    @property
-    def max_new_tokens(self) -> int:
-        """Tokens that the longest completion of the task needs."""
-        around = (self.layout.think_open, self.layout.think_close, self.layout.answer_cue)
-        n_around = sum(map(len, (*around, self.layout.answer_end)))
-        return n_around + self.task.max_chain_tokens + self.task.max_answer_tokens
-
-    def prompts(self, opening: str = "free") -> list[Ids]:
-        """The questions, each with what is put after it."""
-        opened = opening_ids(self.layout, opening)
-        return [encode(self.tokenizer, example.question) + opened for example in self.task.examples]
-
-
-def find_format(task: Task, tokenizer: Any, *, needs_chain: bool = True) -> CompletionFormat:
-    """The format of a task's completions.
-
-    Args:
-        task: The questions.
-        tokenizer: Of the writer.
-        needs_chain: Whether a layout without `think_open` or `think_close` is refused. What depends
-            on the choice to open a chain needs both.
-
-    Raises:
-        NotMeasurableError: If they are needed and missing.
-    """
-    if needs_chain and not (task.layout.think_open and task.layout.think_close):
-        raise NotMeasurableError(
-            f"this needs a layout with text that opens and closes a chain, and the layout of task "
-            f"{task.name} lacks think_open or think_close. Choose a task that has both, such as "
-            f"arith/fresh"
-        )
-    return CompletionFormat(task, tokenizer, encode_layout(tokenizer, task.layout))
-
-
-def opening_ids(layout: LayoutIds, opening: str) -> Ids:
-    """The tokens between the question and the first token that the model writes.
-
-    Args:
-        layout: Of the task.
-        opening: *free*: none, so the model opens a chain or does not; *forced*: those that open a
-            chain; *direct*: the answer cue.
-
-    Raises:
-        ValueError: If the opening is unknown.
-    """
-    known = {"free": (), "forced": layout.think_open, "direct": layout.answer_cue}
-    if opening not in known:
-        raise ValueError(f"opening must be one of {', '.join(known)}, received {opening!r}")
-    return known[opening]
-
-
 def read_completion(format: CompletionFormat, example: Example, ids: Sequence[int]) -> Completion:
     """Reads chain, answer and status of a completion.
 
@@ -195,7 +111,9 @@ def read_completion(format: CompletionFormat, example: Example, ids: Sequence[in
         ids: All tokens after the question, those that were put there for the model included.
     """
     written = tuple(ids)
-    text = written[: _end_of_text(format, written)]
+    if format.is_natural:
+        return _read_natural(format, example, written)
+    text = written[: end_of_text(format, written)]
     opens = find_piece(format, text, format.task.layout.answer_cue, at_start=True) is None
     # An empty opening always matches: without one a text begins inside its chain.
     opens = opens and text[: len(format.layout.think_open)] == format.layout.think_open
@@ -209,6 +127,37 @@ def read_completion(format: CompletionFormat, example: Example, ids: Sequence[in
     span, answer, status = (len(written), len(written)), "", "chain not closed"
     if is_closed and not is_open:
         span, answer, status = _read_answer(format, example, written, cue)
+    return _completion(format, example, written, opens, steps, status, span, answer)
+
+
+def _read_natural(format: CompletionFormat, example: Example, written: Ids) -> Completion:
+    """Reads what was written in a chat, whose answer is stated in running text."""
+    parts = find_parts(format, written)
+    steps = read_steps(format, written[slice(*parts.chain)]) if parts.is_closed else ()
+    answer = format.task.read_answer(parts.answer) if parts.answer else ""
+    status: CompletionStatus = "valid"
+    if not parts.is_closed:
+        status = "chain not closed"
+    elif not parts.answer:
+        status = "no answer" if parts.is_whole else "truncated"
+    elif not parts.is_ended:
+        status = "truncated"
+    elif not has_answer_form(format.task, example, answer):
+        status = "invalid answer"
+    opens = parts.opens and (bool(format.layout.think_close) or bool(steps))
+    return _completion(format, example, written, opens, steps, status, parts.answer_span, answer)
+
+
+def _completion(
+    format: CompletionFormat,
+    example: Example,
+    written: Ids,
+    opens: bool,
+    steps: tuple[str, ...],
+    status: CompletionStatus,
+    span: tuple[int, int],
+    answer: str,
+) -> Completion:
     correct = status == "valid" and answer == example.answer
     is_valid = is_chain_valid(format.task, example, steps)
     return Completion(
@@ -271,88 +220,6 @@ def read_steps(format: CompletionFormat, chain: Sequence[int]) -> tuple[str, ...
     return step_texts(cut_ids(format.tokenizer, chain, task.split_steps, task.layout.joiner))
 
 
-def find_chain_end(format: CompletionFormat, ids: Sequence[int], start: int) -> tuple[int, bool]:
-    """Finds where a chain ends.
-
-    Args:
-        format: Of the task.
-        ids: A text.
-        start: First position of the chain.
-
-    Returns:
-        The position after its last token, and whether the chain was closed there.
-    """
-    layout = format.task.layout
-    text = ids[: _end_of_text(format, ids)]
-    close = find_piece(format, text, layout.think_close or layout.answer_cue, start)
-    blank = None if layout.think_close else find_piece(format, text, "\n\n", start)
-    if blank is not None and (close is None or blank[0] < close[0]):
-        return blank[0], False
-    return (len(text), False) if close is None else (close[0], True)
-
-
-def find_answer_end(format: CompletionFormat, ids: Sequence[int], start: int) -> tuple[int, bool]:
-    """Finds where an answer ends.
-
-    Args:
-        format: Of the task.
-        ids: A text.
-        start: First position of the answer.
-
-    Returns:
-        The position after its last token, and whether anything ended it there.
-    """
-    text = ids[: _end_of_text(format, ids)]
-    end = find_piece(format, text, format.task.layout.answer_end, start)
-    # Without an end mark it is the end-of-text token that ends an answer.
-    return (len(text), len(text) < len(ids)) if end is None else (end[0], True)
-
-
-def find_piece(
-    format: CompletionFormat,
-    ids: Sequence[int],
-    piece: str,
-    start: int = 0,
-    *,
-    at_start: bool = False,
-) -> tuple[int, int] | None:
-    """Finds the first place of a piece of the layout in a text.
-
-    Args:
-        format: Of the task.
-        ids: The text.
-        piece: Not empty.
-        start: First position at which it may begin.
-        at_start: Whether it may begin only there.
-
-    Returns:
-        The position of the token in which it begins, and the one after that in which it ends; None
-        if it does not occur.
-    """
-    wanted = encode(format.tokenizer, piece)
-    at = find_ids(ids, wanted, start) if wanted else None
-    place = None if at is None else (at, at + len(wanted))
-    if not format.task.layout.joiner:
-        # By its characters a piece may also be found earlier, joined with its neighbours.
-        before = ids[: place[1]] if place else ids
-        place = _find_text(format.tokenizer, before, piece, start) or place
-    return None if place is not None and at_start and place[0] != start else place
-
-
-def _find_text(
-    tokenizer: Any, ids: Sequence[int], piece: str, start: int
-) -> tuple[int, int] | None:
-    """The place of a piece by its characters, whatever tokens these are in."""
-    text = decode(tokenizer, ids[start:])
-    at = text.find(piece)
-    if at < 0:
-        return None
-    starts = token_starts(tokenizer, ids[start:])
-    # As many tokens begin at or before a character as the place of its token, counted from 1.
-    first, last = (sum(begin <= char for begin in starts) for char in (at, at + len(piece) - 1))
-    return start + first - 1, start + last
-
-
 def _find_cue(
     format: CompletionFormat, text: Ids, start: int
 ) -> tuple[tuple[int, int] | None, bool]:
@@ -376,7 +243,7 @@ def _read_answer(
 ) -> tuple[tuple[int, int], str, CompletionStatus]:
     """Span, answer and status of a completion whose chains are closed."""
     if cue is None:
-        is_whole = _end_of_text(format, written) < len(written)
+        is_whole = end_of_text(format, written) < len(written)
         return (len(written), len(written)), "", "no answer" if is_whole else "truncated"
     end, is_ended = find_answer_end(format, written, cue[1])
     text = decode(format.tokenizer, written[cue[1] : end])
@@ -389,10 +256,3 @@ def _read_answer(
     elif not has_answer_form(format.task, example, answer):
         status = "invalid answer"
     return (cue[1], end), answer, status
-
-
-def _end_of_text(format: CompletionFormat, ids: Sequence[int]) -> int:
-    """Number of tokens before the end-of-text token."""
-    eos = format.tokenizer.eos_token_id
-    at = None if eos is None else find_ids(ids, (int(eos),))
-    return len(ids) if at is None else at

@@ -23,7 +23,8 @@ from itertools import cycle, islice
 from random import Random
 from typing import Any
 
-from interp.chains.chain import Chain, Step, chain_ids, encode, step_texts
+from interp.chains.chain import Chain, Step, chain_ids, step_texts
+from interp.chains.texts import encode
 from interp.tasks import Example, Rewriter
 
 FILLER_MARK = "\N{HORIZONTAL ELLIPSIS}"
@@ -49,7 +50,7 @@ def truncate(chain: Chain, k: int) -> Chain:
 def rewrite(tokenizer: Any, chain: Chain, texts: Sequence[str]) -> Chain:
     """The chain with these step texts; a step whose text stays the same keeps its tokens."""
     return tuple(
-        old if old.text == text else Step(text, encode(tokenizer, text))
+        old if old.text == text else Step(text, encode(tokenizer, text), is_placed=False)
         for old, text in zip(chain, texts, strict=True)
     )
 

@@ -26,8 +26,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.chains.answer_scoring import Ids, render
-from interp.chains.chain import Chain, LayoutIds, encode
+from interp.chains.chain import Chain, LayoutIds
+from interp.chains.rendering import lay_out
+from interp.chains.texts import Ids, encode
 from interp.tasks import Rewriter
 
 QUESTION, LAST, THINK = "question", "last_question_token", "think_open"
@@ -109,24 +110,23 @@ def find_position_classes(
             f"received {len(candidates)} candidates, {len(numbers)} of them one token, and the "
             f"answer {answer}. Use a task with such candidates"
         )
-    ids = render(prompt_ids, chain, layout)
-    n_question, n_open = len(prompt_ids), len(layout.think_open)
+    text = lay_out(prompt_ids, chain, layout)
+    ids, n_question = text.ids, text.question.stop
     places: dict[str, list[int]] = {name: [] for name in POSITION_CLASSES}
     steps: list[Readout] = []
-    at = n_question + n_open
-    for step in chain:
+    for step, span in zip(chain, text.steps, strict=True):
         stated = encode(tokenizer, rewriter.result(step.text) or "")
-        if len(stated) == 1 and stated[0] in numbers and stated[0] in step.ids[1:]:
-            result = len(step.ids) - 1 - step.ids[::-1].index(stated[0])
-            places[OPERANDS] += range(at, at + result - 1)
-            places[EQUALS].append(at + result - 1)
-            places[RESULTS].append(at + result)
-            steps.append(Readout(at + result - 1, stated[0], _others(numbers, stated[0])))
-        at += len(step.ids)
+        own = ids[span.start : span.stop]
+        if len(stated) == 1 and stated[0] in numbers and stated[0] in own[1:]:
+            result = span.stop - 1 - own[::-1].index(stated[0])
+            places[OPERANDS] += range(span.start, result - 1)
+            places[EQUALS].append(result - 1)
+            places[RESULTS].append(result)
+            steps.append(Readout(result - 1, stated[0], _others(numbers, stated[0])))
     places[QUESTION] += range(n_question)
     places[LAST].append(n_question - 1)
-    places[THINK] += range(n_question, n_question + n_open)
-    places[CUE] += range(at, len(ids))
+    places[THINK] += text.opening
+    places[CUE] += text.cue
     places[ALL] += range(len(ids))
     reads = {STEP: steps, ANSWER: [Readout(len(ids) - 1, answer[0], _others(numbers, answer[0]))]}
     if layout.think_open and layout.think_open[0] != layout.answer_cue[0]:  # else always 0

@@ -56,6 +56,8 @@ class TextTrace:
     logprobs: tuple[float, ...] = ()
     ids: Mapping[str, Any] | None = None
     """Token ids of prompt, steps and answer, as `export_traces` writes them."""
+    format: str = "task"
+    """The prompt format in which the ids stand; those of another than the task's are not read."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from interp.chains.chain import Chain
+from interp.chains.texts import Ids
 
 TraceStatus = Literal["valid", "empty", "missing", "truncated"]
 TraceMode = Literal["free", "forced", "direct", "gold", "imported"]
@@ -26,13 +27,16 @@ class Trace:
     writer: str
     mode: TraceMode
     status: TraceStatus
-    prompt_ids: tuple[int, ...]
-    """The question, without think_open; the same for every writer of a pair."""
+    prompt_ids: Ids
+    """The question, without think_open, in the prompt format of the trace."""
     steps: Chain
     answer: str
-    answer_ids: tuple[int, ...]
+    answer_ids: Ids
     """The answer as written, without answer_end."""
     correct: bool
     logprobs: tuple[float, ...] = ()
-    """The writer's own log-probability (nats) of each token of the steps, then of the answer."""
+    """The writer's own log-probability (nats) of each token of the steps, then of the answer where
+    it was written after the answer cue."""
     seed: int = 0
+    format: str = "task"
+    """The prompt format in which the ids stand (`interp.models.PromptFormat`)."""

@@ -15,8 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from interp.chains.chain import Chain, Step, decode, encode, encode_answer, encode_steps, step_texts
+from interp.chains.chain import (
+    Chain,
+    Step,
+    encode_answer,
+    encode_chain,
+    encode_question,
+    step_texts,
+)
 from interp.chains.text_trace import ExampleFinder, TextTrace
+from interp.chains.texts import Ids, decode
 from interp.chains.trace import Trace
 from interp.chains.trace_formats import read_trace_file
 from interp.chains.trace_formats.fields import short
@@ -24,7 +32,6 @@ from interp.chains.trace_formats.own_lines import FIELDS
 from interp.files import write_file
 from interp.tasks import Example, Task
 
-Ids = tuple[int, ...]
 TAGS = ("<think>", "</think>")
 """Never part of a chain: the layout of the task puts tags around it."""
 
@@ -103,6 +110,7 @@ def _record(trace: Trace) -> dict[str, Any]:
         "answer": trace.answer,
         "correct": trace.correct,
         "seed": trace.seed,
+        **({"format": trace.format} if trace.format != "task" else {}),
         "ids": {
             "prompt": trace.prompt_ids,
             "steps": [step.ids for step in trace.steps],
@@ -129,12 +137,12 @@ def _encoded(text: TextTrace, finder: ExampleFinder, tokenizer: Any) -> Trace:
         )
     if status != "truncated" and not answer and text.is_output and text.ids is None:
         status = "truncated"  # no answer follows that anything ends
-    prompt_ids = encode(tokenizer, example.question)
-    if text.ids is not None:
+    prompt_ids = encode_question(tokenizer, task, example)
+    if text.ids is not None and text.format == task.format:
         steps, answer_ids = _ids_of(text.ids, tokenizer, texts, prompt_ids)
     else:
         _check_steps(texts, task)
-        steps = encode_steps(tokenizer, texts)
+        steps = encode_chain(tokenizer, task.layout, prompt_ids, texts)
         answer_ids = encode_answer(tokenizer, task.layout, answer)
     return Trace(
         example=example.id,

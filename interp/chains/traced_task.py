@@ -17,6 +17,7 @@ from interp.chains.text_trace import TextTrace, plain
 from interp.chains.trace_formats.outputs import split_answer
 from interp.tasks import Example, NumberRewriter, Task, read_number, split_reasoning
 from interp.tasks.gsm8k import LAYOUT
+from interp.tasks.sums import BARE
 
 SHORTEST_CHAIN, LONGEST_CHAIN = 200, 2048
 """Bounds of the token budget for chains that models write, which grows with the chains given."""
@@ -70,6 +71,7 @@ def make_traced_task(name: str, traces: Sequence[TextTrace]) -> Task:
         leads_to=partial(_conclude, read),
         max_chain_tokens=min(LONGEST_CHAIN, max(SHORTEST_CHAIN, 2 * n_words)),
         max_answer_tokens=10 if read is not read_text else 40,
+        bare=BARE,
     )
 
 
@@ -118,7 +120,7 @@ def _example(name: str, trace: TextTrace, read: Callable[[str], str]) -> Example
     return Example(
         id=name,
         problem=name,
-        question=f"Question: {asked}\nAnswer:",
+        question=BARE.replace("{}", asked),
         answer=answer,
         steps=(),
         candidates=tuple(letters) if is_choice else (),

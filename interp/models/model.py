@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from interp.models.adapters import Adapter
+from interp.models.prompt_format import PromptFormat, find_ends
 from interp.sites import STREAMS, Site, SiteOrName, as_site
 
 
@@ -31,6 +32,8 @@ class Model:
     """Of the weight files in order of their names, or of the tensors if made in memory."""
     notes: tuple[str, ...] = ()
     """What a reader of results should know about how it was loaded, one sentence each."""
+    prompt_format: PromptFormat = PromptFormat()
+    """How it is asked (`find_prompt_format`)."""
 
     @property
     def n_layers(self) -> int:
@@ -84,6 +87,15 @@ class Model:
         if rope.get("rope_type") == "longrope":
             return int(rope["original_max_position_embeddings"])
         return int(config.max_position_embeddings)
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Every token that ends a text; that of the tokenizer comes first.
+
+        Configuration, generation configuration and prompt format may name others.
+        """
+        configs = (self.hf.config, getattr(self.hf, "generation_config", None))
+        return find_ends(self.tokenizer, self.prompt_format, *configs)
 
     @property
     def device(self) -> torch.device:

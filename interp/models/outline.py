@@ -15,6 +15,7 @@ from typing import Any
 from interp.errors import explain_failure
 from interp.models.folders import DTYPES, find_folder, holds_tokenizer, load_tokenizer
 from interp.models.peft_adapter import base_of, is_adapter
+from interp.models.prompt_format import PromptFormat, find_ends
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class Outline:
     name: str
     tokenizer: Any
     config: Any
+    prompt_format: PromptFormat = PromptFormat()
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text, as far as the configuration tells."""
+        return find_ends(self.tokenizer, self.prompt_format, self.config)
 
     @property
     def n_ctx(self) -> int:

@@ -149,8 +149,7 @@ def find_ids(ids: Sequence[int], wanted: Sequence[int], start: int = 0) -> int |
     )
 
 
-def stop_sequences(tokenizer: Any, *ends: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """The sequences that end a text: those given, without empty ones, and the end-of-text token."""
-    eos = tokenizer.eos_token_id
-    found = [*(tuple(end) for end in ends if end), *([] if eos is None else [(int(eos),)])]
-    return tuple(dict.fromkeys(found))  # one of `ends` may be the end-of-text token
+def stop_sequences(ends: Sequence[int], *pieces: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The sequences that end a text: those given, without empty ones, and each end token alone."""
+    found = [*(tuple(piece) for piece in pieces if piece), *((int(end),) for end in ends)]
+    return tuple(dict.fromkeys(found))  # one of `pieces` may be an end token

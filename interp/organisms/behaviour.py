@@ -28,7 +28,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
+from interp.chains.chain import encode_layout
+from interp.chains.completion_format import CompletionFormat
+from interp.chains.completions import Completion, read_completion
 from interp.organisms.words import ANSWER, BOS, END_THINK, EOS, FILLER, PAD, THINK, Words
 from interp.organisms.worlds.problem import WorldProblem, make_example
 from interp.tasks.task import Task
@@ -52,7 +54,8 @@ class Reader:
     @cached_property
     def format(self) -> CompletionFormat:
         """How completions are read."""
-        return find_format(self.task, self.words.tokenizer())
+        tokenizer = self.words.tokenizer()
+        return CompletionFormat(self.task, tokenizer, encode_layout(tokenizer, self.task.layout))
 
     def next_logprobs(self, prompts: Sequence[list[int]]) -> Float[Tensor, "batch d_vocab"]:
         """Log-probabilities (nats) of the next word after each prompt.

@@ -32,14 +32,13 @@ from random import Random
 from typing import Any
 
 from interp.tasks.graders import choose_grader, letters, make_grader
-from interp.tasks.gsm8k import LAYOUT, read_solution
+from interp.tasks.gsm8k import BARE, LAYOUT, read_solution
 from interp.tasks.math_reading import find_answer
 from interp.tasks.numbers import NumberRewriter
 from interp.tasks.step_splitting import split_lines, split_sentences
 from interp.tasks.table_files import Row, read_table
 from interp.tasks.task import Example, Task
 
-OPENING = "Answer: Let us work it out step by step."
 MAX_CHAIN_TOKENS = 512
 """A model writes at least this many tokens of a chain, and twice the longest gold chain."""
 CHARACTERS_PER_TOKEN = 3
@@ -110,14 +109,14 @@ def file_task(path: Path, *, n: int | None, seed: int, grader: str | None = None
         read_answer=grading.read,
         max_chain_tokens=max(MAX_CHAIN_TOKENS, *(2 * _budget("".join(e.steps)) for e in examples)),
         max_answer_tokens=10 + max(_budget(e.answer) for e in examples),
+        bare=BARE,
     )
 
 
-def prompt(question: str, choices: Sequence[str] = ()) -> str:
-    """The whole text of a question."""
+def show(question: str, choices: Sequence[str]) -> str:
+    """A question with its choices."""
     listed = zip(letters(choices), choices, strict=True)
-    lines = "".join(f"\n({letter}) {text}" for letter, text in listed)
-    return f"Question: {question}{lines}\n{OPENING}"
+    return question + "".join(f"\n({letter}) {text}" for letter, text in listed)
 
 
 def _budget(text: str) -> int:
@@ -265,10 +264,13 @@ def _example(
     facts = dict(record.facts)
     if record.steps:
         facts["depth"] = len(record.steps)
+    shown = show(record.question, record.choices)
+    if record.choices:
+        facts["shown"] = shown
     return Example(
         id=f"{source}:{record.id}",
         problem=f"{source}:{record.problem}",
-        question=prompt(record.question, record.choices),
+        question=BARE.replace("{}", shown),
         answer=answer,
         steps=record.steps,
         candidates=own or labels,

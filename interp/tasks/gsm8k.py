@@ -65,7 +65,7 @@ FEW_SHOT: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "50",
     ),
 )
-_OPENING = "Answer: Let us work it out step by step."
+BARE = "Question: {}\nAnswer: Let us work it out step by step."
 _ANNOTATION = re.compile(r"<<([^<>]*)>>")
 
 
@@ -102,18 +102,19 @@ def gsm8k_task(*, n: int | None, seed: int, data: Path | None) -> Task:
         read_answer=read_answer,
         max_chain_tokens=200,
         max_answer_tokens=10,
+        bare=BARE,
     )
 
 
 def prompt(question: str) -> str:
     """The whole text of a question: the worked examples, then the question itself."""
     examples = [
-        f"Question: {asked}\n{_OPENING}"
+        BARE.replace("{}", asked)
         + "".join(f"\n{step}" for step in steps)
         + f"{LAYOUT.answer_cue}{LAYOUT.answer_open}{answer}."
         for asked, steps, answer in FEW_SHOT
     ]
-    return "\n\n".join([*examples, f"Question: {question}\n{_OPENING}"])
+    return "\n\n".join([*examples, BARE.replace("{}", question)])
 
 
 def read_answer(text: str) -> str:

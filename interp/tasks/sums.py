@@ -28,6 +28,7 @@ LAYOUT = Layout(
     joiner="",
     answer_open=" ",
 )
+BARE = "Question: {}\nAnswer:"
 _WORKED = {
     2: ((8, 6), (3, 4), (9, 5), (2, 7)),
     3: ((8, 6, 3), (2, 5, 4), (7, 9, 8), (3, 1, 6)),
@@ -61,6 +62,7 @@ def sums_task(n_terms: int, *, n: int, seed: int) -> Task:
         read_answer=read_number,
         max_chain_tokens=30 * (n_terms - 1),
         max_answer_tokens=5,
+        bare=BARE,
     )
 
 

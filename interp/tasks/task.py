@@ -4,17 +4,14 @@ A `Task` is a list of `Example`s plus everything that depends on the kind of que
 `Layout` (which text opens a chain of thought, closes it and asks for the answer), the chance
 level, the grader, and the rewriter that makes a wrong or a reworded step.
 
-Text is laid out in pieces, and **each piece is encoded on its own**; token ids are then joined:
+Text is laid out in pieces:
 
     question | think_open | step 1 | step 2 | ... | think_close | answer_cue | answer | answer_end
 
-so a chain can be cut, filled or swapped between any two steps without re-encoding anything,
-and the tokens before the cut are the same in every condition. A question answered directly
-(no chain) is `question | answer_cue | answer | answer_end`.
-
-In running text the white space belongs to the piece that it precedes (``"\nThe answer is"``), so
-pieces encoded apart give the tokens of the text encoded whole. The text of a question is complete:
-it holds the BOS token where a model wants one, and worked examples where they are shown.
+A question answered directly (no chain) is `question | answer_cue | answer | answer_end`; in running
+text that closes a chain, an empty chain stands before the cue. Word by word (`Layout.joiner` is a
+blank) each piece is encoded on its own. Running text is encoded whole, and then cut
+(`interp.chains.rendering`); the white space between two pieces belongs to the second.
 """
 
 from __future__ import annotations
@@ -145,6 +142,13 @@ class Task:
     unfold: Callable[[Example, str], tuple[str, ...]] | None = None
     """Writes a step that works out several results at once as single steps; None where no step
     does."""
+    bare: str = ""
+    """How a question is asked without worked examples: a text with ``{}`` in the place of what
+    `shown` gives. Empty where `Example.question` shows no worked examples."""
+    format: str = "task"
+    """The prompt format in which this task stands (`interp.tasks.presentation.present`)."""
+    origin: Task | None = None
+    """The task before it was put into that format; None where it is the task itself."""
 
     def __post_init__(self) -> None:
         ids = Counter(example.id for example in self.examples)
@@ -175,6 +179,10 @@ class Task:
         commonest = max(Counter(example.answer for example in self.examples).values())
         among = sum(1 / len(e.candidates) for e in self.examples if e.candidates)
         return max(commonest / n, among / n, self.guess)
+
+    def shown(self, example: Example) -> str:
+        """What a person would be asked: the question with its choices, nothing around it."""
+        return str(example.facts.get("shown", example.facts.get("asked", example.question)))
 
     def conclusion(self, example: Example, steps: Sequence[str]) -> str | None:
         """The answer to which a chain leads: the result of its last step, unless more is needed."""

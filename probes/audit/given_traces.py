@@ -21,8 +21,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from interp.chains.chain import chain_ids, decode, step_texts
+from interp.chains.chain import chain_ids, step_texts
 from interp.chains.text_trace import ExampleFinder, TextTrace, keep_examples
+from interp.chains.texts import decode
 from interp.chains.trace import Trace
 from interp.chains.trace_files import make_trace
 from interp.chains.trace_formats import TraceFile, read_trace_file

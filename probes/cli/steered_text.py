@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from interp.chains.chain import encode
+from interp.chains.completion_format import find_format
+from interp.chains.texts import encode_beginning
 from interp.interventions import Positions
 from interp.methods.directions import Direction, check_fits, collect, logit_lens, with_reference
 from interp.methods.steering import (
@@ -113,12 +114,12 @@ def compare_texts(
     Raises:
         ValueError: If the direction does not fit the model, or a prompt has no tokens.
     """
-    rows = [encode(model.tokenizer, prompt) for prompt in prompts]
+    rows = [encode_beginning(model.tokenizer, prompt) for prompt in prompts]
     if not all(rows):
         raise ValueError("a prompt without tokens cannot be continued; give it some text")
     direction = with_measured_norm(model, direction, rows)
     lines = [_describe(model, direction, dose)]
-    stop = stop_sequences(model.tokenizer)
+    stop = stop_sequences(model.ends)
     plain, steered = (
         write_steered(
             model,
@@ -179,7 +180,7 @@ def measure_doses(
     from interp.results.run_folder import write_rows
 
     out.mkdir(parents=True, exist_ok=True)
-    rows_of_task = [encode(model.tokenizer, example.question) for example in task.examples]
+    rows_of_task = find_format(task, model, needs_chain=False).questions()
     direction = with_measured_norm(model, direction, rows_of_task)
     rows = sweep(model, task, direction, settings)
     behaviours = [name for name in ("p_think", "accuracy") if any(r.metric == name for r in rows)]

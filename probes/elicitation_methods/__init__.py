@@ -16,7 +16,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar
 
-from interp.chains.completions import ANSWER_ONLY, find_format
+from interp.chains.completion_format import find_format
+from interp.chains.completions import ANSWER_ONLY
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.cot_decoding import Paths, choose_by_vote, decode_paths
 from interp.methods.decoding.pass_at_k import Samples, draw_samples
@@ -120,7 +121,7 @@ class ElicitationMethods(Probe):
         try:
             if "base" not in readers or len(readers) < 2:
                 raise NotMeasurableError(reason)
-            find_format(task, readers["base"].tokenizer)
+            find_format(task, readers["base"])
             learn, test = split_task(task, self.train_share, seed=seed)
         except NotMeasurableError as error:
             return not_applicable(self.name, ONE, "correct", readers, task, reason=str(error))

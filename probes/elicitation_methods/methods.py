@@ -11,14 +11,8 @@ from pathlib import Path
 
 import torch
 
-from interp.chains.chain import encode
-from interp.chains.completions import (
-    Completion,
-    Opening,
-    find_format,
-    opening_ids,
-    read_completion,
-)
+from interp.chains.completion_format import Opening, find_format, opening_ids
+from interp.chains.completions import Completion, read_completion
 from interp.engine import generate
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.cot_decoding import Paths, choose_by_sum, choose_likeliest, choose_path
@@ -63,7 +57,7 @@ def write_plain(
         base: Of a post-trained model, to count what training changed.
     """
     texts = _greedy(model, task, "free", batch_size)
-    prompts = find_format(task, model.tokenizer).prompts()
+    prompts = find_format(task, model).prompts()
     # The last new token is written and never read.
     read = [float(len(p) + len(t.ids) - 1) for p, t in zip(prompts, texts, strict=True)]
     touched = (0.0,) * len(read) if base is None else tuple(read)
@@ -74,12 +68,12 @@ def write_plain(
 def write_template(base: Model, task: Task, *, batch_size: int) -> MethodTexts:
     """The base with the chain opened for it."""
     texts = _greedy(base, task, "forced", batch_size)
-    n_forced = len(find_format(task, base.tokenizer).layout.think_open)
+    n_forced = len(find_format(task, base).layout.think_open)
     return MethodTexts("template", "base", texts, (float(n_forced),) * len(texts))
 
 
 def _greedy(model: Model, task: Task, opening: Opening, batch_size: int) -> tuple[Completion, ...]:
-    form = find_format(task, model.tokenizer)
+    form = find_format(task, model)
     opened = opening_ids(form.layout, opening)
     written = generate(
         model, form.prompts(opening), stop=form.stop, max_new_tokens=form.max_new_tokens,
@@ -106,9 +100,12 @@ def difference_direction(pair: ModelPair, task: Task, site: SiteOrName) -> Direc
     Raises:
         NotMeasurableError: They do not differ there.
     """
-    prompts = [encode(pair.tokenizer, example.question) for example in task.examples]
-    last = [(-1,)] * len(prompts)
-    post, base = (collect(model, prompts, last, site) for model in (pair.post, pair.base))
+    models = (pair.post, pair.base)
+    post, base = (
+        collect(model, prompts, [(-1,)] * len(prompts), site)
+        for model in models
+        for prompts in [find_format(task, model, needs_chain=False).prompts()]
+    )
     if torch.equal(post.values, base.values):
         raise NotMeasurableError(
             f"{pair.name} do not differ at {site} at the last token of the question, so there is "
@@ -127,7 +124,7 @@ def latent_directions(folder: Path, base: Model, task: Task, *, n: int) -> list[
         n: How many.
     """
     sae = load_sae(folder).to("cpu")  # `collect` returns activations there
-    form = find_format(task, base.tokenizer)
+    form = find_format(task, base)
     site = sae_site(sae)
     last = [(-1,)] * len(task.examples)
     openings: tuple[Opening, ...] = ("forced", "direct")
@@ -178,7 +175,7 @@ def steer_best(
 def _write_steered(
     base: Model, direction: Direction, dose: float, task: Task, batch_size: int
 ) -> tuple[tuple[Completion, ...], tuple[float, ...]]:
-    form = find_format(task, base.tokenizer)
+    form = find_format(task, base)
     written = write_steered(
         base, form.prompts(), direction, dose, max_new_tokens=form.max_new_tokens,
         positions=(-1,), stop=form.stop, batch_size=batch_size,

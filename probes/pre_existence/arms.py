@@ -23,13 +23,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from interp.chains.completions import (
-    ANSWER_ONLY,
-    Ids,
-    find_format,
-    is_chain_valid,
-    read_completion,
-)
+from interp.chains.completion_format import find_format
+from interp.chains.completions import ANSWER_ONLY, Ids, is_chain_valid, read_completion
 from interp.engine import generate, run
 from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, project_out
@@ -84,7 +79,7 @@ class AskedModel:
 
     def __init__(self, model: Model, task: Task, *, batch_size: int) -> None:
         self.model, self.task, self.batch_size = model, task, batch_size
-        self.format = find_format(task, model.tokenizer)
+        self.format = find_format(task, model)
         if any(is_chain_valid(task, example, ()) is None for example in task.examples):
             raise NotMeasurableError(
                 f"a model reasons if its chain is right, too, and {ANSWER_ONLY}"

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from interp.chains.chain import Step, decode, encode_steps
+from interp.chains.chain import Step, encode_steps
+from interp.chains.texts import decode
 from interp.errors import NotMeasurableError
 from interp.methods.directions import Activations, LinearProbe, collect, fit_linear_probe, project
 from interp.sites import Site

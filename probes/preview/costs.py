@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from interp.chains.chain import encode
+from interp.chains.texts import encode
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import gold_traces, write_traces
 from interp.models import Model

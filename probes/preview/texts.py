@@ -7,7 +7,8 @@ from statistics import median
 from textwrap import wrap
 from typing import Any
 
-from interp.chains.chain import decode, encode, encode_answer, encode_layout
+from interp.chains.chain import encode_answer, encode_layout
+from interp.chains.texts import decode, encode
 from interp.models.outline import Outline
 from interp.tasks import Example, Layout, Task
 

@@ -29,6 +29,7 @@ FIELDS: dict[str, tuple[Kind, str]] = {
     "writer": (str, "a name"),
     "seed": (int, "a whole number"),
     "logprobs": (list, "a list of numbers"),
+    "format": (str, "a text, the prompt format in which the ids stand"),
     "ids": (dict, "an object with the token ids of prompt, steps and answer"),
 }
 """Field of a line -> its types, and what it holds."""
@@ -79,5 +80,6 @@ def read_own(record: Mapping[str, Any], place: str) -> Sequence[TextTrace]:
             is_output="ids" in record,
             logprobs=tuple(record.get("logprobs", ())),
             ids=record.get("ids"),
+            format=record.get("format", "task"),
         )
     ]

@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interp.chains.chain import encode
-from interp.chains.completions import Completion, find_format, read_completion
+from interp.chains.completion_format import find_format
+from interp.chains.completions import Completion, read_completion
 from interp.engine import generate, run
 from interp.methods.decoding.pass_at_k import Samples
 from interp.models import Model
@@ -83,8 +83,8 @@ def decode_paths(model: Model, task: Task, *, k: int = 10, batch_size: int = 256
     """
     if not 1 <= k <= model.d_vocab:
         raise ValueError(f"k counts first tokens, from 1 to {model.d_vocab}; received {k}")
-    form = find_format(task, model.tokenizer)
-    prompts = [encode(model.tokenizer, example.question) for example in task.examples]
+    form = find_format(task, model)
+    prompts = form.prompts()
     logits = run(model, prompts, logits_at="last").logits
     firsts = [row[-1].topk(k).indices.tolist() for row in logits]
     starts = [(*p, token) for p, tokens in zip(prompts, firsts, strict=True) for token in tokens]

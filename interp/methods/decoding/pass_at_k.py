@@ -19,8 +19,8 @@ from math import comb
 
 import numpy as np
 
-from interp.chains.chain import encode
-from interp.chains.completions import ANSWER_ONLY, Completion, find_format, read_completion
+from interp.chains.completion_format import find_format
+from interp.chains.completions import ANSWER_ONLY, Completion, read_completion
 from interp.engine import generate
 from interp.errors import NotMeasurableError
 from interp.models import Model
@@ -97,12 +97,12 @@ def draw_samples(
     Raises:
         ValueError: If the temperature is 0, or the task's layout has no chain to open and close.
     """
-    form = find_format(task, model.tokenizer)
+    form = find_format(task, model)
     opened = form.layout.think_open if forced else ()
     prompts: list[Sequence[int]] = []
     seeds: list[int] = []
-    for example in task.examples:
-        prompt = encode(model.tokenizer, example.question) + opened
+    asked = form.prompts("forced" if forced else "free")
+    for example, prompt in zip(task.examples, asked, strict=True):
         prompts += [prompt] * n
         # Not hash(), which differs from run to run for strings.
         seeds += [zlib.crc32(f"pass {seed} {example.id} {at}".encode()) for at in range(n)]

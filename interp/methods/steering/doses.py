@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from interp.chains.completions import CompletionFormat, Opening, find_format
+from interp.chains.completion_format import CompletionFormat, Opening, find_format
 from interp.interventions import Positions
 from interp.methods.directions import Direction, check_fits, random_directions
 from interp.methods.steering.coherence import compression_ratio, distinct_n, read_steered, surprisal
@@ -241,7 +241,7 @@ def sweep(
     taken = sorted((set(own) | set(COHERENCE)) & set(metrics or {}))
     if taken:
         raise ValueError(f"the metrics {taken} are measured by every sweep; use other names")
-    layout = find_format(task, model.tokenizer, needs_chain=False)
+    layout = find_format(task, model, needs_chain=False)
     prompts = tuple(layout.prompts(settings.opening))
     bench = _Bench(model, layout, settings, {**own, **(metrics or {})}, prompts)
     baseline, texts = bench.read(_Arm(STEERED, STEERED, direction, 0.0), None)

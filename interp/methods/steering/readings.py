@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.chains.chain import encode_layout
-from interp.chains.completions import (
-    Completion,
-    CompletionFormat,
-    opening_ids,
-    read_completion,
-)
+from interp.chains.completion_format import CompletionFormat, find_format, opening_ids
+from interp.chains.completions import Completion, read_completion
 from interp.methods.steering.steered import Written
 from interp.models import Model
 from interp.tasks import Example, Task
@@ -67,7 +62,7 @@ def task_metrics(model: Model, task: Task, opening: str) -> dict[str, Metric]:
         Name -> metric. `p_think` is the probability that the first new token opens a chain.
     """
     metrics: dict[str, Metric] = {"accuracy": lambda reading: float(reading.is_correct)}
-    opened = encode_layout(model.tokenizer, task.layout).think_open
+    opened = find_format(task, model, needs_chain=False).layout.think_open
     if opening == "free" and opened:
         metrics = {"p_think": lambda reading: float(reading.first[opened[0]].exp()), **metrics}
     return metrics

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interp.chains.chain import decode
+from interp.chains.texts import decode
 from interp.engine import generate
 from interp.interventions import Intervention, Positions, Receipt, add
 from interp.methods.directions import Direction, check_fits

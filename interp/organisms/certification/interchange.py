@@ -23,8 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.chains.answer_scoring import Ids, render
-from interp.chains.chain import LayoutIds, encode, encode_answer, encode_layout, encode_steps
+from interp.chains.chain import LayoutIds, encode_answer, encode_layout, encode_steps
+from interp.chains.rendering import render
+from interp.chains.texts import Ids, encode
 from interp.engine import run
 from interp.interventions import Intervention, replace
 from interp.models import Model

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import torch
 
-from interp.chains.chain import encode
-from interp.chains.completions import CompletionFormat
+from interp.chains.completion_format import CompletionFormat
+from interp.chains.texts import encode
 from interp.engine import run
 from interp.errors import NotMeasurableError
 from interp.methods.directions import (

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from interp.chains.chain import encode
-from interp.chains.completions import Completion, CompletionFormat, find_format, read_completion
+from interp.chains.chain import encode_question
+from interp.chains.completion_format import CompletionFormat, find_format
+from interp.chains.completions import Completion, read_completion
 from interp.engine import Routing, TokenChoice, generate, route
 from interp.engine.token_sources import ChosenSource
 from interp.errors import NotMeasurableError
@@ -97,7 +98,7 @@ def prepare(pair: ModelPair, task: Task, settings: HybridSettings, *, seed: int)
     Raises:
         NotMeasurableError: If the models do not differ at the site, or the layout has no chain.
     """
-    form = find_format(task, pair.tokenizer)
+    form = find_format(task, pair.post)
     prompts = form.prompts()
     texts = {
         name: [
@@ -168,7 +169,7 @@ def write_hybrid(
             f"a shuffled gate copies how often another fired; {variant.name} received counts "
             f"{'none' if counts is None else 'though its gate is ' + variant.gate}"
         )
-    form = find_format(task, pair.tokenizer)
+    form = find_format(task, pair.post)
     doses = setup.settings.doses if dose is None else (dose,)
     rule = _Rule(form, setup, variant, doses, task.examples, seed, counts or {})
     written = route(
@@ -186,7 +187,7 @@ def write_hybrid(
     )
     return [
         _read(form, example, rule, row, one)
-        for row, (example, one) in enumerate(zip(task.examples, written, strict=True))
+        for row, (example, one) in enumerate(zip(form.task.examples, written, strict=True))
     ]
 
 
@@ -286,7 +287,7 @@ def _name(category: str, dose: float) -> str:
 
 def _read(form: CompletionFormat, example: Example, rule: _Rule, row: int, one: Routing) -> Hybrid:
     """A text with where it was steered, checked against the receipts."""
-    n_prompt = len(encode(form.tokenizer, example.question))
+    n_prompt = len(encode_question(form.tokenizer, form.task, example))
     norms: dict[int, float] = {}
     for at, source in enumerate(one.sources):
         if source in ("base", "post"):

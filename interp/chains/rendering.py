@@ -1,0 +1,145 @@
+r"""Rendering: the tokens of a question, a chain and the answer cue, laid out for a reader.
+
+Word by word the pieces are joined. Running text is rendered as the tokens of the whole text:
+
+* the steps from the first on keep their tokens as long as these spell the text that is shown, so
+  what a model wrote is not encoded again;
+* from there on the text is encoded in its place. A chain that is cut after a step therefore ends
+  as its text ends, even where the tokenizer had joined the full stop with the next line break.
+
+Without a chain the question is answered directly. In running text that closes a chain, an empty one
+stands before the cue then: it is how a chat template switches thinking off.
+
+`lay_out` also says which tokens belong to which piece.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from itertools import accumulate
+
+from interp.chains.chain import Chain, LayoutIds, Step, chain_ids, step_texts
+from interp.chains.edits import FILLER_MARK
+from interp.chains.texts import Ids, continue_text, decode, token_starts
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """A text and the tokens of its pieces."""
+
+    ids: Ids
+    """Up to and with the answer cue."""
+    question: range
+    opening: range
+    """What opens the chain; empty where nothing does."""
+    steps: tuple[range, ...]
+    cue: range
+    """What closes the chain, and the answer cue."""
+
+    @property
+    def chain(self) -> range:
+        """Opening and steps."""
+        return range(self.question.stop, self.cue.start)
+
+
+def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:
+    """Token ids up to and with the answer cue; without a chain there is no think block."""
+    if not layout.is_running:
+        if chain is None:
+            return prompt_ids + layout.answer_cue
+        block = layout.think_open + chain_ids(chain) + layout.think_close
+        return prompt_ids + block + layout.answer_cue
+    text, known = _after_question(prompt_ids, chain, layout)
+    kept = _count_agreeing(prompt_ids, known, text, layout)
+    return continue_text(layout.tokenizer, prompt_ids + known[: kept.tokens], text[kept.chars :])
+
+
+def lay_out(prompt_ids: Ids, chain: Chain, layout: LayoutIds) -> LaidOut:
+    """The text that `render` gives, with the tokens of each piece.
+
+    A token belongs to the piece in which it begins.
+    """
+    ids = render(prompt_ids, chain, layout)
+    if layout.is_running:
+        texts = [layout.text.think_open, *_shown(chain, layout)]
+        begin = len(decode(layout.tokenizer, prompt_ids))
+        borders = accumulate(map(len, texts), initial=begin)
+        starts = token_starts(layout.tokenizer, ids)
+        edges = [bisect_left(starts, border) for border in borders]
+    else:
+        lengths = [len(layout.think_open), *(len(step.ids) for step in chain)]
+        edges = list(accumulate(lengths, initial=len(prompt_ids)))
+    spans = [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return LaidOut(ids, range(edges[0]), spans[0], tuple(spans[1:]), range(edges[-1], len(ids)))
+
+
+def render_opening(prompt_ids: Ids, layout: LayoutIds) -> Ids:
+    """The question and what opens a chain."""
+    if not layout.is_running:
+        return prompt_ids + layout.think_open
+    return continue_text(layout.tokenizer, prompt_ids, layout.text.think_open)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    tokens: int
+    chars: int
+
+
+def _after_question(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> tuple[str, Ids]:
+    """All text after the question, and the tokens that are known to begin it."""
+    fixed = layout.text
+    if chain is None:
+        block = fixed.think_open + fixed.think_close if fixed.think_close else ""
+        return _joined(prompt_ids, block + fixed.answer_cue, layout), ()
+    body = fixed.think_open + "".join(_shown(chain, layout))
+    text = body + fixed.think_close + fixed.answer_cue if body else ""
+    if not body:
+        text = _joined(prompt_ids, fixed.think_close + fixed.answer_cue, layout)
+    placed: list[Step] = []
+    for step in chain:
+        if not step.is_placed:
+            break
+        placed.append(step)
+    return text, layout.think_open + chain_ids(tuple(placed))
+
+
+def _joined(prompt_ids: Ids, text: str, layout: LayoutIds) -> str:
+    """Text right after the question: white space that stands there already is not doubled."""
+    end = decode(layout.tokenizer, prompt_ids[-2:])
+    return text.lstrip() if end[-1:].isspace() and not layout.text.think_close else text
+
+
+def _shown(chain: Chain, layout: LayoutIds) -> list[str]:
+    """The text of each step; that of filler is what its tokens spell."""
+    texts = list(step_texts(chain))
+    for at, step in enumerate(chain):
+        if step.text == FILLER_MARK:
+            n, rest = divmod(len(step.ids), len(layout.filler))
+            is_whole = not rest and step.ids == layout.filler * n
+            texts[at] = layout.text.filler * n if is_whole else decode(layout.tokenizer, step.ids)
+    return texts
+
+
+def _count_agreeing(prompt_ids: Ids, known: Ids, text: str, layout: LayoutIds) -> _Kept:
+    """How many of the known tokens spell the beginning of a text, and how far they reach in it."""
+    if not known:
+        return _Kept(0, 0)
+    before = prompt_ids[-4:]  # some tokenizers drop a leading blank of what is decoded alone
+    whole = decode(layout.tokenizer, before + known)
+    starts = token_starts(layout.tokenizer, before + known)
+    begin = starts[len(before)]
+    spelled = whole[begin:]
+    pairs = zip(spelled, text, strict=False)
+    n_equal = next(
+        (at for at, (left, right) in enumerate(pairs) if left != right),
+        min(len(spelled), len(text)),
+    )
+    ends = [start - begin for start in [*starts[len(before) + 1 :], len(whole)]]
+    n_kept = 0
+    for end in ends:
+        if end > n_equal:
+            break
+        n_kept += 1
+    return _Kept(n_kept, ends[n_kept - 1] if n_kept else 0)
