@@ -9,14 +9,27 @@ for which the network is used.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from interp.models import Model, load_model
+from interp.models import Model, find_prompt_format, load_model
+from interp.models.outline import Outline
+from interp.models.prompt_format import FORMATS
 from interp.tasks import task_names
+
+AskedT = TypeVar("AskedT", Model, Outline)
+AUTO = "auto"
+"""The prompt format that a model's tokenizer tells."""
 
 
 def find_model(
-    name: str, *, device: str = "cpu", dtype: str = "float32", base: Model | None = None
+    name: str,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    base: Model | None = None,
+    prompt_format: str = "task",
 ) -> Model:
     """Loads the model that a name stands for.
 
@@ -25,17 +38,43 @@ def find_model(
         device: A torch device; 'auto' spreads a model over all devices.
         dtype: A torch floating type by name.
         base: Over whose weights an adapter is loaded; None loads the base that it names.
+        prompt_format: How it is asked (`interp.models.PromptFormat`): its name, or 'auto'.
 
     Returns:
         The model, checked at load.
 
     Raises:
-        ValueError: The name stands for nothing; the message lists the bundled organisms.
+        ValueError: The name stands for nothing; the message lists the bundled organisms. Or the
+            format is unknown, or needs a chat template that the tokenizer lacks.
     """
+    check_format(prompt_format)
     path = find_path(name)
     if device == "auto":
-        return load_model(path, device_map="auto", dtype=dtype, base=base)
-    return load_model(path, device=device, dtype=dtype, base=base)
+        model = load_model(path, device_map="auto", dtype=dtype, base=base)
+    else:
+        model = load_model(path, device=device, dtype=dtype, base=base)
+    return in_format(model, prompt_format)
+
+
+def in_format(asked: AskedT, name: str) -> AskedT:
+    """A model, or the outline of one, that is asked in the prompt format of this name, or 'auto'.
+
+    Raises:
+        ValueError: As `find_model` does.
+    """
+    check_format(name)
+    found = find_prompt_format(asked.tokenizer, None if name == AUTO else name)
+    return replace(asked, prompt_format=found)
+
+
+def check_format(name: str) -> None:
+    """Makes sure that a prompt format has this name.
+
+    Raises:
+        ValueError: None has.
+    """
+    if name not in (*FORMATS, AUTO):
+        raise ValueError(f"unknown prompt format {name!r}; known: {', '.join((*FORMATS, AUTO))}")
 
 
 def default_tasks(models: Sequence[str], tasks: Sequence[str]) -> tuple[str, ...]:

@@ -39,8 +39,9 @@ def test_answers_that_do_not_read_back_and_texts_that_do_not_fit(tiny_folder, tm
 
 def test_tokens_are_counted_as_the_probes_read_them(tiny_folder):
     task = make_task("arith/fresh", n=3, seed=0)
-    one = count_work(task, load_outline(tiny_folder), ["base"], ["gold"])
-    two = count_work(task, load_outline(tiny_folder), ["base", "post"], ["gold"])
+    outline = load_outline(tiny_folder)
+    one = count_work(task, {"base": outline}, ["gold"])
+    two = count_work(task, {"base": outline, "post": outline}, ["gold"])
     for name in ("corruption", "early_answering", "information_gain"):
         assert two[name].n_read == 2 * one[name].n_read > 0
         assert 0 < one[name].n_scored <= one[name].n_read

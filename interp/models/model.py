@@ -88,7 +88,7 @@ class Model:
             return int(rope["original_max_position_embeddings"])
         return int(config.max_position_embeddings)
 
-    @cached_property
+    @property
     def ends(self) -> tuple[int, ...]:
         """Every token that ends a text; that of the tokenizer comes first.
 

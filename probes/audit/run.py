@@ -139,7 +139,7 @@ def verdict_of(data: RunData, settings: AuditSettings | None = None) -> Verdict:
         own=own_classes(probes),
     )  # fmt: skip
     n_models = len({row.reader for row in data.rows} - {CONTRAST})
-    account = data.manifest.get("traces", {}).get("account", ())
+    account = (*data.manifest.get("asked", ()), *data.manifest.get("traces", {}).get("account", ()))
     return replace(verdict, lines=(*verdict.lines, *account, say_checkpoints(n_models)))
 
 
@@ -183,13 +183,25 @@ def pair_readers(base: Model, *posts: Model, names: Sequence[str] = ("post",)) -
 
 
 def reader_notes(readers: Readers) -> tuple[str, ...]:
-    """How the models were loaded, and how those of a pair differ where they may."""
+    """How models are asked and were loaded, and how those of a pair differ where they may."""
     base = readers.get("base")
-    notes = [f"{role}: {note}" for role, model in readers.items() for note in model.notes]
+    notes = format_notes(readers)
+    notes += [f"{role}: {note}" for role, model in readers.items() for note in model.notes]
     for role, model in readers.items():
         if base is not None and model is not base:
             notes += [f"{role} against base: {note}" for note in ModelPair(base, model).notes]
     return tuple(notes)
+
+
+def format_notes(readers: Readers) -> list[str]:
+    """How each model is asked, where one is asked otherwise than by the text of the task."""
+    formats = {role: model.prompt_format for role, model in readers.items()}
+    if all(one.name == "task" for one in formats.values()):
+        return []
+    return [
+        f"{role} is asked in the format {one.name!r} ({one.account})"
+        for role, one in formats.items()
+    ]
 
 
 def _check_writers(readers: Readers, plan: Plan) -> None:
@@ -231,6 +243,7 @@ def _describe(readers: Readers, plan: Plan) -> dict[str, Any]:
     about = {} if given is None else {"sha256": given.sha256, "account": list(given.account)}
     return {
         **({"notes": list(notes)} if notes else {}),
+        **({"asked": asked} if (asked := format_notes(readers)) else {}),
         "models": {role: describe_model(model) for role, model in readers.items()},
         "examples": {task.name: hash_examples(task) for task in plan.tasks},
         "settings": describe_settings(plan.settings),

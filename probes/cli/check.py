@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from probes.cli.console import Data, Device, Dtype, Grader, N, Seed
+from probes.cli.console import BaseFormat, Data, Device, Dtype, Grader, N, PostFormat, Seed
+from probes.cli.runs import ROLE_FORMATS
 
 
 def check(
@@ -19,6 +20,8 @@ def check(
     seed: Seed = 0,
     data: Data = None,
     grader: Grader = None,
+    base_format: BaseFormat = ROLE_FORMATS["base"],
+    post_format: PostFormat = ROLE_FORMATS["post"],
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
@@ -28,7 +31,7 @@ def check(
     from interp.models.outline import load_outline
     from interp.tasks import make_task
     from probes.audit.plan import WRITERS
-    from probes.model_names import find_path
+    from probes.model_names import find_path, in_format
     from probes.preview import preview
 
     check_device(device)
@@ -36,7 +39,11 @@ def check(
         raise ValueError(f"unknown dtype {dtype!r}. Known: {', '.join(DTYPES)}")
     questions = make_task(task, n=n, seed=seed, data=data, grader=grader)
     names = {"base": base} | ({"post": post} if post is not None else {})
-    outlines = {role: load_outline(find_path(name)) for role, name in names.items()}
+    formats = {"base": base_format, "post": post_format}
+    outlines = {
+        role: in_format(load_outline(find_path(name)), formats[role])
+        for role, name in names.items()
+    }
     writers = [writer for writer in WRITERS if writer == "gold" or writer in outlines]
     for line in preview(questions, outlines, writers=writers, device=device, dtype=dtype):
         typer.echo(line)

@@ -65,6 +65,17 @@ Traces = Annotated[
         "BIG-Bench-Mistake, folders of Thought Anchors.",
     ),
 ]
+BaseFormat = Annotated[
+    str,
+    typer.Option(
+        "--base-format",
+        help="How the base is asked: task (its few-shot text), bare (without worked examples), "
+        "chat, think (a chat whose chain stands between think tags), or auto: by its tokenizer.",
+    ),
+]
+PostFormat = Annotated[
+    str, typer.Option("--post-format", help="The same for the post-trained model.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the probe, as field=value; repeatable."),

@@ -16,6 +16,7 @@ import typer
 
 from interp.errors import NotMeasurableError
 from probes.cli.console import (
+    BaseFormat,
     Count,
     Data,
     Device,
@@ -24,6 +25,7 @@ from probes.cli.console import (
     Model,
     N,
     Out,
+    PostFormat,
     Posts,
     Seed,
     Set,
@@ -50,6 +52,9 @@ SHORT = {
     ),
 }
 """Command -> the probe that it runs, and its help."""
+ROLE_FORMATS = {"base": "task", "post": "auto"}
+"""Role -> its prompt format where none is named. The tokenizers of base models often carry the chat
+template of models that were made from them, so a base is asked with plain text."""
 AUDIT_TASKS = ("arith/pool", "arith/fresh")
 """What an audit asks organisms where no task is named and no traces are given."""
 
@@ -69,6 +74,8 @@ def audit(
     out: Out = None,
     data: Data = None,
     grader: Grader = None,
+    base_format: BaseFormat = ROLE_FORMATS["base"],
+    post_format: PostFormat = ROLE_FORMATS["post"],
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
@@ -88,10 +95,11 @@ def audit(
         traces=tuple(traces or ()),
         grader=grader,
     )
+    load = _loader(base_format, post_format, device, dtype)
     if len(pairs) == 1:
-        _run([base, post], settings, out, device, dtype)
+        _run([base, post], settings, out, load)
     else:
-        run_seeds(pairs, settings, out, device, dtype)
+        run_seeds(pairs, settings, out, load, (base_format, post_format, dtype))
 
 
 def probe(
@@ -107,6 +115,8 @@ def probe(
     out: Out = None,
     data: Data = None,
     grader: Grader = None,
+    base_format: BaseFormat = ROLE_FORMATS["base"],
+    post_format: PostFormat = ROLE_FORMATS["post"],
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
@@ -129,7 +139,7 @@ def probe(
         options=((made.name, options),) if options else (),
         grader=grader,
     )
-    _run([model, *(posts or ())], settings, out, device, dtype)
+    _run([model, *(posts or ())], settings, out, _loader(base_format, post_format, device, dtype))
 
 
 def _choose_tasks(
@@ -176,12 +186,14 @@ def short_command(name: str) -> Callable[..., None]:
         out: Out = None,
         data: Data = None,
         grader: Grader = None,
+        base_format: BaseFormat = ROLE_FORMATS["base"],
+        post_format: PostFormat = ROLE_FORMATS["post"],
         device: Device = "cpu",
         dtype: Dtype = "float32",
     ) -> None:
         probe(
-            target, model, posts, task, None, writer, option, n, seed, out, data, grader, device,
-            dtype,
+            target, model, posts, task, None, writer, option, n, seed, out, data, grader,
+            base_format, post_format, device, dtype,
         )  # fmt: skip
 
     command.__doc__ = f"{text} The same as 'posthoc probe {target}'."
@@ -230,11 +242,24 @@ def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table P
         raise typer.Exit(1)
 
 
-def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dtype: str) -> None:
+def _loader(base_format: str, post_format: str, device: str, dtype: str) -> Callable[..., Any]:
+    """Loads a model by its name and its role."""
+    from probes.model_names import check_format, find_model
+
+    formats = {"base": base_format, "post": post_format}
+    for name in formats.values():
+        check_format(name)
+
+    def load(name: str, role: str, base: Any = None) -> Any:
+        return find_model(name, device=device, dtype=dtype, base=base, prompt_format=formats[role])
+
+    return load
+
+
+def _run(names: Sequence[str], settings: Any, out: Path | None, load: Callable[..., Any]) -> None:
     from probes import find_probe
     from probes.audit.run import audit as run_audit
     from probes.audit.run import describe_run, pair_readers, reader_notes
-    from probes.model_names import find_model
 
     is_one = len(settings.probes) == 1
     takes_many = is_one and find_probe(settings.probes[0]).takes_many
@@ -243,8 +268,8 @@ def _run(names: Sequence[str], settings: Any, out: Path | None, device: str, dty
             f"this command compares a base model and one post-trained model, received "
             f"{len(names)} models: {', '.join(names)}"
         )
-    base = find_model(names[0], device=device, dtype=dtype)
-    posts = [find_model(name, device=device, dtype=dtype, base=base) for name in names[1:]]
+    base = load(names[0], "base")
+    posts = [load(name, "post", base) for name in names[1:]]
     readers = pair_readers(base, *posts, names=names[1:] if takes_many else ("post",))
     named = [*names, *(settings.probes if is_one else ())]
     echo(f"Note: {note}" for note in reader_notes(readers))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,11 @@ from probes.cli.console import echo, name_folder
 
 
 def run_seeds(
-    pairs: Sequence[Any], settings: Any, out: Path | None, device: str, dtype: str
+    pairs: Sequence[Any],
+    settings: Any,
+    out: Path | None,
+    load: Callable[..., Any],
+    loaded_as: Sequence[str],
 ) -> None:
     """Audits each pair and prints the verdict over seeds.
 
@@ -19,14 +22,13 @@ def run_seeds(
         pairs: From `probes.seeds.names.pair_up`.
         settings: Of each audit (`AuditSettings`).
         out: Run folder; named after the models where none is given.
-        device: A torch device.
-        dtype: A torch floating type by name.
+        load: Makes a model of its name and role.
+        loaded_as: What decides how, for the name of the folder.
     """
-    from probes.model_names import find_model
     from probes.seeds.run import audit_seeds
 
     names = [name for pair in pairs for name in pair]
-    load = partial(find_model, device=device, dtype=dtype)
-    done = audit_seeds(pairs, settings, out or name_folder(names, settings, dtype), load=load)
+    folder = out or name_folder(names, settings, tuple(loaded_as))
+    done = audit_seeds(pairs, settings, folder, load=load)
     lines = (f"  {line}" for line in done.verdict.lines)
     echo([done.verdict.headline, *lines, f"Report: {done.report}"])

@@ -40,7 +40,7 @@ def preview(
     short = [
         outline.name
         for outline in outlines.values()
-        if longest_sequence(task, outline.tokenizer) > outline.n_ctx
+        if longest_sequence(task, outline) > outline.n_ctx
     ]
     if short:
         yield f"Time and memory are not estimated: some texts do not fit into {short[0]}."

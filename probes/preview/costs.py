@@ -39,6 +39,7 @@ from interp.models.folders import DTYPES
 from interp.models.loading import make_model
 from interp.models.outline import Outline, build, count_weights
 from interp.tasks import Task
+from interp.tasks.presentation import present
 from probes import audit_probes, find_probe
 
 N_COUNTED = 3
@@ -101,10 +102,12 @@ def describe_costs(
     """
     base = next(iter(outlines.values()))
     n, n_models = len(task.examples), len(outlines)
-    length = round(median(_length(task, base, example) for example in task.examples))
+    shown = {role: present(task, outline) for role, outline in outlines.items()}
+    length = max(round(_median_length(shown[role], one)) for role, one in outlines.items())
+    longest = max(one.max_chain_tokens for one in shown.values())
     weights = count_weights(base)
     size = DTYPES[dtype].itemsize
-    cached = min(n, ROWS_WRITTEN) * (length + task.max_chain_tokens) * base.cached_per_token * size
+    cached = min(n, ROWS_WRITTEN) * (length + longest) * base.cached_per_token * size
     scores = min(n, ROWS_WRITTEN) * int(base.config.vocab_size) * 4
     total = n_models * weights * size + cached + scores
     yield (
@@ -112,7 +115,7 @@ def describe_costs(
         f"({_bytes(n_models * weights * size)} in {dtype}), cache while writing {_bytes(cached)}"
     )
     speed = measure_speed(base, length, dtype=dtype, device=device)
-    work = count_work(task, base, list(outlines), writers)
+    work = count_work(task, outlines, writers)
     share = n / min(n, N_COUNTED)
     seconds = {name: share * speed.seconds(one) for name, one in work.items()}
     yield (
@@ -128,23 +131,23 @@ def describe_costs(
     yield (
         f"  (speed measured on random weights of this shape: {1 / speed.read:,.0f} tokens read and "
         f"{1 / speed.written:,.0f} written in a second; counted on {min(n, N_COUNTED)} questions, "
-        f"with chains that are written up to their limit of {task.max_chain_tokens} tokens)"
+        f"with chains that are written up to their limit of {longest} tokens)"
     )
 
 
 def count_work(
-    task: Task, outline: Outline, roles: Sequence[str], writers: Sequence[str]
+    task: Task, outlines: Mapping[str, Outline], writers: Sequence[str]
 ) -> dict[str, Work]:
     """What each part of an audit reads and writes, on the first examples of a task.
 
     Args:
         task: The questions.
-        outline: Of the base model.
-        roles: Of the models in the audit.
+        outlines: Of the models in the audit, by role.
         writers: Whose chains are read.
     """
     few = replace(task, examples=task.examples[:N_COUNTED])
-    counted = {role: _CountedModel(outline, role) for role in roles}
+    counted = {role: _CountedModel(outline, role) for role, outline in outlines.items()}
+    tokenizer = next(iter(outlines.values())).tokenizer
     readers = {role: one.model for role, one in counted.items()}
     found: dict[str, Work] = {}
 
@@ -157,7 +160,7 @@ def count_work(
         if writer in readers:
             write_traces(readers[writer], few, mode="forced", writer=writer)
         if writer == "gold" or writer in readers:
-            traces[writer] = _assumed_traces(outline.tokenizer, few, writer)
+            traces[writer] = _assumed_traces(tokenizer, few, writer)
     take(CHAINS)
     for name in audit_probes():
         with TemporaryDirectory() as folder:
@@ -217,7 +220,8 @@ class _CountedModel:
             )
         )  # fmt: skip
         hf = hf.requires_grad_(False).eval()
-        self.model: Model = make_model(hf, tokenizer, name=role)
+        made = make_model(hf, tokenizer, name=role)
+        self.model: Model = replace(made, prompt_format=outline.prompt_format)
         self._tokens = _Counting(hf.get_input_embeddings(), n_axes=2)
         hf.set_input_embeddings(self._tokens)
         self._scores = _Counting(hf.get_output_embeddings(), n_axes=-1)
@@ -282,9 +286,11 @@ def _fastest(work: Callable[[], int], device: str) -> float:
     return min(seconds)
 
 
-def _length(task: Task, outline: Outline, example: Any) -> int:
-    texts = (example.question, *example.steps, task.layout.answer_cue)
-    return sum(len(encode(outline.tokenizer, text)) for text in texts)
+def _median_length(task: Task, outline: Outline) -> float:
+    """Tokens of a question with its gold chain and the answer cue."""
+    join = task.layout.joiner.join
+    texts = (join((e.question, *e.steps, task.layout.answer_cue)) for e in task.examples)
+    return median(len(encode(outline.tokenizer, text)) for text in texts)
 
 
 def _bytes(n: int) -> str:

@@ -7,10 +7,13 @@ from statistics import median
 from textwrap import wrap
 from typing import Any
 
-from interp.chains.chain import encode_answer, encode_layout
-from interp.chains.texts import decode, encode
+from interp.chains.chain import encode_answer, encode_chain, encode_question, find_layout
+from interp.chains.rendering import render
+from interp.chains.texts import Ids, decode, encode
+from interp.chains.trace_forms import begin_chain
 from interp.models.outline import Outline
-from interp.tasks import Example, Layout, Task
+from interp.tasks import Example, Task
+from interp.tasks.presentation import present
 
 WIDTH = 100
 
@@ -23,17 +26,18 @@ def describe_texts(task: Task, role: str, outline: Outline) -> Iterator[str]:
         role: Of the model in the audit.
         outline: Its tokenizer and configuration.
     """
-    tokenizer = outline.tokenizer
+    tokenizer, task = outline.tokenizer, present(task, outline)
     yield f"{role}: {outline.name}"
+    yield f"  asked in the format {task.format!r} ({outline.prompt_format.account})"
     first = task.examples[0]
-    prompt = encode(tokenizer, first.question)
+    prompt = encode_question(tokenizer, task, first)
     yield f"  first prompt ({first.id}), {len(prompt)} tokens, separated by |:"
     yield from _wrapped(tokenizer, prompt)
     yield f"  {_about_beginning(tokenizer, prompt)}"
     if first.steps:
         yield "  its gold chain and answer:"
-        yield from _wrapped(tokenizer, _chain_ids(task, first, tokenizer))
-    questions = [len(encode(tokenizer, example.question)) for example in task.examples]
+        yield from _wrapped(tokenizer, _chain_ids(task, first, outline)[len(prompt) :])
+    questions = [len(encode_question(tokenizer, task, e)) for e in task.examples]
     yield f"  questions: {_range(questions)} tokens"
     chains = [
         sum(len(encode(tokenizer, step)) for step in example.steps)
@@ -48,7 +52,7 @@ def describe_texts(task: Task, role: str, outline: Outline) -> Iterator[str]:
             f"  a model may write {task.max_chain_tokens} tokens of a chain; "
             f"{too_long} gold chains are longer"
         )
-    lengths = _lengths(task, tokenizer)
+    lengths = _lengths(task, outline)
     fitting = sum(length <= outline.n_ctx for length in lengths)
     yield (
         f"  context of {outline.n_ctx} tokens: question, longest chain and answer fit for "
@@ -56,16 +60,16 @@ def describe_texts(task: Task, role: str, outline: Outline) -> Iterator[str]:
     )
 
 
-def longest_sequence(task: Task, tokenizer: Any) -> int:
+def longest_sequence(task: Task, outline: Outline) -> int:
     """Tokens of the longest text of a task: a question, the longest chain, cue and answer."""
-    return max(_lengths(task, tokenizer))
+    return max(_lengths(present(task, outline), outline))
 
 
-def _lengths(task: Task, tokenizer: Any) -> list[int]:
-    layout: Layout[tuple[int, ...]] = encode_layout(tokenizer, task.layout)
+def _lengths(task: Task, outline: Outline) -> list[int]:
+    tokenizer, layout = outline.tokenizer, find_layout(task, outline)
     around = len(layout.think_open) + len(layout.think_close) + len(layout.answer_cue)
     return [
-        len(encode(tokenizer, example.question))
+        len(encode_question(tokenizer, task, example))
         + max(task.max_chain_tokens, sum(len(encode(tokenizer, step)) for step in example.steps))
         + around
         + task.max_answer_tokens
@@ -73,11 +77,14 @@ def _lengths(task: Task, tokenizer: Any) -> list[int]:
     ]
 
 
-def _chain_ids(task: Task, example: Example, tokenizer: Any) -> tuple[int, ...]:
-    layout = task.layout
-    pieces = [layout.think_open, *example.steps, layout.think_close, layout.answer_cue]
-    ids = tuple(token for piece in pieces for token in encode(tokenizer, piece))
-    return ids + encode_answer(tokenizer, layout, example.answer)
+def _chain_ids(task: Task, example: Example, outline: Outline) -> Ids:
+    """Question, gold chain, cue and answer."""
+    tokenizer = outline.tokenizer
+    asked = encode_question(tokenizer, task, example)
+    texts = (begin_chain(task, example, example.steps[0]), *example.steps[1:])
+    chain = encode_chain(tokenizer, task.layout, asked, texts)
+    text = render(asked, chain, find_layout(task, outline))
+    return text + encode_answer(tokenizer, task.layout, example.answer)
 
 
 def _about_beginning(tokenizer: Any, prompt: Sequence[int]) -> str:

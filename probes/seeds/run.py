@@ -39,7 +39,6 @@ from probes.audit.run import (
 )
 from probes.audit.run import redraw as redraw_pair
 from probes.calibration.table import kept_table
-from probes.model_names import find_model
 from probes.probe import Readers
 from probes.seeds.names import PairNames, name_sides
 from probes.seeds.rows import SeedRow, summarise_seeds, write_csv
@@ -64,7 +63,7 @@ def audit_seeds(
     settings: AuditSettings,
     out: Path,
     *,
-    load: Callable[[str], Model] = find_model,
+    load: Callable[[str, str], Model],
 ) -> Audit:
     """Audits each pair and reports over all of them, with seeds as the unit.
 
@@ -72,7 +71,7 @@ def audit_seeds(
         pairs: From `probes.seeds.names.pair_up`.
         settings: Of each audit; its seed is that of the first pair.
         out: Run folder; made, or taken up again if it was begun with the same pairs and settings.
-        load: Makes a model of a name.
+        load: Makes a model of a name and a role, base or post.
 
     Returns:
         Verdict, rows over seeds, and the path of `report.html`. It has no items: those are in the
@@ -146,10 +145,10 @@ def _audit_pair(
     pair: PairNames,
     settings: AuditSettings,
     out: Path,
-    load: Callable[[str], Model],
+    load: Callable[[str, str], Model],
     taken: dict[str, str],
 ) -> None:
-    readers = pair_readers(load(pair.base), load(pair.post))
+    readers = pair_readers(load(pair.base, "base"), load(pair.post, "post"))
     _check_new(readers, pair, taken)
     audit(readers, settings, out)
 
