@@ -229,7 +229,8 @@ def test_a_turn_that_states_nothing_is_asked_by_the_cue(monkeypatch: Any):
         if asked[-1].endswith("\\boxed"):
             ids = (*encode(tokenizer, "{\\frac{1}{2}}"), end)
             return [Generation(ids, (0.0,) * len(ids), True) for _ in prompts]
-        texts = [(*encode(tokenizer, "One half it is, surely, said he"), end)] * len(prompts)
+        one: tuple[int, ...] = (*encode(tokenizer, "One half it is, surely, said he"), end)
+        texts = [one] * len(prompts)
         texts[1] = texts[1][:-1]
         return [Generation(ids, (0.0,) * len(ids), ids[-1] == end) for ids in texts]
 

@@ -76,8 +76,10 @@ def test_samples_are_examples_of_one_problem(tiny: Any, tmp_path: Any):
     form = PromptFormat(temperature=1.5, max_chain_tokens=8)
     done = audit({"base": replace(tiny, prompt_format=form)}, settings, tmp_path / "b")
     row = next(r for r in done.rows if (r.condition, r.metric) == ("forced", "accuracy"))
-    of_problem = Counter(item.problem for item in done.items if item.metric == "replay")
-    assert row.n == 9 and max(of_problem.values(), default=3) <= 3
+    asked = [i for i in done.items if (i.condition, i.metric) == ("forced", "accuracy")]
+    assert row.n == 3, "problems are the units"
+    assert Counter(item.problem for item in asked) == {e.problem: 3 for e in task.examples}
+    assert row.value == pytest.approx(sum(item.value for item in asked) / 9)
     assert any("temperature 1.5" in line for line in done.verdict.lines)
     with pytest.raises(ValueError, match="only 1 beside traces"):
         AuditSettings(tasks=("arith/fresh",), samples=2, traces=("a.jsonl",))
