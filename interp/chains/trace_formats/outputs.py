@@ -16,13 +16,9 @@ import re
 from typing import NamedTuple
 
 from interp.chains.trace import TraceStatus
+from interp.tasks.announced_answers import find_announced
 
 OPEN, CLOSE = "<think>", "</think>"
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_CUE = re.compile(
-    r"####|(?<=\n)(?-i:A):|\b(?:final\s+)?answer(?:\s+to[^.\n]{0,80}?)?\s*(?:\*\*)?\s*(?:is\b|:)\s*(?:\*\*)?:?",
-    re.I,
-)
 _SENTENCE_START = re.compile(r"(?:(?<=[.?!])\s+|\s*\n\s*)(?=\S)")
 
 
@@ -82,28 +78,14 @@ def split_answer(text: str) -> Parts:
         text: A solution, a sentence, or an answer alone.
     """
     text = text.strip()
-    boxes = list(_BOXED.finditer(text))
-    if boxes and (inside := _braced(text, boxes[-1].end())) is not None:
-        return Parts(_before_sentence(text, boxes[-1].start()), inside.strip(), is_announced=True)
-    for cue in reversed(list(_CUE.finditer(text))):
-        answer = text[cue.end() :].strip()
-        if answer:
-            first, *_ = answer.split("\n")
-            return Parts(_before_sentence(text, cue.start()), first.strip(), is_announced=True)
+    found = find_announced(text)
+    if found is not None:
+        answer = text[found.start : found.end].strip()
+        return Parts(_before_sentence(text, found.mark), answer, is_announced=True)
     lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) <= 1 and len(text.split()) <= 3:  # the answer alone
         return Parts("", text, is_announced=False)
     return Parts(text, lines[-1].strip() if lines else "", is_announced=False)
-
-
-def _braced(text: str, start: int) -> str | None:
-    """What stands from `start` to the brace that closes there; None if none does."""
-    depth = 1
-    for at in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[at], 0)
-        if depth == 0:
-            return text[start:at]
-    return None
 
 
 def _before_sentence(text: str, at: int) -> str:
