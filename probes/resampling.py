@@ -107,9 +107,7 @@ class Resampling(Probe):
         Headline(ANEW, "answer_changes", "share of answers that change with another draw:"),
         Headline(ANEW, "importance", "accuracy gained by keeping a step:"),
     )
-    no_truth: ClassVar[str] = (
-        "its draws take long; whether answers change is checked on organisms in its own tests"
-    )
+    no_truth: ClassVar[str] = "it draws too long for all organisms; a test compares two of them"
 
     n_samples: int = 8
     """Continuations from each step."""
@@ -128,9 +126,7 @@ class Resampling(Probe):
                 (case, _chains_to_read(task, case, of_case))
                 for case, of_case in zip(readable, drawn, strict=True)
             ]
-            for (case, scores), of_case in zip(
-                read_cases(model, asked, label), drawn, strict=True
-            ):
+            for (case, scores), of_case in zip(read_cases(model, asked, label), drawn, strict=True):
                 record = CaseItems(self.name, task.name, case)
                 _add_steps(record, task, case, of_case, self._chosen(case), scores)
                 items += record.items
@@ -261,9 +257,7 @@ def _add_steps(
             (DRAWS, "closed"): len(both[0]) / len(drawn[step]),
         }
         for (condition, metric), value in values.items():
-            record.add(
-                condition, metric, value, step=step, note=METRICS[condition, metric]
-            )
+            record.add(condition, metric, value, step=step, note=METRICS[condition, metric])
             means[condition, metric].append(value)
     for (condition, metric), of_steps in means.items():
         known = [value for value in of_steps if not math.isnan(value)]

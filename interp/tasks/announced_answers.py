@@ -5,7 +5,7 @@ In this order:
 1. what the last ``\boxed{}`` (or ``\fbox{}``) holds;
 2. the rest of the line after the last ``####``, "answer is", "answer:" or "A:".
 
-Example: of ``So the answer is **18** eggs.`` it is ``**18** eggs.``; of ``9 * 2 = 18`` there is none.
+Example: of ``So the answer is **18** eggs.`` it is ``**18** eggs.``; ``9 * 2 = 18`` announces none.
 """
 
 from __future__ import annotations

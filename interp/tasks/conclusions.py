@@ -7,9 +7,9 @@ choice, and ``9 * 2 = 18`` concludes nothing where answers are letters.
 
 Steps after that one are passed over: "Correct.", "So all steps seem solid.".
 
-Example: the chain ``9 * 2 = 18``, ``18 / 2 = 9 checks``, ``The answer is 18.`` concludes 18; without
-its last step it concludes 9, since a check by another calculation cannot be told from one that goes
-on.
+Example: the chain ``9 * 2 = 18``, ``18 / 2 = 9 checks``, ``The answer is 18.`` concludes 18;
+without its last step it concludes 9, since a check by another calculation cannot be told from one
+that goes on.
 """
 
 from __future__ import annotations

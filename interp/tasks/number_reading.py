@@ -212,8 +212,7 @@ def _last_stated(text: str, numbers: Sequence[Number]) -> tuple[int, int] | None
 
 
 def is_lead(text: str) -> bool:
-    """Whether nothing but signs and words such as "about" stands between an equals sign and its
-    number."""
+    """Whether a text between an equals sign and a number is signs and words such as "about"."""
     return _LEADS.fullmatch(text) is not None
 
 

@@ -63,7 +63,8 @@ _SPOKEN = (
     (re.compile(r"(?<=[\w)\s])/\s*[A-Za-z]{2,}|(?<!\\)\b(?:[A-Za-z]{2,}|a)(?:['’]s)?\b"), " "),
 )
 _OPERATOR = re.compile(
-    r"[-+*/×÷·−–%]|\\(?:times|cdot|div)|frac|\b(?:multiplied by|times|divided by|plus|minus)\b", re.I
+    r"[-+*/×÷·−–%]|\\(?:times|cdot|div)|frac|\b(?:multiplied by|times|divided by|plus|minus)\b",
+    re.I,
 )
 _TWO_NUMBERS = re.compile(r"[\d.]\s+[\d.]")
 
@@ -75,20 +76,20 @@ _NAMES = (
     "|choice|method|digit|digits|number|line|no|day|page"
 )
 _MONTHS = (
-    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
-    "|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
+    "(?-i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
+    "|Sep(?:t(?:ember)?)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
 )
 _UNITS = "kg|mg|ml|cm|mm|km|lb|lbs|oz|ft|mph|hrs?|mins?|secs?|percent"
 _UNNAMED_BEFORE = re.compile(
     rf"[\w^\\#]$|\w[-–]$|[\^_]\s*\{{[^{{}}]*$"
     rf"|\b(?:{_NAMES})\.?\s*\(?$|\b(?:{_MONTHS})\.?\s+(?:\d{{1,2}}(?:st|nd|rd|th)?,?\s+)?$"
     r"|\\d?t?binom\s*\{[^{}]*\}?\s*\{?[^{}]*$|\\(?:[hv]space|[hv]skip|rule|kern|label|ref|tag)\*?"
-    r"\s*(?:\{[^{}]*\})?\{?[^{}]*$|\\\\\[$|[b-hj-zB-HJ-Z]\s*[-+*/·−]\s*$",
+    r"\s*(?:\{[^{}]*\})?\{?[^{}]*$|\\\\\[$|(?<![A-Za-z])[b-hj-z]\s*[-+*/·−]\s*$",
     re.I,
 )
 _LIST_ITEM = re.compile(r"(?:^|\n)\s*(?:[-*#]+\s*)?\(?$")
 _UNNAMED_AFTER = re.compile(
-    rf"(?!(?:{_UNITS})\b)[A-Za-z_]|['’]s\b|!|[-–]\w|\^|\\?\([a-z]|\s*(?:{_MONTHS})\b"
+    rf"(?!(?:{_UNITS})\b)[A-Za-z_]|['’]s\b|!\s*[-+*/×=)}}\\]|[-–]\w|\^|\\?\([a-z]|\s*(?:{_MONTHS})\b"
     r"|\s*(?:[-+*/·−]|\\(?:cdot|times))\s*\(?\d*[b-hj-zB-HJ-Z](?![A-Za-z])",
     re.I,
 )
@@ -168,6 +169,8 @@ def parse_step(text: str) -> ParsedStep:
         is_strong = sign["strong"] is not None
         spans.append((start, sign.start()))
         right = next((at for at, one in enumerate(numbers) if one.start >= sign.end()), None)
+        if right is not None and numbers[right].value is None:
+            right = None
         if right is not None and is_lead(text[sign.end() : numbers[right].start]):
             found = [_checked(text, numbers, s, numbers[right], sign.group()) for s in spans[::-1]]
             fits = [e for e in found if e and (is_strong or _is_bare(text[e.start : e.sign]))]
@@ -254,7 +257,8 @@ def _atoms(
     atoms: list[Atom] = []
     for at, number in enumerate(numbers):
         if at in results:
-            if number.value is not None:
+            # "= 3x" is no 3, unless an expression comes to it.
+            if results[at] or not _UNNAMED_AFTER.match(text[number.end :][:40]):
                 atoms.append(Atom(number, "result", results[at]))
             continue
         around = [e for e in equations if e.start <= number.first and number.end <= e.sign]
@@ -272,9 +276,7 @@ def _listed(text: str, number: Number) -> list[Atom]:
     if not re.fullmatch(r"\d+(?:,\d+)+", text[number.first : number.end]):
         return []
     parts = re.compile(r"\d+").finditer(text, number.first, number.end)
-    return [
-        Atom(Number(p.start(), p.start(), p.end(), Fraction(p[0])), "mention") for p in parts
-    ]
+    return [Atom(Number(p.start(), p.start(), p.end(), Fraction(p[0])), "mention") for p in parts]
 
 
 def is_value(text: str, number: Number) -> bool:
