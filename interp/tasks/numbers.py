@@ -64,6 +64,7 @@ MOST_DRAWS = 4
 _OPERATOR = re.compile(r"(?:(?<=[\d)%])\s*([-+*×−x])|\s([-+*×−x/])(?=\s))\s*(?=[$(]?\.?\d)")
 # No bound (<=, !=, :=), arrow or alignment mark: only what can be read as "equals".
 _EQUALS = re.compile(r"(?<![<>!=:&\\])=(?![=>])")
+_CHECK = re.compile(r"\b(?:check|verif|confirm)", re.I)
 _SPOKEN = {
     **{"+": "plus", "/": "divided by"},
     **dict.fromkeys("*×x", "times"),
@@ -258,6 +259,7 @@ def _carried_on(example: Example, steps: tuple[str, ...], at: int, changes: _Cha
     step = steps[at]
     parsed = parse_step(step)
     has_result = find_result(step) is not None
+    before = {*changes.new}
     uses = Counter(value_of(atom) for atom in parsed.atoms if atom.kind == "operand")
     puts: list[tuple[Number, Fraction]] = []
     for atom in parsed.atoms:
@@ -266,11 +268,17 @@ def _carried_on(example: Example, steps: tuple[str, ...], at: int, changes: _Cha
             left = _annotated(example, steps, at) if atom is parsed.stated else None
             new = _new_result(step, parsed, atom, left, puts, changes)
         elif atom.kind == "operand":
-            new = _new_operand(atom, puts, uses, changes)
+            puts += _new_operand(atom, puts, uses, changes)
+            continue
         else:
             new = None if has_result and value in changes.asked else changes.of(value)
         if new is not None:
             puts.append((atom.number, new))
+    if _CHECK.search(step):
+        # "Check: 36 / 4 = 9" gives back a number of the question, which stays what it is.
+        for value in changes.new.keys() - before:
+            if value in changes.asked:
+                del changes.new[value]
     return _put_all(step, puts)
 
 
@@ -279,15 +287,20 @@ def _new_operand(
     puts: Sequence[tuple[Number, Fraction]],
     uses: Mapping[Fraction, int],
     changes: _Changes,
-) -> Fraction | None:
-    value = value_of(atom)
-    if atom.fraction is not None and atom.fraction.value in changes.asked:
-        return None  # "1/4" of the question is one number
+) -> list[tuple[Number, Fraction]]:
+    """What stands in place of an operand, or of the fraction of which it is a part."""
+    value, whole = value_of(atom), atom.fraction
+    if whole is not None and whole.value is not None:
+        new = changes.of(whole.value)
+        # "1/4" of the question is one number, and so is a fraction that was worked out.
+        if whole.value in changes.asked or any(number == whole for number, _ in puts):
+            return []
+        if new is not None and whole.value.denominator > 1:
+            return [(whole, new)]
     new = changes.of(value)
-    if new is None and uses[value] > 1 and value in changes.shared:
-        is_first = not any(number.value == value for number, _ in puts)
-        return changes.shared[value] if is_first else None
-    return new
+    if new is None and uses[value] > 1 and not any(number.value == value for number, _ in puts):
+        new = changes.shared.get(value)
+    return [] if new is None else [(atom.number, new)]
 
 
 def _new_result(

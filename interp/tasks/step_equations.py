@@ -25,7 +25,7 @@ their result, the second one a mention, and 1 none of these.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
@@ -263,7 +263,10 @@ def _atoms(
             continue
         around = [e for e in equations if e.start <= number.first and number.end <= e.sign]
         if around:
-            atoms += _operands(text, number.first, number.end, [number])
+            parts = _operands(text, number.first, number.end, [number])
+            inside = [n for n in numbers if around[0].start <= n.first and n.end <= around[0].sign]
+            # In "10/2 = 5" the fraction is the expression.
+            atoms += [replace(part, fraction=None) for part in parts] if len(inside) == 1 else parts
         elif number.value is None:
             atoms += _listed(text, number)
         elif is_value(text, number):
