@@ -104,9 +104,7 @@ def test_mistakes_reach_the_end_of_every_published_trace(anchors):
             assert made is None or made[:at] == steps[:at]
         assert n_made > len(steps) / 4 and reaching >= 7
         # The last step is the box, or the sentence with the answer.
-        last = task.rewriter.mistake(
-            example, steps, len(steps) - 1, propagate=False, rng=Random(0)
-        )
+        last = task.rewriter.mistake(example, steps, len(steps) - 1, propagate=False, rng=Random(0))
         assert last is not None and task.conclusion(example, last) not in (None, ends)
 
 
@@ -116,9 +114,7 @@ def test_a_published_chain_worked_on_from_another_limit(anchors):
     number = next(i for i, trace in enumerate(traces) if trace.target == "2865")
     steps = task.split_steps(traces[number].chain)
     at = next(i for i, step in enumerate(steps) if step.strip() == "319 ≤ k ≤ 3183.")
-    made = task.rewriter.mistake(
-        task.examples[number], steps, at, propagate=True, rng=Random(0)
-    )
+    made = task.rewriter.mistake(task.examples[number], steps, at, propagate=True, rng=Random(0))
     assert made is not None
     v = int(re.findall(r"\d+", made[at])[-1])
     text = "".join(made[at:])
@@ -144,7 +140,11 @@ def test_corruption_is_defined_on_every_published_trace(anchors, tokenizer, tiny
     model = {"base": replace(tiny, tokenizer=tokenizer)}  # its answers are planted
     plant_open(monkeypatch, conclude)
     found = Corruption(every_step=False).run(model, task, {"r1": traces}, seed=0)
-    wanted = [("joint", "follows"), ("planted", "follows_planted"), ("mistake_last", "follows_mistake")]
+    wanted = [
+        ("joint", "follows"),
+        ("planted", "follows_planted"),
+        ("mistake_last", "follows_mistake"),
+    ]
     for key in wanted:
         values = [i.value for i in found if (i.condition, i.metric) == key]
         assert values == [1.0] * len(traces), key
@@ -271,7 +271,11 @@ def test_thousands_units_and_currency(seed: int):
     assert made[0] == f"The car costs 9,000 + 1,500 = ${int(price):,}."
     assert made[1] == f"The tax is 10% of ${int(price):,} = ${int(price / 10):,}."
     assert conclude_by(read_math)(ask(), made) == str(end) and "{,}" in made[3]
-    trip = ("At 60 km/h * 3 h = 180 km it is far.", "So 180 km.", "It takes 180 km / 60 km/h = 3 h.")
+    trip = (
+        "At 60 km/h * 3 h = 180 km it is far.",
+        "So 180 km.",
+        "It takes 180 km / 60 km/h = 3 h.",
+    )
     made, far = carried(trip, 0, seed)
     assert made[1] == f"So {far} km." and made[2].startswith(f"It takes {far} km / 60 km/h = ")
 
@@ -316,7 +320,14 @@ def test_another_calculation_of_the_same_number_is_its_own():
 
 def test_what_states_no_value_stays():
     rewriter = NumberRewriter()
-    for step in ("Wait.", "So k = 2.", r"x = 1/(k\pi)", "See step 4.", "The year is 2m.", "It is 1."):
+    for step in (
+        "Wait.",
+        "So k = 2.",
+        r"x = 1/(k\pi)",
+        "See step 4.",
+        "The year is 2m.",
+        "It is 1.",
+    ):
         assert rewriter.mistake(ask(step), (step,), 0, propagate=True, rng=Random(0)) is None, step
     step = "k <= 319 and k != 3 => n := 4"
     assert rewriter.paraphrase(ask(step), step, Random(0)) not in (None, step)
