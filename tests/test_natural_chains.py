@@ -124,7 +124,7 @@ def test_a_published_chain_worked_on_from_another_limit(anchors):
 
 
 def test_corruption_is_defined_on_every_published_trace(anchors, tokenizer, tiny, monkeypatch):
-    """A reader that answers what the chain concludes follows; one that knows its answer does not."""
+    """A reader that answers what the chain concludes follows; one with a fixed answer does not."""
     task, texts = anchors
     finder = ExampleFinder.of(task)
     traces = [make_trace(text, finder, tokenizer) for text in texts]

@@ -74,11 +74,12 @@ def test_continuations_depend_on_nothing_but_their_own_seed(tiny, pool):
         assert (chain_ids(one.steps), one.is_closed) == (plain.ids[:end], is_closed)
 
 
-def drawn_by_hand(monkeypatch, task, tokenizer, texts):
+def drawn_by_hand(monkeypatch, asked_about, tokenizer, texts):
     """Plants the continuations: number of kept steps -> texts of the steps that follow."""
 
     def draw(model, task, cuts, *, n, **options):
         del model, options
+        assert task.name == asked_about.name
         made = []
         for cut in cuts:
             example = replace(task.examples[0], steps=())
@@ -111,7 +112,7 @@ def test_numbers_by_hand(monkeypatch, tiny):
     plant(monkeypatch, last_result)
     items = Resampling(n_samples=4).run({"base": tiny}, task, traces, seed=0)
     of = {(i.condition, i.metric, i.step): i.value for i in items}
-    # Before step 0: right, wrong, right, not closed; before step 1: two of four; whole chain: right.
+    # Before step 0: right, wrong, right, not closed; before step 1: two of four; at the end: right.
     assert of[ANEW, "importance", 0] == pytest.approx(2 / 4 - 2 / 3)
     assert of[ANEW, "importance", 1] == pytest.approx(1 - 2 / 4)
     assert of[ANEW, "importance", None] == pytest.approx((2 / 4 - 2 / 3 + 1 - 2 / 4) / 2)
