@@ -54,18 +54,12 @@ def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:
             return prompt_ids + layout.answer_cue
         block = layout.think_open + chain_ids(chain) + layout.think_close
         return prompt_ids + block + layout.answer_cue
-    tokenizer = layout.tokenizer
     text = _after_question(prompt_ids, chain, layout)
-    opened, placed = render_opening(prompt_ids, layout), _placed_ids(chain or ())
+    if not chain:
+        return continue_text(layout.tokenizer, prompt_ids, text)
+    opened = render_opening(prompt_ids, layout)
     rest = text[len(layout.text.think_open) :]
-    kept = _count_agreeing(tokenizer, opened, placed, rest)
-    if not kept:
-        return continue_text(tokenizer, prompt_ids, text)
-    known = opened + placed[:kept]
-    n_chars = len(decode(tokenizer, known[-kept - CONTEXT :])) - len(
-        decode(tokenizer, opened[-CONTEXT:])
-    )
-    return continue_text(tokenizer, known, rest[n_chars:])
+    return _continue_chain(prompt_ids, opened, chain, layout, rest)
 
 
 def lay_out(prompt_ids: Ids, chain: Chain, layout: LayoutIds) -> LaidOut:
@@ -87,11 +81,12 @@ def lay_out(prompt_ids: Ids, chain: Chain, layout: LayoutIds) -> LaidOut:
     return LaidOut(ids, range(edges[0]), spans[0], tuple(spans[1:]), range(edges[-1], len(ids)))
 
 
-def render_opening(prompt_ids: Ids, layout: LayoutIds) -> Ids:
-    """The question and what opens a chain."""
+def render_opening(prompt_ids: Ids, layout: LayoutIds, chain: Chain = ()) -> Ids:
+    """The question, what opens a chain, and the first steps of one that is to be written on."""
     if not layout.is_running:
-        return prompt_ids + layout.think_open
-    return continue_text(layout.tokenizer, prompt_ids, layout.text.think_open)
+        return prompt_ids + layout.think_open + chain_ids(chain)
+    opened = continue_text(layout.tokenizer, prompt_ids, layout.text.think_open)
+    return _continue_chain(prompt_ids, opened, chain, layout, "".join(_shown(chain, layout)))
 
 
 def _after_question(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> str:
@@ -108,6 +103,19 @@ def _after_question(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> 
 def _placed_ids(chain: Chain) -> Ids:
     """Tokens of the first steps, as far as these stand where they were written."""
     return chain_ids(tuple(takewhile(lambda step: step.is_placed, chain)))
+
+
+def _continue_chain(
+    prompt_ids: Ids, opened: Ids, chain: Chain, layout: LayoutIds, text: str
+) -> Ids:
+    """Question and opening with the text that follows, in the tokens of the chain where it can."""
+    tokenizer, placed = layout.tokenizer, _placed_ids(chain)
+    kept = _count_agreeing(tokenizer, opened, placed, text)
+    if not kept:
+        return continue_text(tokenizer, prompt_ids, layout.text.think_open + text)
+    known, before = opened + placed[:kept], opened[-CONTEXT:]
+    n_chars = len(decode(tokenizer, before + placed[:kept])) - len(decode(tokenizer, before))
+    return continue_text(tokenizer, known, text[n_chars:])
 
 
 def _joined(prompt_ids: Ids, text: str, layout: LayoutIds) -> str:
