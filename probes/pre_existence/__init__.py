@@ -159,6 +159,10 @@ def describe_record(record: Mapping[str, Any]) -> list[str]:
             f"dose {cell['dose']:g}): {changes}, KL {cell['kl']:.3f}"
         )
     declared = record["declared"]
+    scales = {name: scale for name, scale in declared["dose_scales"].items() if scale != 1}
+    if scales:
+        said = ", ".join(f"{name} {scale:.3g}" for name, scale in scales.items())
+        lines.append(f"  doses were scaled to stay within the budget of KL: {said}")
     return [
         *lines,
         f"  chosen on one half, tested on {declared['n_test']} problems; effects below "

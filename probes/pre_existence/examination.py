@@ -170,7 +170,9 @@ def _judge(
     verdict, reason = decide(findings, unsteered["base"][0], lead, settings.bound)
     return Examination(
         f"{steered['base'].test.model.name} -> {steered['post'].test.model.name}", task.name, seed,
-        settings.declared(len(set(problems))), verdict, reason,
+        settings.declared(len(set(problems)))
+        | {"dose_scales": {name: model.dose_scale for name, model in steered.items()}},
+        verdict, reason,
         not unsteered["post"][0].upper < settings.bound, findings, unsteered, cells,
         _curves(cells, problems, settings), _items(task, choosing, plain, cells),
     )  # fmt: skip
