@@ -140,7 +140,11 @@ def describe_record(record: Mapping[str, Any]) -> list[str]:
         lines.append("  post does not reason either: the pair has nothing to explain")
     for name, rates in record["unsteered"].items():
         reasons, opens = _interval(rates["reasons"]), _interval(rates["opens"])
-        lines.append(f"  {name} unsteered: reasons {reasons}, opens {opens}")
+        once = _interval(rates["once_opened"])
+        lines.append(
+            f"  {name} unsteered: reasons {reasons}, opens {opens}; reasons once its chain is "
+            f"opened for it {once}"
+        )
     for result in record["findings"].values():
         control = result["control"]
         if result["excess"]:

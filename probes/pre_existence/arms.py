@@ -66,6 +66,8 @@ class ArmOutcome:
     opens: Values
     reasons: Values
     kl: Values
+    follows: Values
+    """1 where the chain that was opened for the model is reasoned rightly, else 0."""
 
 
 class AskedModel:
@@ -97,7 +99,7 @@ class AskedModel:
         """
         n = len(self.questions)
         if not n or not arms:
-            return [ArmOutcome(*np.zeros((3, n))) for _ in arms]
+            return [ArmOutcome(*np.zeros((4, n))) for _ in arms]
         valid = np.full((len(arms), n), np.nan)
         if is_written:
             for k, ids in enumerate(self._write(arms)):
@@ -110,7 +112,7 @@ class AskedModel:
                 self._own = self._write([Arm(arms[0].direction, 0.0)])
             own = self._own
         opens, kl = self._read(arms, own)
-        return [ArmOutcome(o, o * v, k) for o, v, k in zip(opens, valid, kl, strict=True)]
+        return [ArmOutcome(o, o * v, k, v) for o, v, k in zip(opens, valid, kl, strict=True)]
 
     def _is_reasoned(self, completion: Completion) -> bool:
         """Whether the answer is right, and so is the chain, as far as the task can tell.
