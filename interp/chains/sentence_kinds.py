@@ -40,7 +40,8 @@ _PATTERNS: Mapping[str, str] = {
         r"|\b(?:i|we) (?:need|have|want|should|can|could|must) (?:to )?(?:find|compute|calculate"
         r"|figure|determine|convert|solve|use|do|start|count|express|write|break)\b"
         r"|\blet(?:'s| us| me) (?:first|start|try|think|see|break|find|compute|calculate|figure"
-        r"|consider|recall|denote|define|convert|use|write)\b|\bstep \d|\bthe (?:first|next|last) step\b"
+        r"|consider|recall|denote|define|convert|use|write)\b"
+        r"|\bstep \d|\bthe (?:first|next|last) step\b"
     ),
 }
 KINDS: tuple[str, ...] = tuple(_PATTERNS)
