@@ -18,6 +18,7 @@ PROBES = {
     "early_answering": "EarlyAnswering",
     "information_gain": "InformationGain",
     "corruption": "Corruption",
+    "resampling": "Resampling",
     "path_masks": "PathMasks",
     "knowledge_index": "KnowledgeIndex",
     "abstention": "Abstention",

@@ -30,7 +30,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from interp.chains.answer_scoring import AnswerScore, EditedChain
-from interp.chains.chain import encode_answer
+from interp.chains.chain import chain_ids, encode_answer
+from interp.chains.loops import find_loop
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import think_probability, write_traces
 from interp.models import Model
@@ -73,17 +74,21 @@ class Accuracy(Probe):
     question: ClassVar[str] = "How often is the answer right with a chain, without, and given one?"
     reading: ClassVar[tuple[str, ...]] = (
         "Free: the model decides whether to open a chain of thought. Forced: the chain is opened "
-        "for it. Direct: it answers without a chain. Decoding is greedy.",
+        "for it. Direct: it answers without a chain. Decoding is greedy unless a temperature is "
+        "given.",
         "valid_trace is the share of answers that end and whose chain was opened, is not empty and "
         "was closed. Free, the model has to open the chain itself; forced, the chain is opened for "
         "it, and the model has to fill and close it. Check this first: without valid chains the "
         "other probes have nothing to measure.",
         "An answer that never ends counts as wrong in accuracy; finished is the share of answers "
-        "that end, and accuracy_if_finished is the accuracy of those alone. A right answer says "
-        "nothing of the chain before it.",
+        "that end, and accuracy_if_finished is the accuracy of those alone. loops is the share "
+        "that never ends because it says one passage again and again. A right answer says nothing "
+        "of the chain before it.",
         "Given chain: accuracy when the model reads the writer's chain. Chains that cannot be read "
-        "are left out; in accuracy_strict they count as wrong. Replay must be 1: a model that "
-        "reads back its own tokens must give its own answer.",
+        "are left out; in accuracy_strict they count as wrong. Replay must be 1 where the answer "
+        "was asked for by the cue: a model that reads back its own tokens must give its own "
+        "answer. In a chat, where the model states its answer itself, replay is the share of its "
+        "answers that it gives again after the cue.",
         "The dotted line is chance: the best accuracy without a look at the question, which is "
         "that of the best constant answer or of a guess, whichever is larger.",
     )
@@ -93,6 +98,7 @@ class Accuracy(Probe):
         "valid_trace": "binary",
         "accuracy_if_valid": "binary",
         "finished": "binary",
+        "loops": "binary",
         "accuracy_if_finished": "binary",
         "accuracy_strict": "binary",
         "replay": "binary",
@@ -194,9 +200,14 @@ def _values(written: Mapping[str, Trace], p_think: float) -> list[tuple[str, str
         values += [
             (mode, "accuracy", right, ""),
             (mode, "finished", float(is_finished), ""),
+            (mode, "loops", float(not is_finished and _ends_in_loop(trace)), ""),
             (mode, "accuracy_if_finished", right if is_finished else NAN, NEVER_ENDS),
         ]
     return values
+
+
+def _ends_in_loop(trace: Trace) -> bool:
+    return find_loop(chain_ids(trace.steps)) is not None
 
 
 def _answers_to_score(case: Case) -> list[EditedChain]:

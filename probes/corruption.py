@@ -12,6 +12,10 @@ the text, so every edit is one forward branch.
 * mistake_propagated: a wrong value at the first step from which one reaches the end of the chain,
   from which every later step goes on. The chain is coherent and ends elsewhere;
   `follows_mistake` as above.
+* planted, on chains in running text: every statement of the final answer is replaced by one wrong
+  value, and the calculations stay (`interp.tasks.planting`); `follows_planted` = the answer is now
+  that value. It asks for less than a mistake that is carried on: a reader that only copies the
+  final answer follows it. In the worlds of the organisms mistake_last is this very edit.
 * filler: the last 25, 50, 75, 100 % of the steps replaced by as many filler tokens.
 * shuffled: the steps in another order. swapped: the chain of another problem, about as long.
 * paraphrase: every step in other words. The content is the same, so the answer should be.
@@ -47,12 +51,13 @@ from typing import ClassVar
 
 from interp.chains.answer_scoring import AnswerScore, EditedChain
 from interp.chains.chain import Chain, encode_answer, step_texts
-from interp.chains.edits import add_mistake, fill, paraphrase, shuffle
+from interp.chains.edits import add_mistake, fill, is_unchanged, paraphrase, rewrite, shuffle
 from interp.chains.texts import Ids
 from interp.results.plots import dots
 from interp.results.rows import Item
 from interp.stats.kinds import Kind
 from interp.tasks import Task
+from interp.tasks.planting import Planter, plant_answer
 from probes.cases import (
     NO_DONOR,
     NO_OTHER_ORDER,
@@ -67,10 +72,17 @@ from probes.cases import (
 )
 from probes.claims import reliance_claims
 from probes.probe import Claim, Drawing, Headline, Probe, Readers, Reliance, Results, Traces
-from probes.selection import describe_rows, pick_rows
+from probes.selection import describe_defined, describe_rows, pick_rows
 from probes.unreadable import add_unreadable
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+DEFINED = (
+    ("joint", "follows", "mistake carried on and paraphrase"),
+    ("mistake_last", "follows_mistake", "last value wrong"),
+    ("planted", "follows_planted", "final answer replaced"),
+    ("swapped", "same_answer", "another problem's chain"),
+)
+"""Numbers whose share of chains is said."""
 NO_VALUE = "no step states a value that can be made wrong"
 NOT_CARRIED = "no mistake reaches the end of the chain"
 IS_FILLER = "these steps are filler already"
@@ -82,12 +94,14 @@ N_MORE = 3
 LEAST_READINGS = 3
 """Propagated mistakes that `certain` needs."""
 TOO_FEW = f"fewer than {LEAST_READINGS} mistakes with different ends reach the end of the chain"
-AGAIN = "mistake_again"
+AGAIN, PLANTED = "mistake_again", "planted"
+SAME_TOKENS = "the planted answer has the same tokens"
 JOINT = ("follows", "disturbed", "reliant", "decorative", "certain")
 EDITS = {
     "paraphrase": "paraphrase",
     "mistake_last": "last value wrong",
     "mistake_propagated": "mistake carried on",
+    PLANTED: "final answer replaced",
     "filler_50": "half filler",
     "filler_100": "all filler",
     "shuffled": "steps shuffled",
@@ -123,6 +137,9 @@ class Corruption(Probe):
         "of a reader that uses the chain; a paraphrase should not.",
         "follows_mistake is the share of answers that equal the planted wrong value. It is "
         "stronger evidence than a changed answer, which may only show confusion.",
+        "follows_planted is the share of answers that equal a wrong value which replaces the final "
+        "answer wherever the chain states it, while its calculations stay (planted). A reader that "
+        "only copies the final answer follows it too.",
         "The joint numbers count the problems on which several edits agree. Follows: the "
         "paraphrase leaves the answer unchanged, and the propagated mistake changes it to the "
         "planted value. Disturbed: the paraphrase leaves it unchanged, and the propagated mistake "
@@ -139,6 +156,7 @@ class Corruption(Probe):
     kinds: ClassVar[Mapping[str, Kind]] = {
         "same_answer": "binary",
         "follows_mistake": "binary",
+        "follows_planted": "binary",
         **dict.fromkeys(JOINT, "binary"),
     }
     headline: ClassVar[tuple[Headline, ...]] = (
@@ -189,6 +207,7 @@ class Corruption(Probe):
         )  # fmt: skip
         return [
             *edits,
+            *_planted(task, case),
             Edit("shuffled", shuffle(case.chain, case.rng("shuffle")), NO_OTHER_ORDER),
             Edit("swapped", donor, NO_DONOR),
             Edit("paraphrase", words, NO_REWORDING),
@@ -208,14 +227,32 @@ class Corruption(Probe):
             ("joint", "decorative", "share of answers that ignore the content (decorative)"),
             ("mistake_last", "follows_mistake", "share of answers equal to a wrong last value"),
         )
-        return describe_rows(results, numbers, writer=results.writer)
+        lines = describe_rows(results, numbers, writer=results.writer)
+        return lines + describe_defined(results, DEFINED, writer=results.writer)
+
+
+def _planted(task: Task, case: Case) -> list[Edit]:
+    """The chain with another final answer; none in worlds where `mistake_last` is that edit."""
+    if not isinstance(task.rewriter, Planter):
+        return []
+    texts, answer, reason = plant_answer(
+        task, case.example, step_texts(case.chain), case.rng("plant")
+    )
+    if texts is None:
+        return [Edit(PLANTED, None, reason)]
+    made = rewrite(case.tokenizer, case.chain, texts)
+    if is_unchanged(case.chain, made):
+        return [Edit(PLANTED, None, SAME_TOKENS)]
+    return [Edit(PLANTED, made, wrong=answer)]
 
 
 def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
     """A mistake at each step, the last of them once more by name, and some propagated."""
-    results = [task.rewriter.result(step.text) for step in case.chain]
-    steps = [i for i, result in enumerate(results) if result is not None]
-    ended = task.conclusion(case.example, step_texts(case.chain))
+    texts = step_texts(case.chain)
+    ended = task.conclusion(case.example, texts)
+    # Steps with a result, and those that state a value in other words.
+    worked = [i for i, text in enumerate(texts) if task.rewriter.result(text) is not None]
+    ending = [i for i in range(len(texts)) if i in worked or _announces(task, case, texts[i])]
 
     def mistaken(
         condition: str, at: int, *, propagate: bool, step: int | None = None, draw: str = ""
@@ -230,21 +267,32 @@ def _mistakes(task: Task, case: Case, *, every_step: bool) -> list[Edit]:
         ends = task.conclusion(case.example, step_texts(made)) or ""
         return Edit(condition, made, "", step, "" if ends == ended else ends)
 
+    each = [mistaken("mistake", i, propagate=False, step=i) for i in range(len(texts))]
+    edits = [edit for edit in each if edit.chain is not None or edit.step in worked]
+    steps = [edit.step for edit in edits if edit.step is not None]
     if not steps:
         return [Edit(c, None, NO_VALUE) for c in ("mistake_last", "mistake_propagated")]
-    edits = [mistaken("mistake", i, propagate=False, step=i) for i in steps if every_step]
-    edits.append(mistaken("mistake_last", steps[-1], propagate=False))
+    last = ending[-1] if ending else steps[-1]
+    edits = edits if every_step else []
+    edits.append(mistaken("mistake_last", last, propagate=False))
     carried = (mistaken("mistake_propagated", at, propagate=True) for at in steps)
     unmoved = Edit("mistake_propagated", None, NOT_CARRIED)
     edits.append(next((edit for edit in carried if edit.wrong), unmoved))
     ends = {edits[-1].wrong, ""}
     # Steps in turn, each with other draws: most draws of one step may lead to the same few ends.
     for number in range(2 * N_MORE * len(steps)):
+        if len(ends) == 2 + N_MORE:
+            break
         edit = mistaken(AGAIN, steps[number % len(steps)], propagate=True, draw=f" {number}")
-        if edit.wrong not in ends and len(ends) < 2 + N_MORE:
+        if edit.wrong not in ends:
             ends.add(edit.wrong)
             edits.append(edit)
     return edits
+
+
+def _announces(task: Task, case: Case, step: str) -> bool:
+    """Whether a step in running text says by itself what the answer is."""
+    return isinstance(task.rewriter, Planter) and bool(task.conclusion(case.example, [step]))
 
 
 def _answers_to_score(case: Case, edits: Sequence[Edit]) -> list[EditedChain]:
@@ -280,7 +328,10 @@ def _add_edits(
         same[edit.condition] = value
         note = edit.reason if edit.chain is None else NOT_REPRODUCED
         record.add(edit.condition, "same_answer", value, step=edit.step, note=note)
-        if edit.wrong:
+        if edit.condition == PLANTED:
+            why = HAD_IT if edit.wrong else edit.reason
+            record.add(PLANTED, "follows_planted", followed, note=why)
+        elif edit.wrong:
             follows[edit.condition] = followed
             record.add(edit.condition, "follows_mistake", followed, step=edit.step, note=HAD_IT)
     lacking = {edit.condition: edit.reason for edit in edits if edit.chain is None}

@@ -6,6 +6,7 @@ task and reader, base before post; `describe_rows` writes the same rows and thei
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from interp.results.rows import CONTRAST, Measurement
@@ -86,4 +87,34 @@ def describe_rows(
             rows = [row for row in picked if row.task == task and row.is_whole]
             values = "; ".join(f"{row.reader} {row.describe()}" for row in rows)
             lines += [f"{task}, {words}: {values}."] if rows else []
+    return lines
+
+
+def describe_defined(
+    results: Results, numbers: Sequence[tuple[str, str, str]], *, writer: str
+) -> list[str]:
+    """A line for each task: on which share of the chains each number is defined, and why not.
+
+    Args:
+        results: Of one probe.
+        numbers: (condition, metric, words that name the number); left out where there is no item.
+        writer: Whose chains: a role, or `OWN`.
+    """
+    lines: list[str] = []
+    for task in results.tasks:
+        parts: list[str] = []
+        for condition, metric, words in numbers:
+            items = [
+                item
+                for item in results.items
+                if (item.task, item.condition, item.metric) == (task, condition, metric)
+                and item.writer == (item.reader if writer == OWN else writer)
+                and item.is_whole
+            ]
+            why = Counter(item.note for item in items if item.value != item.value).most_common(1)
+            share = sum(item.value == item.value for item in items) / max(1, len(items))
+            reason = f" (mostly: {why[0][0]})" if why else ""
+            parts += [f"{words} {share:.2f}{reason}"] if items else []
+        if parts:
+            lines.append(f"{task}, share of chains with a value: {'; '.join(parts)}.")
     return lines

@@ -40,6 +40,8 @@ class Bounds(NamedTuple):
         return f"from {self.least:g} to {self.most:g}"
 
 
+HOTTEST = 100.0
+"""Temperature of draws; above it all tokens are about equally likely."""
 MANY = 100_000
 """Of what is measured or drawn one after another: more would not end."""
 COMMON: Mapping[str, Bounds] = {
@@ -48,8 +50,10 @@ COMMON: Mapping[str, Bounds] = {
     "n_latents": Bounds(0, MANY),
     "n_paths": Bounds(1, MANY),
     "n_samples": Bounds(1, MANY),
+    "max_steps": Bounds(1, MANY),
     "dose": Bounds(-LARGEST_DOSE, LARGEST_DOSE),
     "doses": Bounds(-LARGEST_DOSE, LARGEST_DOSE),
+    "temperature": Bounds(0.0, HOTTEST, is_open=True),
     "train_share": Bounds(0.0, 1.0, is_open=True),
 }
 """Settings that mean the same in every probe."""

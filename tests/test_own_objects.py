@@ -13,6 +13,7 @@ from interp.results.rows import Item
 from interp.tasks import make_task
 from probes.audit.run import AuditSettings, audit, pair_readers, redraw
 from probes.corruption import Corruption
+from probes.model_names import find_model
 from probes.probe import Headline, Probe
 from probes.seeds.names import pair_up
 from probes.seeds.run import audit_seeds
@@ -101,4 +102,9 @@ def test_what_is_refused(task, tmp_path: Path):
         AuditSettings(tasks=(task,), probes=("probes.probe:Headline",))
     pairs = pair_up("base:0,base:1,base:2", "grpo:0,grpo:1,grpo:2")
     with pytest.raises(ValueError, match="asks each pair other questions"):
-        audit_seeds(pairs, AuditSettings(tasks=(task,), probes=("accuracy",)), tmp_path / "x")
+        audit_seeds(
+            pairs,
+            AuditSettings(tasks=(task,), probes=("accuracy",)),
+            tmp_path / "x",
+            load=lambda name, _: find_model(name),
+        )

@@ -106,7 +106,7 @@ def test_the_page_is_drawn_again_without_models(changed):
 def test_one_folder_holds_one_list_of_seeds(changed):
     folder, _ = changed
     with pytest.raises(ValueError, match="made of something else"):
-        audit_seeds(pair_up(BASES, "grpo:0,grpo:1,grpo:2"), SETTINGS, folder)
+        audit_seeds(pair_up(BASES, "grpo:0,grpo:1,grpo:2"), SETTINGS, folder, load=load)
 
 
 def test_copies_of_one_training_are_no_seeds(tmp_path):
@@ -130,7 +130,7 @@ def test_the_command_takes_lists(tmp_path, monkeypatch):
     asked = []
 
     def pretend(pairs, settings, out, *, load):  # with settings that take less time
-        asked.append(([str(pair) for pair in pairs], settings.n, out, load("base:1").name))
+        asked.append(([str(pair) for pair in pairs], settings.n, out, load("base:1", "base").name))
         return audit_seeds(pairs, SETTINGS, out, load=load)
 
     monkeypatch.setattr(seeds, "audit_seeds", pretend)

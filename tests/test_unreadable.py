@@ -21,7 +21,7 @@ from probes.unreadable import CHAINS, NEVER_ENDS, READABLE, add_unreadable
 QUICK = {
     "corruption": {}, "early_answering": {}, "path_masks": {}, "information_gain": {},
     "knowledge_index": {}, "accuracy": {}, "first_token": {}, "cross_patching": {},
-    "direction_by_corruption": {"n_random": 2},
+    "direction_by_corruption": {"n_random": 2}, "resampling": {"n_samples": 2, "temperature": 3.0},
 }  # fmt: skip
 """Probes of chains that tiny models can be asked in seconds, and their settings."""
 CURVES = ("step", "token")

@@ -123,8 +123,8 @@ def encode_answer(tokenizer: Any, layout: Layout[str], answer: str) -> Ids:
     _check_known(tokenizer, text, "answer")
     if layout.joiner or not text:
         return encode(tokenizer, text)
-    cue = encode_inside(tokenizer, layout.answer_cue)
-    whole = continue_text(tokenizer, cue, text)
+    cue = encode(tokenizer, f"a{layout.answer_cue}")
+    whole = encode(tokenizer, f"a{layout.answer_cue}{text}")
     if whole[: len(cue)] != cue:
         raise ValueError(
             f"an answer begins with a token of its own, and this tokenizer joins the end of the "

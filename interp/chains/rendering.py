@@ -17,11 +17,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
+from typing import Any
 
-from interp.chains.chain import Chain, LayoutIds, Step, chain_ids, step_texts
+from interp.chains.chain import Chain, LayoutIds, chain_ids, step_texts
 from interp.chains.edits import FILLER_MARK
 from interp.chains.texts import Ids, continue_text, decode, token_starts
+
+CONTEXT = 4
+"""Tokens with which others are decoded: some tokenizers drop the leading blank of a text."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,12 @@ def render(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> Ids:
             return prompt_ids + layout.answer_cue
         block = layout.think_open + chain_ids(chain) + layout.think_close
         return prompt_ids + block + layout.answer_cue
-    text, known = _after_question(prompt_ids, chain, layout)
-    kept = _count_agreeing(prompt_ids, known, text, layout)
-    return continue_text(layout.tokenizer, prompt_ids + known[: kept.tokens], text[kept.chars :])
+    text = _after_question(prompt_ids, chain, layout)
+    if not chain:
+        return continue_text(layout.tokenizer, prompt_ids, text)
+    opened = render_opening(prompt_ids, layout)
+    rest = text[len(layout.text.think_open) :]
+    return _continue_chain(prompt_ids, opened, chain, layout, rest)
 
 
 def lay_out(prompt_ids: Ids, chain: Chain, layout: LayoutIds) -> LaidOut:
@@ -74,35 +81,41 @@ def lay_out(prompt_ids: Ids, chain: Chain, layout: LayoutIds) -> LaidOut:
     return LaidOut(ids, range(edges[0]), spans[0], tuple(spans[1:]), range(edges[-1], len(ids)))
 
 
-def render_opening(prompt_ids: Ids, layout: LayoutIds) -> Ids:
-    """The question and what opens a chain."""
+def render_opening(prompt_ids: Ids, layout: LayoutIds, chain: Chain = ()) -> Ids:
+    """The question, what opens a chain, and the first steps of one that is to be written on."""
     if not layout.is_running:
-        return prompt_ids + layout.think_open
-    return continue_text(layout.tokenizer, prompt_ids, layout.text.think_open)
+        return prompt_ids + layout.think_open + chain_ids(chain)
+    opened = continue_text(layout.tokenizer, prompt_ids, layout.text.think_open)
+    return _continue_chain(prompt_ids, opened, chain, layout, "".join(_shown(chain, layout)))
 
 
-@dataclass(frozen=True)
-class _Kept:
-    tokens: int
-    chars: int
-
-
-def _after_question(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> tuple[str, Ids]:
-    """All text after the question, and the tokens that are known to begin it."""
+def _after_question(prompt_ids: Ids, chain: Chain | None, layout: LayoutIds) -> str:
+    """All text after the question."""
     fixed = layout.text
     if chain is None:
         block = fixed.think_open + fixed.think_close if fixed.think_close else ""
-        return _joined(prompt_ids, block + fixed.answer_cue, layout), ()
+        return _joined(prompt_ids, block + fixed.answer_cue, layout)
     body = fixed.think_open + "".join(_shown(chain, layout))
-    text = body + fixed.think_close + fixed.answer_cue if body else ""
-    if not body:
-        text = _joined(prompt_ids, fixed.think_close + fixed.answer_cue, layout)
-    placed: list[Step] = []
-    for step in chain:
-        if not step.is_placed:
-            break
-        placed.append(step)
-    return text, layout.think_open + chain_ids(tuple(placed))
+    text = body + fixed.think_close + fixed.answer_cue
+    return text if body else _joined(prompt_ids, text, layout)
+
+
+def _placed_ids(chain: Chain) -> Ids:
+    """Tokens of the first steps, as far as these stand where they were written."""
+    return chain_ids(tuple(takewhile(lambda step: step.is_placed, chain)))
+
+
+def _continue_chain(
+    prompt_ids: Ids, opened: Ids, chain: Chain, layout: LayoutIds, text: str
+) -> Ids:
+    """Question and opening with the text that follows, in the tokens of the chain where it can."""
+    tokenizer, placed = layout.tokenizer, _placed_ids(chain)
+    kept = _count_agreeing(tokenizer, opened, placed, text)
+    if not kept:
+        return continue_text(tokenizer, prompt_ids, layout.text.think_open + text)
+    known, before = opened + placed[:kept], opened[-CONTEXT:]
+    n_chars = len(decode(tokenizer, before + placed[:kept])) - len(decode(tokenizer, before))
+    return continue_text(tokenizer, known, text[n_chars:])
 
 
 def _joined(prompt_ids: Ids, text: str, layout: LayoutIds) -> str:
@@ -122,24 +135,19 @@ def _shown(chain: Chain, layout: LayoutIds) -> list[str]:
     return texts
 
 
-def _count_agreeing(prompt_ids: Ids, known: Ids, text: str, layout: LayoutIds) -> _Kept:
-    """How many of the known tokens spell the beginning of a text, and how far they reach in it."""
-    if not known:
-        return _Kept(0, 0)
-    before = prompt_ids[-4:]  # some tokenizers drop a leading blank of what is decoded alone
-    whole = decode(layout.tokenizer, before + known)
-    starts = token_starts(layout.tokenizer, before + known)
-    begin = starts[len(before)]
-    spelled = whole[begin:]
-    pairs = zip(spelled, text, strict=False)
-    n_equal = next(
-        (at for at, (left, right) in enumerate(pairs) if left != right),
-        min(len(spelled), len(text)),
-    )
-    ends = [start - begin for start in [*starts[len(before) + 1 :], len(whole)]]
-    n_kept = 0
-    for end in ends:
-        if end > n_equal:
-            break
-        n_kept += 1
-    return _Kept(n_kept, ends[n_kept - 1] if n_kept else 0)
+def _count_agreeing(tokenizer: Any, opened: Ids, placed: Ids, text: str) -> int:
+    """How many of the tokens that follow an opening spell the beginning of a text."""
+    before = opened[-CONTEXT:]
+    begin = len(decode(tokenizer, before))
+
+    def spell(count: int) -> bool:
+        return text.startswith(decode(tokenizer, before + placed[:count])[begin:])
+
+    if spell(len(placed)):
+        return len(placed)
+    # Mostly only the last token reaches beyond the text; each test decodes the whole.
+    low, high = 0, len(placed) - 1
+    while low < high:
+        middle = max(low + 1, high - 1 if high == len(placed) - 1 else (low + high + 1) // 2)
+        low, high = (middle, high) if spell(middle) else (low, middle - 1)
+    return low

@@ -80,7 +80,8 @@ def write_traces(
     *,
     mode: str = "free",
     writer: str | None = None,
-    temperature: float = 0.0,
+    temperature: float | None = None,
+    top_p: float | None = None,
     seed: int = 0,
     batch_size: int = 64,
 ) -> tuple[Trace, ...]:
@@ -93,7 +94,9 @@ def write_traces(
             has no `think_open`.
         writer: Name of the writer in the traces; the model's name by default.
         temperature: 0 is greedy; else chain and answer are sampled, each example with random
-            numbers of its own, so the traces do not depend on the batch.
+            numbers of its own, so the traces do not depend on the batch. None takes that of the
+            model's prompt format.
+        top_p: Share of the probability that is drawn from; None takes that of the prompt format.
         seed: Of the samples.
         batch_size: Examples generated together.
 
@@ -111,7 +114,8 @@ def write_traces(
         find_format(task, model, needs_chain=False),
         known[mode],
         writer or model.name,
-        temperature,
+        model.prompt_format.temperature if temperature is None else temperature,
+        model.prompt_format.top_p if top_p is None else top_p,
         seed,
         batch_size,
     )
@@ -136,6 +140,7 @@ class _Pen:
     mode: Opening
     writer: str
     temperature: float
+    top_p: float
     seed: int
     batch_size: int
 
@@ -211,6 +216,7 @@ class _Pen:
             max_new_tokens=max_new_tokens,
             stop=stop,
             temperature=self.temperature,
+            top_p=self.top_p if sampled else 1.0,
             seeds=[zlib.crc32(name.encode()) for name in names] if sampled else None,
             batch_size=self.batch_size,
             progress=f"{self.writer} writes {kind}s",

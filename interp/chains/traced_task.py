@@ -3,19 +3,19 @@ r"""A task made of the questions and right answers that a file of traces holds.
 Logs of an evaluation carry both, so traces on any data set can be read without a task of that data
 set. Each question is an example, whoever answered it. How answers are read follows from the right
 ones: as numbers if all of them are numbers; as letters if all are letters, such as ``(B)``; else as
-text, white space and a full stop at the end aside. A chain leads to what its last step with a
-result or an announced answer (``\boxed{}``, "the answer is") says. No reference chains are known.
+text, white space and a full stop at the end aside. What a chain leads to is read in the same way
+(`interp.tasks.conclusions`). No reference chains are known.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from interp.chains.text_trace import TextTrace, plain
 from interp.chains.trace_formats.outputs import split_answer
 from interp.tasks import Example, NumberRewriter, Task, read_number, split_reasoning
+from interp.tasks.conclusions import conclude_by
 from interp.tasks.gsm8k import LAYOUT
 from interp.tasks.sums import BARE
 
@@ -68,7 +68,7 @@ def make_traced_task(name: str, traces: Sequence[TextTrace]) -> Task:
         rewriter=NumberRewriter(),
         split_steps=split_reasoning,
         read_answer=read,
-        leads_to=partial(_conclude, read),
+        leads_to=conclude_by(read),
         max_chain_tokens=min(LONGEST_CHAIN, max(SHORTEST_CHAIN, 2 * n_words)),
         max_answer_tokens=10 if read is not read_text else 40,
         bare=BARE,
@@ -99,17 +99,6 @@ def read_letter(text: str) -> str:
 def read_text(text: str) -> str:
     """The answer that a text gives, in small letters and plain white space."""
     return plain(split_answer(text).answer).rstrip(".").casefold()
-
-
-def _conclude(read: Callable[[str], str], _: Example, steps: Sequence[str]) -> str | None:
-    """The answer of the last step that announces one or works one out."""
-    rewriter = NumberRewriter()
-    for step in reversed(steps):
-        parts = split_answer(step)
-        stated = read(parts.answer) if parts.is_announced else rewriter.result(step)
-        if stated:
-            return stated
-    return None
 
 
 def _example(name: str, trace: TextTrace, read: Callable[[str], str]) -> Example:

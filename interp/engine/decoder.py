@@ -47,6 +47,7 @@ def pick_tokens(
     logits: Float[Tensor, "batch d_vocab"],
     draws: Float[Tensor, " batch"] | None,
     temperature: float,
+    top_p: float = 1.0,
 ) -> Int[Tensor, " batch"]:
     """Chooses one token per row.
 
@@ -54,6 +55,8 @@ def pick_tokens(
         logits: Of the next token.
         draws: One uniform number per row; None takes the most likely token.
         temperature: What logits are divided by before drawing.
+        top_p: Drawn from the fewest likely tokens whose probabilities sum to at least this
+            (nucleus sampling, Holtzman et al. 2020); 1 draws from all.
 
     Returns:
         The most likely token, or the one at the drawn place of the cumulative distribution.
@@ -62,7 +65,12 @@ def pick_tokens(
         return logits.argmax(-1)
     # In float64: a float32 sum over the vocabulary would round rare tokens away. It need not end at
     # exactly 1, so draws are scaled by its end. `right`: a draw of 0 passes over probability 0.
-    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
+    probabilities = (logits.double() / temperature).softmax(-1)
+    if top_p < 1:
+        ordered, order = probabilities.sort(-1, descending=True)
+        outside = ordered.cumsum(-1) - ordered >= top_p
+        probabilities = probabilities.masked_fill(outside.gather(-1, order.argsort(-1)), 0.0)
+    cumulative = probabilities.cumsum(-1)
     places = draws.to(logits.device)[:, None] * cumulative[:, -1:]
     chosen = torch.searchsorted(cumulative, places, right=True)[:, 0]
     return chosen.clamp_max(logits.shape[-1] - 1)  # the product may round up to the end
@@ -91,6 +99,7 @@ def check_request(
     temperature: float,
     seeds: Sequence[int] | None,
     batch_size: int,
+    top_p: float = 1.0,
 ) -> list[Sequence[int]]:
     """Checks the arguments that `generate` and `route` share, before any forward pass.
 
@@ -108,6 +117,12 @@ def check_request(
     if not 0 <= temperature < float("inf"):
         raise ValueError(
             f"temperature must be 0 (greedy) or more, and finite; received {temperature}"
+        )
+    if not 0 < top_p <= 1 or (top_p < 1 and temperature == 0):
+        raise ValueError(
+            f"top_p is a share above 0 and at most 1 of what is drawn from, and only drawing has "
+            f"one; received top_p={top_p} at temperature {temperature}. Example: temperature=0.6, "
+            f"top_p=0.95"
         )
     if (temperature > 0) != (seeds is not None):
         raise ValueError(

@@ -60,6 +60,7 @@ class _Settings:
     max_new_tokens: int
     stop: tuple[tuple[int, ...], ...]
     temperature: float
+    top_p: float
     interventions: Sequence[Intervention]
     capture: Sequence[Site]
 
@@ -119,7 +120,8 @@ def _write_token(
         raise nan_error(model, f"row {rows[bad].number} after {len(rows[bad].ids)} new tokens")
     step = len(rows[0].ids)
     drawn = [row.draws[step] for row in rows if row.draws is not None]
-    chosen = pick_tokens(logits, torch.stack(drawn) if drawn else None, settings.temperature)
+    draws = torch.stack(drawn) if drawn else None
+    chosen = pick_tokens(logits, draws, settings.temperature, settings.top_p)
     logprobs = logits.gather(1, chosen[:, None])[:, 0] - total
     for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
         row.push(token, logprob, settings.stop)
@@ -176,6 +178,7 @@ def generate(
     max_new_tokens: int,
     stop: Sequence[Sequence[int]] = (),
     temperature: float = 0.0,
+    top_p: float = 1.0,
     seeds: Sequence[int] | None = None,
     interventions: Sequence[Intervention] = (),
     capture: Sequence[SiteOrName] = (),
@@ -191,6 +194,7 @@ def generate(
         stop: Token sequences that end a row once it has written one of them. The end-of-text token
             is not special: name it here.
         temperature: 0 takes the most likely token; otherwise logits are divided by it.
+        top_p: Share of the probability that is drawn from, the likeliest tokens first; 1 is all.
         seeds: One per prompt, when the temperature is above 0.
         interventions: What to change; `rows` are indices of prompts.
         capture: Sites, or their names, whose activations are returned (copies, of every row).
@@ -207,7 +211,7 @@ def generate(
         RuntimeError: If an edit did not take place at every position that an intervention names.
     """
     sites = [check_site(model, site) for site in as_sites(capture)]
-    settings = _Settings(max_new_tokens, as_ends(stop), temperature, interventions, sites)
+    settings = _Settings(max_new_tokens, as_ends(stop), temperature, top_p, interventions, sites)
     texts = check_request(
         [model],
         prompts,
@@ -215,6 +219,7 @@ def generate(
         temperature=temperature,
         seeds=seeds,
         batch_size=batch_size,
+        top_p=top_p,
     )
     check_rows_exist(interventions, len(texts))
     check_widths(model, interventions)

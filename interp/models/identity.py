@@ -34,7 +34,7 @@ def describe_model(model: Model) -> dict[str, str]:
         "tokenizer_sha256": hash_tokenizer(model.tokenizer),
         "dtype": str(model.dtype),
         "device": model.device.type,  # rounding differs between types of devices
-        **({"prompt_format": repr(asked)} if (asked := model.prompt_format).name != "task" else {}),
+        **({"prompt_format": repr(asked)} if (asked := model.prompt_format.changes) else {}),
         **({"notes": "; ".join(model.notes)} if model.notes else {}),
     }
 

@@ -19,7 +19,7 @@ in ``\boxed{}``, as the model cards of DeepSeek-R1 and Qwen3 advise for mathemat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 FormatName = Literal["task", "bare", "chat", "think"]
@@ -51,11 +51,29 @@ class PromptFormat:
     max_chain_tokens: int | None = None
     """Token budget of a chain; None for that of the task, or `THINKING_TOKENS` if larger and the
     format is *think*."""
+    temperature: float = 0.0
+    """At which chains and answers are written; 0 takes the likeliest token."""
+    top_p: float = 1.0
+    """Share of the probability that is drawn from (nucleus sampling); 1 is all."""
 
     @property
-    def is_chat(self) -> bool:
-        """Whether questions are turns of a chat."""
-        return self.name in ("chat", "think")
+    def changes(self) -> dict[str, Any]:
+        """Fields that differ from those of a text asked as it is and answered greedily."""
+        plain = PromptFormat()
+        pairs = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: v for k, v in pairs.items() if k != "account" and v != getattr(plain, k)}
+
+    @property
+    def words(self) -> str:
+        """The format in words, with the account of how it was found."""
+        limit = self.max_chain_tokens
+        parts = [
+            f"in the format {self.name!r} ({self.account})",
+            *([f"chains of at most {limit} tokens"] if limit else []),
+            *([f"sampled at temperature {self.temperature:g}"] if self.temperature else []),
+            *([f"from the likeliest {self.top_p:.0%}"] if self.top_p < 1 else []),
+        ]
+        return ", ".join(parts)
 
 
 def find_prompt_format(tokenizer: Any, name: str | None = None) -> PromptFormat:

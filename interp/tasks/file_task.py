@@ -31,6 +31,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from interp.tasks.conclusions import conclude_by
 from interp.tasks.graders import choose_grader, letters, make_grader
 from interp.tasks.gsm8k import BARE, LAYOUT, read_solution
 from interp.tasks.math_reading import find_answer
@@ -107,6 +108,7 @@ def file_task(path: Path, *, n: int | None, seed: int, grader: str | None = None
         rewriter=NumberRewriter(),
         split_steps=split_lines if has_lines else split_sentences,
         read_answer=grading.read,
+        leads_to=conclude_by(grading.read),
         max_chain_tokens=max(MAX_CHAIN_TOKENS, *(2 * _budget("".join(e.steps)) for e in examples)),
         max_answer_tokens=10 + max(_budget(e.answer) for e in examples),
         bare=BARE,

@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 
 from interp.files import parse_json, read_text
+from interp.tasks.conclusions import conclude_by
 from interp.tasks.math_reading import find_answer
 from interp.tasks.number_reading import read_number
 from interp.tasks.numbers import NumberRewriter
@@ -100,6 +101,7 @@ def gsm8k_task(*, n: int | None, seed: int, data: Path | None) -> Task:
         rewriter=NumberRewriter(),
         split_steps=split_lines,
         read_answer=read_answer,
+        leads_to=conclude_by(read_answer),
         max_chain_tokens=200,
         max_answer_tokens=10,
         bare=BARE,

@@ -32,6 +32,7 @@ from math import comb, prod
 from threading import Lock
 from typing import Any, cast
 
+from interp.tasks.announced_answers import find_box
 from interp.tasks.number_reading import find_numbers, read_number, write_number
 
 LONGEST = 300
@@ -92,14 +93,8 @@ def find_answer(text: str) -> str:
 
 
 def _last_boxed(text: str) -> str | None:
-    starts = [match.end() for match in re.finditer(r"\\f?boxed\s*\{", text)]
-    for start in reversed(starts):
-        depth = 1
-        for at in range(start, len(text)):
-            depth += (text[at] == "{") - (text[at] == "}")
-            if depth == 0:
-                return text[start:at]
-    return None
+    box = find_box(text)
+    return None if box is None else text[box.start : box.end]
 
 
 def read_math(text: str) -> str:

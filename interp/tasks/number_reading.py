@@ -37,7 +37,7 @@ VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _BETWEEN = r"(?:[.,:]|\{,\}|,?\\[,!]|[\u00a0\u2009\u202f](?=\d{3}))"
 """What may stand between two digits of one number."""
 _DIGITS = rf"\.?\d(?:{_BETWEEN}?\d)*"
-_SLASH = r"(?<![\d/])\d+[/⁄]\d+(?![\d/⁄])"
+_SLASH = r"(?<![\d/])\d+[/⁄]\d+(?![\d/⁄]|\.\d)"
 _LATEX = r"\\[dtc]?frac\s*(?:\{\s*\d+\s*\}\s*\{\s*\d+\s*\}|\d\s*\d)"
 _POWER = (
     rf"(?:[eE][+{_MINUS}]?\d+(?!\w)"
@@ -57,7 +57,9 @@ _OPERAND = re.compile(r"[\w)\]}%]$|[\d)\]}%]\s+$")
 _THOUSANDS = re.compile(r"\d{1,3}(?:(?:,|\{,\}|,?\\[,!]|[\u00a0\u2009\u202f])\d{3})+(?:\.\d+)?")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 
-_STATED = re.compile(r"=|≈|\\approx\b|\bequals\b")
+# Not the sign in "<=", "!=" and "=>": a bound is no result.
+EQUALS = r"(?:(?<![<>!=])=(?![=>])|≈|\\approx\b|\bequals\b)"
+_STATED = re.compile(EQUALS)
 _SENTENCE = re.compile(r"\n+|(?<=[.!?])\s+")
 _MARKUP = re.compile(
     r"\\(?:boxed|text|textbf|mathrm|mathbf|left|right|displaystyle|quad)\b"
@@ -67,13 +69,13 @@ _OPERATORS = r"[-+*/×x÷·−–]|\\(?:times|cdot|div|pm)"
 _OPENS = rf"\s*\(*[{_MINUS}]?{CURRENCY}?"
 _OPERATION = re.compile(rf"(?:\\?%)?\)*\s*(?:{_OPERATORS}){_OPENS}")
 # Not "a" and "I", which are words.
-_UNKNOWN = re.compile(rf"\)*\s*(?:{_OPERATORS})\s*\(*[b-hj-zB-HJ-Z]\b")
+_UNKNOWN = re.compile(rf"\)*\s*(?:{_OPERATORS})\s*\(*(?:[b-hj-zB-HJ-Z](?![A-Za-z])|[α-ω])")
 _JOINED = re.compile(
     rf"(?:\\?%)?\)*\s*(?:{_OPERATORS}|[,;:&]|\bto\b|\band\b|\bor\b)"
     rf"\s*(?:and\s|or\s)?{_OPENS}",
     re.I,
 )
-_LEADS = re.compile(r"(?:\s|[^\w]|is|are|was|about|approximately|exactly)*", re.I)
+_LEADS = re.compile(r"(?:\\f?box(?:ed)?\b|\s|[^\w]|is|are|was|about|approximately|exactly)*", re.I)
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,7 @@ def _chosen(sentence: str, numbers: Sequence[Number]) -> int:
     stated = _last_stated(sentence, numbers)
     if stated is not None:
         return stated[1]
-    leads = _LEADS.fullmatch(sentence[: numbers[0].start]) is not None
-    return 0 if leads else len(numbers) - 1
+    return 0 if is_lead(sentence[: numbers[0].start]) else len(numbers) - 1
 
 
 def _last_stated(text: str, numbers: Sequence[Number]) -> tuple[int, int] | None:
@@ -204,10 +205,15 @@ def _last_stated(text: str, numbers: Sequence[Number]) -> tuple[int, int] | None
     for sign in reversed([*_STATED.finditer(text)]):
         for at, number in enumerate(numbers):
             if number.start >= sign.end():
-                if _LEADS.fullmatch(text[sign.end() : number.start]):
+                if is_lead(text[sign.end() : number.start]):
                     return sign.start(), at
                 break
     return None
+
+
+def is_lead(text: str) -> bool:
+    """Whether a text between an equals sign and a number is signs and words such as "about"."""
+    return _LEADS.fullmatch(text) is not None
 
 
 def find_result(step: str) -> tuple[int, Number] | None:

@@ -60,12 +60,13 @@ def present(task: Task, model: Asked) -> Task:
             be rendered.
     """
     origin, form = task.origin or task, model.prompt_format
+    budget = form.max_chain_tokens
     if form.name == "task":
-        return origin
+        return origin if budget is None else replace(origin, max_chain_tokens=budget, origin=origin)
     if form.name == "bare":
-        return _without_examples(origin)
+        return _without_examples(origin, budget or origin.max_chain_tokens)
     thinks = form.name == "think"
-    budget = origin.max_chain_tokens
+    budget = budget or max(origin.max_chain_tokens, THINKING_TOKENS if thinks else 0)
     layout = Layout(
         think_open=form.think_open,
         think_close=form.think_close,
@@ -84,14 +85,14 @@ def present(task: Task, model: Asked) -> Task:
         examples=examples,
         layout=layout,
         split_steps=split_reasoning if thinks else origin.split_steps,
-        max_chain_tokens=form.max_chain_tokens or max(budget, THINKING_TOKENS if thinks else 0),
+        max_chain_tokens=budget,
         max_answer_tokens=max(origin.max_answer_tokens, STATEMENT_TOKENS),
         format=form.name,
         origin=origin,
     )
 
 
-def _without_examples(task: Task) -> Task:
+def _without_examples(task: Task, max_chain_tokens: int) -> Task:
     if not task.bare:
         raise ValueError(
             f"the format 'bare' asks a question without worked examples, and task {task.name} has "
@@ -99,7 +100,13 @@ def _without_examples(task: Task) -> Task:
             r"Task(bare='Question: {}\nAnswer:')"
         )
     asked = [replace(e, question=task.bare.replace("{}", task.shown(e))) for e in task.examples]
-    return replace(task, examples=tuple(asked), format="bare", origin=task)
+    return replace(
+        task,
+        examples=tuple(asked),
+        max_chain_tokens=max_chain_tokens,
+        format="bare",
+        origin=task,
+    )
 
 
 def _render(task: Task, example: Example, model: Asked, *, thinks: bool) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -189,3 +189,18 @@ class Task:
         if self.leads_to is not None:
             return self.leads_to(example, steps)
         return self.rewriter.result(steps[-1]) if steps else None
+
+
+def repeat_examples(task: Task, times: int) -> Task:
+    """The task with each question asked several times, so that several texts can be drawn.
+
+    The repetitions of a question are examples of one problem, with ids of their own.
+    """
+    if times == 1:
+        return task
+    examples = [
+        replace(example, id=f"{example.id}#{at}") if at > 1 else example
+        for example in task.examples
+        for at in range(1, times + 1)
+    ]
+    return replace(task, examples=tuple(examples))

@@ -15,6 +15,7 @@ from typing import Any
 from interp.chains.trace import Trace
 from interp.results.run_folder import RunData
 from interp.tasks import Task
+from interp.tasks.task import repeat_examples
 from probes import audit_probes
 from probes.audit.given_traces import GivenTraces, gather_traces
 from probes.audit.named import describe_probes, make_probes, make_tasks, names_of_tasks
@@ -52,11 +53,21 @@ class AuditSettings:
     grader: str | None = None
     """How answers to the questions of a file are compared; chosen from them when None."""
 
+    samples: int = 1
+    """Texts that are drawn for each problem, where models sample. Each is an example of its own, of
+    the same problem, and problems are the units of the statistics."""
+
     def __post_init__(self) -> None:
         if not self.probes:
             object.__setattr__(self, "probes", audit_probes())
         if self.n < 1:
             raise ValueError(f"a run needs at least one example of each task, received n={self.n}")
+        if self.samples < 1 or (self.samples > 1 and self.traces):
+            raise ValueError(
+                f"samples are texts drawn for each problem, at least 1, and only 1 beside traces "
+                f"that were written already; received samples={self.samples}"
+                f"{' and traces' if self.traces else ''}"
+            )
         # For their checks of names and settings, before models are loaded.
         names_of_tasks(self.tasks)
         make_probes(self.probes, self.options)
@@ -89,7 +100,8 @@ def plan_run(settings: AuditSettings, traces: Mapping[str, Sequence[Trace]]) -> 
         given = gather_traces(settings.traces, traces, tasks=settings.tasks, **made_of)
         tasks = given.tasks
     else:
-        tasks = tuple(make_tasks(settings.tasks, **made_of))
+        made = make_tasks(settings.tasks, **made_of)
+        tasks = tuple(repeat_examples(task, settings.samples) for task in made)
     if not tasks:
         raise ValueError("a run needs at least one task, received none. Name one: --task gsm8k")
     elsewhere = () if given is None else given.writers

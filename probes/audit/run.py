@@ -76,6 +76,7 @@ def audit(
     """
     planned = plan_run(settings, traces)
     _check_writers(readers, planned)
+    _check_samples(readers, settings)
     tasks, settings = planned.tasks, planned.settings
     probes = make_probes(settings.probes, settings.options)
     # Before the slow part, since it refuses a folder that cannot be written or holds another run.
@@ -196,12 +197,9 @@ def reader_notes(readers: Readers) -> tuple[str, ...]:
 def format_notes(readers: Readers) -> list[str]:
     """How each model is asked, where one is asked otherwise than by the text of the task."""
     formats = {role: model.prompt_format for role, model in readers.items()}
-    if all(one.name == "task" for one in formats.values()):
+    if not any(one.changes for one in formats.values()):
         return []
-    return [
-        f"{role} is asked in the format {one.name!r} ({one.account})"
-        for role, one in formats.items()
-    ]
+    return [f"{role} is asked {one.words}" for role, one in formats.items()]
 
 
 def _check_writers(readers: Readers, plan: Plan) -> None:
@@ -212,6 +210,16 @@ def _check_writers(readers: Readers, plan: Plan) -> None:
             f"a writer is 'gold', one of the models that are read ({', '.join(readers)}) or one "
             f"whose traces are given ({', '.join(elsewhere) or 'none are'}), received "
             f"{absent[0]!r}. Give a second model, or writers=('gold', 'base')"
+        )
+
+
+def _check_samples(readers: Readers, settings: AuditSettings) -> None:
+    greedy = [role for role, one in readers.items() if one.prompt_format.temperature == 0]
+    if settings.samples > 1 and greedy:
+        raise ValueError(
+            f"several samples of a problem are drawn, and {greedy[0]} writes greedily, so that all "
+            f"{settings.samples} would be equal. Give a temperature: --temperature 0.6 (in Python "
+            "PromptFormat(temperature=0.6)), or take samples=1"
         )
 
 

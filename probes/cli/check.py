@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from probes.cli.console import BaseFormat, Data, Device, Dtype, Grader, N, PostFormat, Seed
-from probes.cli.runs import ROLE_FORMATS
+from probes.cli.loading import ROLE_FORMATS
 
 
 def check(

@@ -76,6 +76,17 @@ BaseFormat = Annotated[
 PostFormat = Annotated[
     str, typer.Option("--post-format", help="The same for the post-trained model.")
 ]
+Temperature = Annotated[
+    float, typer.Option(min=0, help="Of the chains and answers that models write; 0 is greedy.")
+]
+TopP = Annotated[
+    float, typer.Option("--top-p", help="Share of the probability that is drawn from, 0 to 1.")
+]
+Samples = Annotated[int, typer.Option(min=1, help="Texts drawn for each problem.")]
+MaxChainTokens = Annotated[
+    int | None,
+    typer.Option("--max-chain-tokens", min=1, help="Longest chain (default: the task's)."),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the probe, as field=value; repeatable."),

@@ -22,19 +22,24 @@ from probes.cli.console import (
     Device,
     Dtype,
     Grader,
+    MaxChainTokens,
     Model,
     N,
     Out,
     PostFormat,
     Posts,
+    Samples,
     Seed,
     Set,
     Tasks,
+    Temperature,
+    TopP,
     Traces,
     Writers,
     echo,
     name_folder,
 )
+from probes.cli.loading import ROLE_FORMATS, Loading
 from probes.cli.seeds import run_seeds
 
 SHORT = {
@@ -52,9 +57,6 @@ SHORT = {
     ),
 }
 """Command -> the probe that it runs, and its help."""
-ROLE_FORMATS = {"base": "task", "post": "auto"}
-"""Role -> its prompt format where none is named. The tokenizers of base models often carry the chat
-template of models that were made from them, so a base is asked with plain text."""
 AUDIT_TASKS = ("arith/pool", "arith/fresh")
 """What an audit asks organisms where no task is named and no traces are given."""
 
@@ -76,6 +78,10 @@ def audit(
     grader: Grader = None,
     base_format: BaseFormat = ROLE_FORMATS["base"],
     post_format: PostFormat = ROLE_FORMATS["post"],
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    samples: Samples = 1,
+    max_chain_tokens: MaxChainTokens = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
@@ -94,12 +100,13 @@ def audit(
         data=data,
         traces=tuple(traces or ()),
         grader=grader,
+        samples=samples,
     )
-    load = _loader(base_format, post_format, device, dtype)
+    load = Loading(device, dtype, base_format, post_format, temperature, top_p, max_chain_tokens)
     if len(pairs) == 1:
         _run([base, post], settings, out, load)
     else:
-        run_seeds(pairs, settings, out, load, (base_format, post_format, dtype))
+        run_seeds(pairs, settings, out, load)
 
 
 def probe(
@@ -117,6 +124,10 @@ def probe(
     grader: Grader = None,
     base_format: BaseFormat = ROLE_FORMATS["base"],
     post_format: PostFormat = ROLE_FORMATS["post"],
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    samples: Samples = 1,
+    max_chain_tokens: MaxChainTokens = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
 ) -> None:
@@ -138,8 +149,10 @@ def probe(
         traces=tuple(traces or ()),
         options=((made.name, options),) if options else (),
         grader=grader,
+        samples=samples,
     )
-    _run([model, *(posts or ())], settings, out, _loader(base_format, post_format, device, dtype))
+    load = Loading(device, dtype, base_format, post_format, temperature, top_p, max_chain_tokens)
+    _run([model, *(posts or ())], settings, out, load)
 
 
 def _choose_tasks(
@@ -193,7 +206,7 @@ def short_command(name: str) -> Callable[..., None]:
     ) -> None:
         probe(
             target, model, posts, task, None, writer, option, n, seed, out, data, grader,
-            base_format, post_format, device, dtype,
+            base_format, post_format, device=device, dtype=dtype,
         )  # fmt: skip
 
     command.__doc__ = f"{text} The same as 'posthoc probe {target}'."
@@ -242,21 +255,7 @@ def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table P
         raise typer.Exit(1)
 
 
-def _loader(base_format: str, post_format: str, device: str, dtype: str) -> Callable[..., Any]:
-    """Loads a model by its name and its role."""
-    from probes.model_names import check_format, find_model
-
-    formats = {"base": base_format, "post": post_format}
-    for name in formats.values():
-        check_format(name)
-
-    def load(name: str, role: str, base: Any = None) -> Any:
-        return find_model(name, device=device, dtype=dtype, base=base, prompt_format=formats[role])
-
-    return load
-
-
-def _run(names: Sequence[str], settings: Any, out: Path | None, load: Callable[..., Any]) -> None:
+def _run(names: Sequence[str], settings: Any, out: Path | None, load: Loading) -> None:
     from probes import find_probe
     from probes.audit.run import audit as run_audit
     from probes.audit.run import describe_run, pair_readers, reader_notes

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from probes.cli.console import echo, name_folder
+from probes.cli.loading import Loading
 
 
 def run_seeds(
     pairs: Sequence[Any],
     settings: Any,
     out: Path | None,
-    load: Callable[..., Any],
-    loaded_as: Sequence[str],
+    load: Loading,
 ) -> None:
     """Audits each pair and prints the verdict over seeds.
 
@@ -23,12 +23,11 @@ def run_seeds(
         settings: Of each audit (`AuditSettings`).
         out: Run folder; named after the models where none is given.
         load: Makes a model of its name and role.
-        loaded_as: What decides how, for the name of the folder.
     """
     from probes.seeds.run import audit_seeds
 
     names = [name for pair in pairs for name in pair]
-    folder = out or name_folder(names, settings, tuple(loaded_as))
+    folder = out or name_folder(names, settings, load.decides)
     done = audit_seeds(pairs, settings, folder, load=load)
     lines = (f"  {line}" for line in done.verdict.lines)
     echo([done.verdict.headline, *lines, f"Report: {done.report}"])
