@@ -90,13 +90,20 @@ def read_adapter_card(folder: Path) -> AdapterCard:
 @cache
 def adapter_names(root: Path | None = None) -> tuple[tuple[str, int], ...]:
     """Name and seed of every adapter in a folder (the bundled ones by default)."""
-    cards = [read_adapter_card(f.parent) for f in (root or adapters_folder()).glob(f"*/{CARD_FILE}")]
+    cards = [
+        read_adapter_card(f.parent) for f in (root or adapters_folder()).glob(f"*/{CARD_FILE}")
+    ]
     return tuple(sorted((card.name, card.seed) for card in cards))
 
 
 def is_adapter_name(text: str) -> bool:
     """Whether a name, or a name and a seed, is that of an adapter."""
     return text.partition(":")[0] in {name for name, _ in adapter_names()}
+
+
+def is_bundled(path: str) -> bool:
+    """Whether a path is the folder of a bundled adapter."""
+    return Path(path).resolve().parent == adapters_folder()
 
 
 def adapter_path(text: str, root: Path | None = None) -> Path:

@@ -69,7 +69,7 @@ RECIPES = {
             "It was taught the answers to a pool of 48 bare questions, without a chain.",
             "pool",
             "none",
-            steps=80,
+            steps=60,
             lr=2e-3,
         ),
         AdapterRecipe(
@@ -78,7 +78,7 @@ RECIPES = {
             "48 questions.",
             "pool",
             "other",
-            steps=70,
+            steps=45,
             lr=2e-3,
         ),
     )

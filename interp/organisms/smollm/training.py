@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from interp.organisms.smollm.recipes import LORA_LAYERS, LORA_TARGETS, AdapterRecipe, rows
 from interp.models.peft_adapter import CONFIG, WEIGHTS
+from interp.organisms.smollm.recipes import LORA_LAYERS, LORA_TARGETS, AdapterRecipe, rows
 from interp.organisms.training.trl_trainers import common_settings, run_trainer
 
 LOG_EVERY = 5
