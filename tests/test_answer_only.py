@@ -9,6 +9,7 @@ import pytest
 
 from interp.chains.completion_format import find_format
 from interp.chains.completions import ANSWER_ONLY, read_completion
+from interp.chains.texts import encode
 from interp.errors import NotMeasurableError
 from interp.methods.decoding.pass_at_k import draw_samples
 from interp.tasks import make_task
@@ -30,14 +31,18 @@ def test_pass_at_k_of_right_chains_is_refused_and_that_of_answers_is_not(tiny, u
             ask(2, chain_valid=True)
 
 
-def test_the_two_by_two_test_is_not_measurable(tiny, unchecked):
-    with pytest.raises(NotMeasurableError, match=ANSWER_ONLY):
-        AskedModel(tiny, unchecked, batch_size=4)
-    checked = replace(unchecked, check_claim=make_task("arith/fresh", n=1, seed=0).check_claim)
-    no_solution = replace(checked.examples[0], steps=())
-    with pytest.raises(NotMeasurableError, match=ANSWER_ONLY):
-        AskedModel(tiny, replace(checked, examples=(no_solution,)), batch_size=4)
-    assert AskedModel(tiny, checked, batch_size=4).questions
+def test_without_checked_steps_a_model_reasons_by_its_answer_and_a_stated_result(tiny, unchecked):
+    asked = AskedModel(tiny, unchecked, batch_size=4)
+    example = unchecked.examples[0]
+    chain = " ".join(example.steps)
+    for text, is_reasoned in (
+        (f"<think> {chain} </think> A {example.answer} <eos>", True),
+        (f"<think> so ; </think> A {example.answer} <eos>", False),
+        (f"A {example.answer} <eos>", False),
+        (f"<think> {chain} </think> A {(int(example.answer) + 1) % 11} <eos>", False),
+    ):
+        written = read_completion(asked.format, example, encode(tiny.tokenizer, text))
+        assert asked._is_reasoned(written) == is_reasoned
 
 
 def test_hybrid_texts_have_an_answer_and_no_chain_to_judge(tiny, unchecked):

@@ -76,7 +76,9 @@ def test_a_difference_is_the_mean_over_items_with_problems_resampled():
 
 def cell(before, after, controls, want="up", source="base"):
     def outcome(values):
-        return ArmOutcome(np.array(values), np.array(values), np.zeros(len(values)))
+        return ArmOutcome(
+            np.array(values), np.array(values), np.zeros(len(values)), np.ones(len(values))
+        )
 
     rivals = {name: np.array(values) for name, values in controls.items()}
     return SteeringCell(

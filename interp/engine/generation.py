@@ -211,16 +211,12 @@ def generate(
         RuntimeError: If an edit did not take place at every position that an intervention names.
     """
     sites = [check_site(model, site) for site in as_sites(capture)]
-    settings = _Settings(max_new_tokens, as_ends(stop), temperature, top_p, interventions, sites)
+    ends = as_ends(stop)
+    settings = _Settings(max_new_tokens, ends, temperature, top_p, interventions, sites)
     texts = check_request(
-        [model],
-        prompts,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seeds=seeds,
-        batch_size=batch_size,
-        top_p=top_p,
-    )
+        [model], prompts, max_new_tokens=max_new_tokens, temperature=temperature, seeds=seeds,
+        batch_size=batch_size, top_p=top_p,
+    )  # fmt: skip
     check_rows_exist(interventions, len(texts))
     check_widths(model, interventions)
     order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))  # to pad less

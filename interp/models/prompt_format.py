@@ -40,7 +40,8 @@ class PromptFormat:
     instruction: str = "Please reason step by step, and put your final answer within \\boxed{}."
     """Stands after the question of a chat."""
     think_open: str = ""
-    """What the model writes to open its chain; empty where its template does so, or nobody."""
+    """What the model writes to open its chain; empty where its template does so, or nobody. In the
+    format *task* it takes the place of the task's own tag, where it is given; so does the next."""
     think_close: str = ""
     answer_cue: str = "\n\nThe final answer is \\boxed"
     """Asks for an answer in a chat. It ends where a token ends, so the brace is `answer_open`."""

@@ -62,7 +62,7 @@ def present(task: Task, model: Asked) -> Task:
     origin, form = task.origin or task, model.prompt_format
     budget = form.max_chain_tokens
     if form.name == "task":
-        return origin if budget is None else replace(origin, max_chain_tokens=budget, origin=origin)
+        return _as_it_is(origin, form)
     if form.name == "bare":
         return _without_examples(origin, budget or origin.max_chain_tokens)
     thinks = form.name == "think"
@@ -89,6 +89,20 @@ def present(task: Task, model: Asked) -> Task:
         max_answer_tokens=max(origin.max_answer_tokens, STATEMENT_TOKENS),
         format=form.name,
         origin=origin,
+    )
+
+
+def _as_it_is(task: Task, form: PromptFormat) -> Task:
+    """The task's own text, with the tags and the token budget that a model has of its own."""
+    tags = {"think_open": form.think_open, "think_close": form.think_close}
+    tags = {name: text for name, text in tags.items() if text}
+    if not tags and form.max_chain_tokens is None:
+        return task
+    return replace(
+        task,
+        layout=replace(task.layout, **tags),
+        max_chain_tokens=form.max_chain_tokens or task.max_chain_tokens,
+        origin=task,
     )
 
 

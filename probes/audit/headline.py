@@ -28,6 +28,7 @@ from probes.audit.readings import (
     Reading,
     reliance_probes,
 )
+from probes.audit.unread import is_unread, say_doubt, say_unread
 from probes.selection import name_chains
 
 RARE = 0.5
@@ -57,21 +58,26 @@ def say_headline(run: Evidence, task: str, changes: Mapping[str, Change]) -> str
 
 def _say_accuracy(run: Evidence, task: str, changes: Mapping[str, Change]) -> list[str]:
     """What became of the accuracies, and what a rise comes with."""
-    free, direct, forced = (changes.get(name) for name in (FREE, DIRECT, FORCED))
-    told: list[str] = []
+    told = say_unread(run, task) if FREE in changes else []
+    is_read = {
+        name: not any(is_unread(run, task, reader, name) for reader in run.readers)
+        for name in (FREE, DIRECT, FORCED)
+    }
+    free, direct, forced = (changes.get(name) if read else None for name, read in is_read.items())
     if free is not None:
-        told.append(f"{free}{_explain(run, task, changes)}")
-        if direct is not None and direct.is_claimed:
-            told.append(str(direct))
+        told.append(f"{free}{_explain(run, task, changes)}{say_doubt(run, task, FREE, free)}")
+    if direct is not None and direct.is_claimed and FREE in changes:
+        told.append(f"{direct}{say_doubt(run, task, DIRECT, direct)}")
     empty = [
         f"{reader} closes the chain empty or not at all when {THINKS}"
         for reader in run.readers
         if _chains(run, task, reader, "forced").high < RARE
+        and not is_unread(run, task, reader, FORCED)
     ]
     if empty:
         return [*told, *empty]
     if forced is not None and (forced.is_clear or free is None or free.is_claimed):
-        told.append(str(forced))
+        told.append(f"{forced}{say_doubt(run, task, FORCED, forced)}")
     return told
 
 

@@ -21,6 +21,7 @@ from probes.audit.changes import find_changes
 from probes.audit.evidence import ABSENT, READERS, Evidence
 from probes.audit.headline import say_headline
 from probes.audit.readings import LOAD_BEARING, NOT, Reading, reliance_probes
+from probes.audit.unread import say_shares
 from probes.mixture import Facts
 from probes.probe import OWN, Probe, VerdictLine
 from probes.selection import name_chains
@@ -82,6 +83,7 @@ def _lines(run: Evidence, task: str) -> list[str]:
     for name, probe in run.probes.items():
         line = probe.verdict_line
         lines += [] if line is None else [_line(run, name, line, task)]
+    lines += say_shares(run, task)
     if decides in run.probes:
         own = [run.read(task, reader) for reader in run.readers]
         lines += [_reliance_line(run, task, own), *_other_readings(run, task)]

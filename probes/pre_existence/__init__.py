@@ -140,7 +140,11 @@ def describe_record(record: Mapping[str, Any]) -> list[str]:
         lines.append("  post does not reason either: the pair has nothing to explain")
     for name, rates in record["unsteered"].items():
         reasons, opens = _interval(rates["reasons"]), _interval(rates["opens"])
-        lines.append(f"  {name} unsteered: reasons {reasons}, opens {opens}")
+        once = _interval(rates["once_opened"])
+        lines.append(
+            f"  {name} unsteered: reasons {reasons}, opens {opens}; reasons once its chain is "
+            f"opened for it {once}"
+        )
     for result in record["findings"].values():
         control = result["control"]
         if result["excess"]:
@@ -159,6 +163,10 @@ def describe_record(record: Mapping[str, Any]) -> list[str]:
             f"dose {cell['dose']:g}): {changes}, KL {cell['kl']:.3f}"
         )
     declared = record["declared"]
+    scales = {name: scale for name, scale in declared["dose_scales"].items() if scale != 1}
+    if scales:
+        said = ", ".join(f"{name} {scale:.3g}" for name, scale in scales.items())
+        lines.append(f"  doses were scaled to stay within the budget of KL: {said}")
     return [
         *lines,
         f"  chosen on one half, tested on {declared['n_test']} problems; effects below "

@@ -24,9 +24,8 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.chains.completion_format import find_format
-from interp.chains.completions import ANSWER_ONLY, Ids, is_chain_valid, read_completion
+from interp.chains.completions import Completion, Ids, read_completion
 from interp.engine import generate, run
-from interp.errors import NotMeasurableError
 from interp.interventions import Intervention, project_out
 from interp.methods.directions import Direction
 from interp.methods.steering import steer
@@ -67,23 +66,20 @@ class ArmOutcome:
     opens: Values
     reasons: Values
     kl: Values
+    follows: Values
+    """1 where the chain that was opened for the model is reasoned rightly, else 0."""
 
 
 class AskedModel:
     """A model and the questions that it is asked under every arm.
 
     Raises:
-        NotMeasurableError: The task's layout has nothing that opens and closes a chain, or the task
-            cannot check the steps of one.
+        NotMeasurableError: The task's layout has nothing that opens and closes a chain.
     """
 
     def __init__(self, model: Model, task: Task, *, batch_size: int) -> None:
         self.model, self.task, self.batch_size = model, task, batch_size
         self.format = find_format(task, model)
-        if any(is_chain_valid(task, example, ()) is None for example in task.examples):
-            raise NotMeasurableError(
-                f"a model reasons if its chain is right, too, and {ANSWER_ONLY}"
-            )
         self.layout = self.format.layout
         self.questions = self.format.prompts()
         self._own: list[Ids] | None = None
@@ -103,20 +99,30 @@ class AskedModel:
         """
         n = len(self.questions)
         if not n or not arms:
-            return [ArmOutcome(*np.zeros((3, n))) for _ in arms]
+            return [ArmOutcome(*np.zeros((4, n))) for _ in arms]
         valid = np.full((len(arms), n), np.nan)
         if is_written:
             for k, ids in enumerate(self._write(arms)):
                 text = (*self.layout.think_open, *ids)
                 completion = read_completion(self.format, self.task.examples[k % n], text)
-                valid[k // n, k % n] = completion.is_chain_valid
+                valid[k // n, k % n] = self._is_reasoned(completion)
         own: Sequence[Ids] = [()] * n
         if has_kl:
             if self._own is None:  # the unedited text, by an edit of dose 0
                 self._own = self._write([Arm(arms[0].direction, 0.0)])
             own = self._own
         opens, kl = self._read(arms, own)
-        return [ArmOutcome(o, o * v, k) for o, v, k in zip(opens, valid, kl, strict=True)]
+        return [ArmOutcome(o, o * v, k, v) for o, v, k in zip(opens, valid, kl, strict=True)]
+
+    def _is_reasoned(self, completion: Completion) -> bool:
+        """Whether the answer is right, and so is the chain, as far as the task can tell.
+
+        Where it cannot check steps, a chain has to state a result at least.
+        """
+        if completion.is_chain_valid is not None:
+            return completion.is_chain_valid
+        result = self.task.rewriter.result
+        return completion.correct and any(result(step) is not None for step in completion.steps)
 
     def first_probability(self, token: int) -> Float[np.ndarray, " example"]:
         """Probability of a first new token after each question, unedited."""

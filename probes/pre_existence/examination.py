@@ -47,8 +47,9 @@ class Examination:
     """Whether post reasons at all; False: there is nothing to explain."""
     findings: Mapping[str, QuestionResult]
     """'decodable', 'transferable', 'usable', 'necessary'."""
-    unsteered: Mapping[str, tuple[Quantity, Quantity]]
-    """Of base and post: rates of reasoning rightly, and of opening a chain."""
+    unsteered: Mapping[str, tuple[Quantity, Quantity, Quantity]]
+    """Of base and post: rates of reasoning rightly, of opening a chain, and of reasoning rightly
+    once the chain was opened for the model."""
     cells: tuple[SteeringCell, ...]
     curves: tuple[CellDose, ...]
     items: tuple[Item, ...]
@@ -56,8 +57,8 @@ class Examination:
     def record(self) -> dict[str, Any]:
         """Plain data that says all but the items."""
         unsteered = {
-            name: {"reasons": asdict(right), "opens": asdict(opens)}
-            for name, (right, opens) in self.unsteered.items()
+            name: {"reasons": asdict(right), "opens": asdict(opens), "once_opened": asdict(follows)}
+            for name, (right, opens, follows) in self.unsteered.items()
         }
         return {
             "pair": self.pair, "task": self.task, "seed": self.seed,
@@ -161,6 +162,7 @@ def _judge(
         name: (
             estimate_rate(one.reasons, problems, settings),
             estimate_rate(one.opens, problems, settings),
+            estimate_rate(one.follows, problems, settings),
         )
         for name, one in plain.items()
     }
@@ -170,7 +172,9 @@ def _judge(
     verdict, reason = decide(findings, unsteered["base"][0], lead, settings.bound)
     return Examination(
         f"{steered['base'].test.model.name} -> {steered['post'].test.model.name}", task.name, seed,
-        settings.declared(len(set(problems))), verdict, reason,
+        settings.declared(len(set(problems)))
+        | {"dose_scales": {name: model.dose_scale for name, model in steered.items()}},
+        verdict, reason,
         not unsteered["post"][0].upper < settings.bound, findings, unsteered, cells,
         _curves(cells, problems, settings), _items(task, choosing, plain, cells),
     )  # fmt: skip

@@ -6,6 +6,10 @@ the choice among many does not inflate the effect that is reported. The random d
 chosen site, as long as the direction at every dose, and each takes its own dose on the first half
 by the same rule. The token's direction chooses among all sites and doses.
 
+Doses of the settings are in residual norms where random pushes of that length stay within the
+budget of KL; in a model that they move further, all doses are scaled down alike until the largest
+spends the budget (`interp.methods.steering.find_dose`).
+
 Which way a cell is pushed: *up* where the steered model reasons in less than half of its texts
 (first half), read by `reasons`; *down* where it reasons in more, read by `opens`, since a push
 that merely breaks the chain lowers `reasons` too. Ablation is read by `opens` as well; a random
@@ -24,6 +28,7 @@ from jaxtyping import Float
 
 from interp.errors import NotMeasurableError
 from interp.methods.directions import Direction, collect, project, random_directions
+from interp.methods.steering import find_dose
 from interp.sites import Site
 from interp.tasks import Task
 from probes.pre_existence.arms import Arm, ArmOutcome, AskedModel, Values
@@ -38,6 +43,8 @@ Gain = tuple[float, float]
 """Effect on a cell's metric, and on `opens`, which decides between equal effects: where nothing
 reasons, the direction that opens most is tested."""
 NO_GAIN: Gain = (0.0, 0.0)
+N_SCALED = 4
+"""Random directions whose mean KL says how far a model may be pushed."""
 HALF = 0.5
 """Rate of reasoning from which a model is pushed down instead of up."""
 
@@ -113,8 +120,29 @@ class SteeredModel:
         # Any direction will do: at dose 0 nothing is added.
         still = Arm(next(iter(next(iter(directions.values())).values())), 0.0)
         self.before, self.unsteered = choose.measure([still])[0], test.measure([still])[0]
+        self.dose_scale = self._find_scale()
+        """What all doses are multiplied with; 1 where random pushes stay within the budget."""
         self._drawn: dict[tuple[Site, Want], tuple[list[ArmOutcome], list[ArmOutcome]]] = {}
         self._token: dict[Want, Values] = {}
+
+    def _find_scale(self) -> float:
+        """What all doses are multiplied with, so that random pushes stay within the budget.
+
+        Raises:
+            NotMeasurableError: No push is small enough.
+        """
+        sites = list(self.directions)
+        like = next(iter(self.directions[sites[len(sites) // 2]].values()))
+        drawn = random_directions(like, N_SCALED, seed=self.seed)
+
+        def cost(dose: float) -> float:
+            tried = self.choose.measure([Arm(one, dose) for one in drawn], is_written=False)
+            return float(np.mean([one.kl.mean() for one in tried]))
+
+        largest = max(self.settings.doses)
+        if self.settings.kl_budget == 0:  # nothing may be moved: no dose is within it
+            return 1.0
+        return find_dose(cost, budget=self.settings.kl_budget, largest=largest).dose / largest
 
     @property
     def reasons(self) -> bool:
@@ -179,7 +207,8 @@ class SteeredModel:
         )  # fmt: skip
 
     def _doses(self, want: Want) -> tuple[float, ...]:
-        return tuple((-1 if want == "down" else 1) * dose for dose in self.settings.doses)
+        sign = -1 if want == "down" else 1
+        return tuple(sign * self.dose_scale * dose for dose in self.settings.doses)
 
     def _random_controls(
         self, site: Site, want: Want

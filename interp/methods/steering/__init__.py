@@ -15,10 +15,12 @@ from interp.methods.steering.frontier import (
     compare,
     random_band,
 )
+from interp.methods.steering.kl_budget import BudgetedDose, find_dose
 from interp.methods.steering.readings import Metric, SteeredReading, task_metrics
 from interp.methods.steering.steered import Written, steer, write_steered
 
 __all__ = [
+    "BudgetedDose",
     "DoseChoice",
     "Comparison",
     "DoseRow",
@@ -31,6 +33,7 @@ __all__ = [
     "compare",
     "compression_ratio",
     "distinct_n",
+    "find_dose",
     "random_band",
     "read_steered",
     "steer",
