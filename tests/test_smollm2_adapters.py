@@ -77,6 +77,8 @@ def test_a_twin_has_another_answer_and_as_many_digits_everywhere():
         assert [len(s) for s in twin.steps] == [len(s) for s in own.steps]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_training_stores_a_small_adapter_that_moves_predictions(tmp_path: Path, monkeypatch):
     """On a tiny base of random weights with words of its own."""
     base = _tiny_base(tmp_path / "base")

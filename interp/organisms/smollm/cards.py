@@ -78,13 +78,14 @@ def read_adapter_card(folder: Path) -> AdapterCard:
     """
     path = folder / CARD_FILE
     fields = read_json(path, "losses")
+    fields |= {"losses": tuple(fields["losses"])}
     odd = sorted({field.name for field in dataclass_fields(AdapterCard)} ^ fields.keys())
     if odd:
         raise ValueError(
             f"{path} is no card of an adapter of this version: it lacks, or has too many of, "
             f"{', '.join(odd)}. Train the adapter again"
         )
-    return AdapterCard(**{**fields, "losses": tuple(fields["losses"])})
+    return AdapterCard(**fields)
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Literal
 from interp.chains.completion_format import find_format
 from interp.chains.completions import read_completion
 from interp.chains.texts import encode
-from interp.engine import generate
+from interp.engine import Generation, generate
 from interp.models import Model, find_prompt_format
 from interp.organisms.certification.interchange import Swap, interchange
 from interp.stats.proportion_intervals import wilson
@@ -61,7 +61,7 @@ def measure_answers(model: Model, task: Task, asking: Asking) -> dict[str, Figur
     }
 
 
-def _write(model: Model, task: Task, opened: tuple[int, ...]):
+def _write(model: Model, task: Task, opened: tuple[int, ...]) -> list[Generation]:
     prompts = [(*encode(model.tokenizer, e.question), *opened) for e in task.examples]
     stops = [[end] for end in model.ends] + [encode(model.tokenizer, "\n")]
     budget = task.max_answer_tokens + (0 if opened else task.max_chain_tokens)

@@ -110,7 +110,7 @@ def _store(model: Any, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    tensors = get_peft_model_state_dict(model)
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()},
