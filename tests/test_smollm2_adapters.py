@@ -134,7 +134,7 @@ def test_a_bundled_adapter_is_small_and_its_card_is_about_these_files(folder: Pa
 
 def test_all_adapters_together_are_small():
     files = [file for file in cards.adapters_folder().rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 20_000_000
+    assert sum(file.stat().st_size for file in files) < 12_000_000
 
 
 def test_names_stand_for_folders_and_are_asked_bare():
