@@ -30,8 +30,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from interp.chains.answer_scoring import AnswerScore, EditedChain
-from interp.chains.chain import chain_ids, encode_answer
+from interp.chains.chain import chain_ids, encode_answer, step_texts
 from interp.chains.loops import find_loop
+from interp.chains.sentence_kinds import KINDS, count_kinds
 from interp.chains.trace import Trace
 from interp.chains.trace_writing import think_probability, write_traces
 from interp.models import Model
@@ -84,6 +85,8 @@ class Accuracy(Probe):
         "that end, and accuracy_if_finished is the accuracy of those alone. loops is the share "
         "that never ends because it says one passage again and again. A right answer says nothing "
         "of the chain before it.",
+        "In running text, backtracks, checks and plans are the shares of chains with a sentence of "
+        "that kind, known by its words (Gandhi et al. 2025): a coarse sign of what a model does.",
         "Given chain: accuracy when the model reads the writer's chain. Chains that cannot be read "
         "are left out; in accuracy_strict they count as wrong. Replay must be 1 where the answer "
         "was asked for by the cue: a model that reads back its own tokens must give its own "
@@ -99,6 +102,7 @@ class Accuracy(Probe):
         "accuracy_if_valid": "binary",
         "finished": "binary",
         "loops": "binary",
+        **dict.fromkeys(KINDS, "binary"),
         "accuracy_if_finished": "binary",
         "accuracy_strict": "binary",
         "replay": "binary",
@@ -155,7 +159,8 @@ class Accuracy(Probe):
         """What the reader answers by itself, in the three ways."""
         size = self.batch_size
         own = answer_alone(reader, model, task, traces, seed=seed, batch_size=size)
-        if present(task, model).layout.think_open:
+        shown = present(task, model)
+        if shown.layout.think_open:
             own["free"] = write_traces(
                 model, task, mode="free", writer=reader, seed=seed, batch_size=size
             )
@@ -165,7 +170,7 @@ class Accuracy(Probe):
         items: list[Item] = []
         for at, example in enumerate(task.examples):
             written = {mode: answers[at] for mode, answers in own.items()}
-            values = _values(written, p_think[at])
+            values = _values(written, p_think[at], is_running=not shown.layout.joiner)
             items += make_items(self.name, task, example, values, writer=reader, reader=reader)
         return items
 
@@ -184,7 +189,9 @@ class Accuracy(Probe):
         return describe_rows(results, numbers, writer=OWN)
 
 
-def _values(written: Mapping[str, Trace], p_think: float) -> list[tuple[str, str, float, str]]:
+def _values(
+    written: Mapping[str, Trace], p_think: float, *, is_running: bool
+) -> list[tuple[str, str, float, str]]:
     """Condition, metric, value and why there is none, of the three answers to one question."""
     free, forced, direct = (written[mode] for mode in ("free", "forced", "direct"))
     is_valid = free.status == "valid"
@@ -195,6 +202,9 @@ def _values(written: Mapping[str, Trace], p_think: float) -> list[tuple[str, str
         ("forced", "valid_trace", float(forced.status == "valid"), ""),
         ("forced", "chain_gain", float(forced.correct) - float(direct.correct), ""),
     ]
+    if is_running:  # words have no sentences
+        said = count_kinds(step_texts(forced.steps))
+        values += [("forced", kind, float(count > 0), "") for kind, count in said.items()]
     for mode, trace in written.items():
         right, is_finished = float(trace.correct), trace.status != "truncated"
         values += [
