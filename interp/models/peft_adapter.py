@@ -36,6 +36,7 @@ from interp.models.folders import hash_files, holds_tokenizer, load_tokenizer
 from interp.models.forward import body, unembed
 from interp.models.hooks import copy_sharing
 from interp.models.model import Model
+from interp.models.smollm2 import FOLDER, smollm2_path
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -64,8 +65,11 @@ def is_adapter(folder: Path) -> bool:
 def base_of(folder: Path) -> str:
     """The base that an adapter's configuration names, as a folder or a hub id.
 
+    The folder of the packaged SmolLM2 is meant wherever it lies, and made if it is not there yet.
+
     Raises:
         ValueError: If it names none.
+        ModuleNotFoundError: If it names SmolLM2, and its package is not installed.
     """
     about: Any = read_json(folder / CONFIG)
     named = about.get("base_model_name_or_path")
@@ -74,6 +78,8 @@ def base_of(folder: Path) -> str:
             f"{folder / CONFIG} names no base model (base_model_name_or_path is {named!r}). Give "
             f"it: load_model(folder, base=load_model(PATH_OF_BASE))"
         )
+    if named == FOLDER:
+        return str(smollm2_path())
     beside = folder / named
     if not Path(named).expanduser().is_dir() and beside.is_dir():
         return str(beside)

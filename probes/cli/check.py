@@ -31,7 +31,7 @@ def check(
     from interp.models.outline import load_outline
     from interp.tasks import make_task
     from probes.audit.plan import WRITERS
-    from probes.model_names import find_path, in_format
+    from probes.model_names import find_path, in_format, own_format
     from probes.preview import preview
 
     check_device(device)
@@ -41,8 +41,8 @@ def check(
     names = {"base": base} | ({"post": post} if post is not None else {})
     formats = {"base": base_format, "post": post_format}
     outlines = {
-        role: in_format(load_outline(find_path(name)), formats[role])
-        for role, name in names.items()
+        role: in_format(load_outline(path), own_format(path, formats[role]))
+        for role, path in ((role, find_path(name)) for role, name in names.items())
     }
     writers = [writer for writer in WRITERS if writer == "gold" or writer in outlines]
     for line in preview(questions, outlines, writers=writers, device=device, dtype=dtype):

@@ -223,7 +223,8 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 def list_names(
     name: Annotated[str | None, typer.Argument(help="One probe: show its settings.")] = None,
 ) -> None:
-    """List probes, tasks and bundled organisms, or the settings of one probe."""
+    """List probes, tasks, bundled organisms and adapters, or the settings of one probe."""
+    from interp.organisms.smollm.cards import adapter_names
     from interp.organisms.zoo import read_cards
     from interp.tasks import task_names
     from probes import PROBES, find_probe
@@ -242,6 +243,8 @@ def list_names(
     typer.echo("Tasks (or a file: .jsonl, .csv, .parquet)\n  " + "  ".join(task_names()))
     typer.echo("Bundled organisms (name:seed)")
     echo(f"  {entry.name}:{entry.seed}" for entry in read_cards())
+    typer.echo("Adapters of smollm2 (name:seed)")
+    echo(f"  {adapter}:{seed}" for adapter, seed in adapter_names())
 
 
 def check_probe(name: Annotated[str, typer.Argument(help="A probe of the table PROBES.")]) -> None:
