@@ -32,11 +32,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from interp.chains.completion_format import CompletionFormat, find_format
+from interp.chains.completion_format import CompletionFormat, find_shared_format
 from interp.chains.completions import Completion, read_completion
 from interp.chains.rendering import render
 from interp.chains.texts import Ids
 from interp.engine import generate, run
+from interp.errors import NotMeasurableError
 from interp.interventions import Intervention
 from interp.methods.patching.span_patching import last_token_patches
 from interp.models import Model, ModelPair
@@ -118,6 +119,12 @@ class FirstToken(Probe):
         """Divergences on every writer's text; accuracy of models and mixtures on every example."""
         if set(readers) != set(PAIR):
             return not_applicable(self.name, "alone", "accuracy", readers, task, reason=NO_PAIR)
+        try:
+            # Any first token can be transplanted, whether or not it opens a chain.
+            form = find_shared_format(task, readers["base"], readers["post"], needs_chain=False)
+        except NotMeasurableError as error:
+            reason = str(error)
+            return not_applicable(self.name, "alone", "accuracy", readers, task, reason=reason)
         # A divergence is about both models; under post alone each text has one item.
         post_only = {"post": readers["post"]}
         pair = ModelPair(readers["base"], readers["post"])
@@ -131,8 +138,6 @@ class FirstToken(Probe):
                 record.add("text", "kl_first", first)
                 record.add("text", "kl_rest", rest, note="the text ends after one token")
                 items += record.items
-        # Any first token can be transplanted, whether or not it opens a chain.
-        form = find_format(task, readers["base"], needs_chain=False)
         texts = add_unreadable(
             items, self.name, ("text", ("kl_first", "kl_rest")), post_only, task, traces
         )

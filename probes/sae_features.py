@@ -24,10 +24,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
-from interp.chains.chain import encode_answer
+from interp.chains.chain import encode_answer, encode_chain, encode_question
 from interp.chains.completion_format import CompletionFormat, find_format
 from interp.chains.completions import read_completion
-from interp.chains.texts import decode, encode
+from interp.chains.rendering import lay_out
+from interp.chains.texts import Ids, decode, token_starts
+from interp.chains.trace_forms import begin_chain
 from interp.engine import run
 from interp.errors import NotMeasurableError
 from interp.methods.directions import Source, collect, make_direction
@@ -139,8 +141,9 @@ class SaeFeatures(Probe):
         if "base" not in readers:
             raise NotMeasurableError("features are those of the base model, and there is none")
         base = readers["base"]
+        forms = {name: find_format(task, model) for name, model in readers.items()}
         sae = load_sae(Path(self.sae) if self.sae else find_sae(base)).to(base.device)
-        thinking, direct = _texts(find_format(task, base))
+        thinking, direct = _texts(forms["base"])
         special = {
             base.tokenizer.convert_tokens_to_ids(t) for t in base.tokenizer.all_special_tokens
         }
@@ -311,15 +314,25 @@ def _texts(form: CompletionFormat) -> tuple[list[ChainText], list[tuple[int, ...
         raise NotMeasurableError(
             f"features need at least {MIN_EXAMPLES} examples, and the task has {len(examples)}"
         )
-    layout, tokenizer = form.layout, form.tokenizer
-
-    def parts(example: Example) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        question = encode(tokenizer, example.question)
-        steps = [t for s in example.steps for t in encode(tokenizer, s)]
-        answer = encode_answer(tokenizer, form.task.layout, example.answer)
-        chain = (*layout.think_open, *steps, *layout.think_close)
-        return question, chain, (*layout.answer_cue, *answer, *layout.answer_end)
-
-    texts = [parts(example) for example in examples]
+    texts = [_parts(form, example) for example in examples]
     thinking = [ChainText(q + c + a, len(q), len(q) + len(c)) for q, c, a in texts]
     return thinking, [q + a for q, _, a in texts]
+
+
+def _parts(form: CompletionFormat, example: Example) -> tuple[Ids, Ids, Ids]:
+    """Question, chain with its tags, and answer with its cue, in the tokens of the whole text."""
+    layout, tokenizer = form.layout, form.tokenizer
+    question = encode_question(tokenizer, form.task, example)
+    steps = example.steps
+    if steps and layout.is_running:
+        steps = (begin_chain(form.task, example, steps[0]), *steps[1:])
+    chain = encode_chain(tokenizer, form.task.layout, question, steps)
+    laid = lay_out(question, chain, layout)
+    n_cue = len(layout.answer_cue)
+    if layout.is_running:  # a tag may share a token with the line break before it
+        cue = laid.ids[laid.cue.start :]
+        closed = len(decode(tokenizer, cue)) - len(layout.text.answer_cue)
+        n_cue = sum(start >= closed for start in token_starts(tokenizer, cue))
+    answer = encode_answer(tokenizer, form.task.layout, example.answer)
+    end = len(laid.ids) - n_cue
+    return question, laid.ids[len(question) : end], laid.ids[end:] + answer + layout.answer_end

@@ -106,13 +106,50 @@ def find_format(task: Task, model: Asked, *, needs_chain: bool = True) -> Comple
     """
     shown = present(task, model)
     if needs_chain and not (shown.layout.think_open and shown.layout.think_close):
+        remedy = (
+            "Its chat template opens the chain, so this model has no choice to open one"
+            if shown.layout.think_close
+            else "Choose a task of organisms that has both, such as arith/fresh, or ask the models "
+            "in a format with think tags (--base-format think --post-format think)"
+        )
         raise NotMeasurableError(
             f"this needs a layout with text that opens and closes a chain, and the layout of task "
             f"{task.name} lacks think_open or think_close in the prompt format "
-            f"{shown.format!r} of {model.name}. Choose a task that has both, such as arith/fresh"
+            f"{shown.format!r} of {model.name}. {remedy}"
         )
     layout = encode_layout(model.tokenizer, shown.layout, model.ends)
     return CompletionFormat(shown, model.tokenizer, layout)
+
+
+def find_shared_format(
+    task: Task, base: Asked, post: Asked, *, needs_chain: bool = True
+) -> CompletionFormat:
+    """The format of a pair whose models read or write one text together.
+
+    Args:
+        task: The questions, in any prompt format.
+        base: One of the two.
+        post: The other; what ends a text is as it says.
+        needs_chain: As in `find_format`.
+
+    Raises:
+        NotMeasurableError: The two are asked in different ways, or what is needed is missing.
+    """
+    first, second = (find_format(task, m, needs_chain=needs_chain) for m in (base, post))
+    asked = [
+        (form.task.layout, [example.question for example in form.task.examples])
+        for form in (first, second)
+    ]
+    if asked[0] != asked[1]:
+        ways = [
+            f"{form.task.format!r}, {form.task.layout.think_open!r}" for form in (first, second)
+        ]
+        raise NotMeasurableError(
+            f"here both models read one text, and they are asked in different ways: {base.name} in "
+            f"{ways[0]} and {post.name} in {ways[1]} (prompt format, what opens a chain). Name one "
+            "format for both, such as --base-format chat --post-format chat"
+        )
+    return second
 
 
 def opening_ids(layout: LayoutIds, opening: str) -> Ids:

@@ -121,7 +121,8 @@ class ElicitationMethods(Probe):
         try:
             if "base" not in readers or len(readers) < 2:
                 raise NotMeasurableError(reason)
-            find_format(task, readers["base"])
+            for model in readers.values():
+                find_format(task, model)
             learn, test = split_task(task, self.train_share, seed=seed)
         except NotMeasurableError as error:
             return not_applicable(self.name, ONE, "correct", readers, task, reason=str(error))

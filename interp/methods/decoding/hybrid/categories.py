@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from interp.chains.completion_format import CompletionFormat
-from interp.chains.texts import encode
+from interp.chains.texts import decode, encode
 from interp.engine import run
 from interp.errors import NotMeasurableError
 from interp.methods.directions import (
@@ -33,8 +33,11 @@ from interp.methods.directions import (
 from interp.models import Model, ModelPair
 from interp.models.token_ids import find_ids
 from interp.sites import SiteOrName
+from interp.tasks import Layout
 
 CATEGORIES = ("open", "step", "inside", "answer")
+SENTENCE_ENDS = (".", "!", "?", "\n")
+"""What ends a step of running text; a decimal point does for one token, which costs little."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def find_category(form: CompletionFormat, step_ends: frozenset[int], written: Se
         written: New tokens so far.
     """
     layout = form.layout
+    if layout.is_running:
+        return _category_of_text(layout.text, decode(form.tokenizer, written))
     if not written:
         return "open"
     n_open = len(layout.think_open)
@@ -96,6 +101,18 @@ def find_category(form: CompletionFormat, step_ends: frozenset[int], written: Se
     if find_ids(written, layout.think_close, n_open) is not None:
         return "answer"
     return "step" if len(written) == n_open or written[-1] in step_ends else "inside"
+
+
+def _category_of_text(fixed: Layout[str], text: str) -> str:
+    """The same in running text, where a tag may share a token with the line break around it."""
+    tag, close = fixed.think_open.strip(), fixed.think_close.strip()
+    body = text.lstrip()
+    if not body.startswith(tag):
+        return "open" if tag.startswith(body) else "answer"
+    chain, closed, _ = body.removeprefix(tag).partition(close)
+    if closed:
+        return "answer"
+    return "step" if not chain.strip() or chain.rstrip(" ").endswith(SENTENCE_ENDS) else "inside"
 
 
 def find_step_ends(form: CompletionFormat) -> frozenset[int]:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from random import Random
 
 from interp.chains.chain import encode_question
-from interp.chains.completion_format import CompletionFormat, find_format
+from interp.chains.completion_format import (
+    CompletionFormat,
+    find_format,
+    find_shared_format,
+)
 from interp.chains.completions import Completion, read_completion
 from interp.engine import Routing, TokenChoice, generate, route
 from interp.engine.token_sources import ChosenSource
@@ -96,9 +100,10 @@ def prepare(pair: ModelPair, task: Task, settings: HybridSettings, *, seed: int)
         seed: Of random directions and the probe.
 
     Raises:
-        NotMeasurableError: If the models do not differ at the site, or the layout has no chain.
+        NotMeasurableError: If the models do not differ at the site or are asked in different ways,
+            or the layout has no chain.
     """
-    form = find_format(task, pair.post)
+    form = find_shared_format(task, pair.base, pair.post)
     prompts = form.prompts()
     texts = {
         name: [
