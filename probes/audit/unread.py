@@ -68,7 +68,7 @@ def say_shares(run: Evidence, task: str) -> list[str]:
     ]
     return lines + [
         f"{task}: of {reader}, whose texts could not be read, no change in accuracy is claimed. "
-        f"See how it is asked with posthoc check; --{reader}-format and --max-chain-tokens change that."
+        f"See how it is asked: posthoc check; change it: --{reader}-format, --max-chain-tokens."
         for reader in unread
     ]
 
