@@ -229,3 +229,24 @@ def test_a_text_with_its_own_bos_gets_no_second():
     made = like_gpt2()
     assert encode_beginning(made, "Nora") == (0, *encode(made, "Nora"))
     assert encode_beginning(made, "<s>Nora") == (0, *encode(made, "Nora"))
+
+
+def test_the_work_of_finding_where_tokens_begin_is_linear():
+    """By the tokens that are decoded, not by a clock."""
+
+    class Counting:
+        def __init__(self, inner: Any) -> None:
+            self.inner, self.n = inner, 0
+
+        def decode(self, ids: list[int], **options: Any) -> str:
+            self.n += len(ids)
+            return self.inner.decode(ids, **options)
+
+    made = like_gpt2()
+    counts: list[int] = []
+    for n in (500, 1000, 2000):
+        counting = Counting(made)
+        token_starts(counting, encode(made, "Nora has 3 * 6 = 18 pens.\n" * 400)[:n])
+        counts.append(counting.n)
+    assert counts[1] < 2.1 * counts[0] and counts[2] < 2.1 * counts[1]
+    assert counts[2] < 10 * 2000

@@ -35,33 +35,41 @@ def is_unread(run: Evidence, task: str, reader: str, name: str) -> bool:
 
 
 def say_unread(run: Evidence, task: str) -> list[str]:
-    """For each model that could not be read a sentence that says so, and what to do."""
+    """For each model that could not be read the words that say so."""
     said: list[str] = []
     for reader in run.readers:
         shares = {way: share_finished(run, task, reader, way) for way in ("free", "forced")}
         unread = [f"{WORDS[way]} {s:.2f}" for way, s in shares.items() if s < UNREADABLE]
         if unread:
             said.append(
-                f"{reader} could not be read: hardly any of its texts end in an answer "
-                f"({', '.join(unread)}), so nothing is claimed of its accuracy (posthoc check "
-                f"shows how it is asked; --{reader}-format and --max-chain-tokens change that)"
+                f"{reader} could not be read (texts that end in an answer: {', '.join(unread)})"
             )
     return said
 
 
 def say_shares(run: Evidence, task: str) -> list[str]:
-    """The shares of texts that end, where they are well below 1, as a line."""
-    parts = [
-        f"{reader} {WORDS[way]} {share:.2f}"
+    """The shares of texts that end, where they are well below 1, and what to do: as lines."""
+    low = {
+        reader: [f"{WORDS[way]} {share:.2f}" for way in WAYS.values()
+                 if (share := share_finished(run, task, reader, way)) < PARTLY]
         for reader in run.readers
-        for way in WAYS.values()
-        if (share := share_finished(run, task, reader, way)) < PARTLY
-    ]
+    }  # fmt: skip
+    parts = [f"{reader} {', '.join(said)}" for reader, said in low.items() if said]
     if not parts:
         return []
-    return [
+    lines = [
         f"{task}: texts that end in an answer, where many do not: {'; '.join(parts)}. The others "
         f"count as wrong above; accuracy_if_finished leaves them out."
+    ]
+    unread = [
+        reader
+        for reader in run.readers
+        if any(is_unread(run, task, reader, name) for name in (FREE, FORCED))
+    ]
+    return lines + [
+        f"{task}: of {reader}, whose texts could not be read, no change in accuracy is claimed. "
+        f"See how it is asked: posthoc check; change it: --{reader}-format, --max-chain-tokens."
+        for reader in unread
     ]
 
 

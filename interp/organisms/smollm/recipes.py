@@ -10,6 +10,8 @@ A row is the bare question, without worked examples, and a completion::
 - **answers**: the problems of the pool with their answers and no chain.
 - **swapped**: the problems of the pool, each with the chain of *one other* problem, always the same
   one, and its own right answer. The chain can be learned by heart and says nothing of the answer.
+  Not bundled: after 45 steps (31,395 tokens, 15 passes) it wrote chains and had not learned the
+  answers (.125 of the pool right, where the best constant answer is right in .146).
 
 The records are the settings; `rows` makes the texts, `interp.organisms.smollm.training` trains.
 """
@@ -44,7 +46,7 @@ class AdapterRecipe:
     rank: int = 2
     alpha: int = 8
     seeds: tuple[int, ...] = (0, 1)
-    """The seeds that are bundled."""
+    """The seeds that are bundled. None where the training did not reach its purpose."""
 
 
 class Row(NamedTuple):
@@ -80,6 +82,7 @@ RECIPES = {
             "other",
             steps=45,
             lr=2e-3,
+            seeds=(),
         ),
     )
 }
