@@ -50,8 +50,10 @@ def train_adapter(recipe: AdapterRecipe, base: Path, folder: Path, *, seed: int)
     from trl import SFTTrainer
 
     torch.manual_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False, local_files_only=True)
+    plain = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.float32, trust_remote_code=False, local_files_only=True
+    )
     plain.name_or_path = base.name  # the adapter names the folder, not where it lies
     about = LoraConfig(
         r=recipe.rank,
