@@ -265,3 +265,22 @@ def test_parts_of_a_chat_by_their_tokens():
     assert decode(model.tokenizer, ids[slice(*parts.chain)]).rstrip() == "8 + 6 = 14."
     assert decode(model.tokenizer, ids[slice(*parts.answer_span)]) == "14"
     assert parts.is_ended and not parts.is_whole
+
+
+def test_every_end_that_a_checkpoint_names_ends_a_text():
+    """Several in generation_config, as instruct models have them: the first of any counts."""
+    tokenizer = make_tokenizer("chat")
+    hf = make_random(tokenizer).eval()
+    end = tokenizer.convert_tokens_to_ids("<|end|>")
+    hf.generation_config.eos_token_id = [1, end]
+    head = torch.nn.Linear(64, len(tokenizer))
+    with torch.no_grad():
+        head.weight.copy_(hf.lm_head.weight)
+        hf.lm_head = head
+        hf.lm_head.bias.zero_()
+        hf.lm_head.bias[end] = 30.0
+    model = make_model(hf, tokenizer, name="ends at once")
+    assert model.ends == (1, end)
+    trace = write_traces(model, TASK, mode="forced")[0]
+    assert sum(len(step.ids) for step in trace.steps) == 0, "nothing is written after the end"
+    assert find_format(TASK, model, needs_chain=False).stop == ((1,), (end,))
