@@ -230,8 +230,7 @@ def test_a_turn_that_states_nothing_is_asked_by_the_cue(monkeypatch: Any):
             ids = (*encode(tokenizer, "{\\frac{1}{2}}"), end)
             return [Generation(ids, (0.0,) * len(ids), True) for _ in prompts]
         one: tuple[int, ...] = (*encode(tokenizer, "One half it is, surely, said he"), end)
-        texts = [one] * len(prompts)
-        texts[1] = texts[1][:-1]
+        texts = [one if at != 1 else one[:-1] for at in range(len(prompts))]
         return [Generation(ids, (0.0,) * len(ids), ids[-1] == end) for ids in texts]
 
     monkeypatch.setattr(trace_writing, "generate", write)
